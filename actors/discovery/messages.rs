@@ -1,0 +1,42 @@
+//! What discovery tells and is asked.
+
+use actix::Message;
+
+use crate::{domain::HostName, ports::HostRecord};
+
+/// A host has announced itself. Told to the scheduler; repeated for every known host when discovery restarts, so it
+/// must be harmless for one that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct HostJoined(pub HostRecord);
+
+/// A known host announces something else than before: another address or another number of slots.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct HostChanged(pub HostRecord);
+
+/// A host's announcement ran out, while the directory itself was well. What runs on it may still run.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct HostLost {
+    /// Which.
+    pub name: HostName,
+}
+
+/// What does the directory say? Sent by the scheduler when it starts and by `/readyz`.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "DirectoryView")]
+pub struct DescribeDirectory;
+
+/// What discovery knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DirectoryView {
+    /// The hosts that are announced, in their declared order.
+    pub hosts: Vec<HostRecord>,
+    /// Whether the directory was read at least once.
+    pub read_once: bool,
+    /// Why the last reading failed, if it did.
+    pub unreachable: Option<String>,
+    /// Entries that could not be read, with the reason.
+    pub malformed: Vec<(String, String)>,
+}

@@ -1,0 +1,304 @@
+//! One tenant's data store and its life: `creating → running → stopping → ended`.
+//!
+//! Owns the only transition function. The store persists what it returns and nothing else, so a state that is not
+//! in the table of the tests below can never be written.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Timestamp,
+    creator::Creator,
+    ids::{HostName, IdempotencyKey, InstanceId, InvalidName, Label},
+    lease::Lease,
+};
+
+/// Why an instance ended, or is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Its lease ran out.
+    Expired,
+    /// Its owner, or the operator, deleted it.
+    Deleted,
+    /// Its engine stopped by itself, and with it its data.
+    Exited,
+    /// Its container is gone and nobody here removed it.
+    Lost,
+    /// It never became ready.
+    Failed,
+}
+
+impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Expired, Self::Deleted, Self::Exited, Self::Lost, Self::Failed];
+
+    /// The word that is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Exited => "exited",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for EndReason {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Self::ALL
+            .into_iter()
+            .find(|r| r.as_str() == text)
+            .ok_or(InvalidName { what: "an end reason", allowed: "expired, deleted, exited, lost or failed" })
+    }
+}
+
+/// Where a running instance is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The public address of its host.
+    pub address: IpAddr,
+    /// The published TCP port.
+    pub port: u16,
+}
+
+/// Where an instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    /// The row is written, the container is on its way.
+    Creating,
+    /// It answered an authenticated PING and its creator knows its address.
+    Running,
+    /// It is to be removed for this reason; its container may still be there.
+    Stopping(EndReason),
+    /// Its container is confirmed gone.
+    Ended(EndReason),
+}
+
+impl InstanceState {
+    /// The word that is stored and shown; the reason stands beside it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Running => "running",
+            Self::Stopping(_) => "stopping",
+            Self::Ended(_) => "ended",
+        }
+    }
+
+    /// Why it ends or ended.
+    #[must_use]
+    pub fn reason(self) -> Option<EndReason> {
+        match self {
+            Self::Creating | Self::Running => None,
+            Self::Stopping(reason) | Self::Ended(reason) => Some(reason),
+        }
+    }
+
+    /// Reads back what [`as_str`](Self::as_str) and [`reason`](Self::reason) gave.
+    ///
+    /// # Errors
+    /// [`InvalidName`] for a word that is none of the states, or a reason missing or too many.
+    pub fn from_parts(state: &str, reason: Option<EndReason>) -> Result<Self, InvalidName> {
+        match (state, reason) {
+            ("creating", None) => Ok(Self::Creating),
+            ("running", None) => Ok(Self::Running),
+            ("stopping", Some(reason)) => Ok(Self::Stopping(reason)),
+            ("ended", Some(reason)) => Ok(Self::Ended(reason)),
+            _ => Err(InvalidName {
+                what: "an instance state",
+                allowed: "creating, running, or stopping or ended with a reason",
+            }),
+        }
+    }
+
+    /// Whether it still takes a slot and counts towards quotas.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Ended(_))
+    }
+}
+
+/// What can happen to an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstanceEvent {
+    /// The host it was meant for failed; it is tried on another one.
+    Moved {
+        /// The next host.
+        host: HostName,
+    },
+    /// Its engine answered an authenticated PING.
+    Started {
+        /// Where it is reached.
+        endpoint: Endpoint,
+    },
+    /// Its owner moved its end.
+    Extended {
+        /// When it ends now.
+        lease: Lease,
+    },
+    /// It shall end. The first reason stands.
+    StopRequested {
+        /// Why.
+        reason: EndReason,
+    },
+    /// Its container is confirmed gone.
+    ConfirmedGone,
+}
+
+/// An event that cannot happen in this state. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an instance that is {} cannot take {event:?}", from.as_str())]
+pub struct IllegalTransition {
+    /// Where the instance stands.
+    pub from: InstanceState,
+    /// What was tried.
+    pub event: InstanceEvent,
+}
+
+/// One row: everything that is known of an instance. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its public id.
+    pub id: InstanceId,
+    /// Who asked for it.
+    pub creator: Creator,
+    /// The name of its recipe.
+    pub flavour: String,
+    /// Its creator's note.
+    pub label: Option<Label>,
+    /// The host that its container is, was or shall be on.
+    pub host: HostName,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Where it is reached; known once it ran.
+    pub endpoint: Option<Endpoint>,
+    /// The idempotency key of its request, kept for as long as it lives.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// What the request asked for, so that the same key with another request can be refused.
+    pub fingerprint: String,
+    /// How often its password was rotated.
+    pub rotation: u32,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// When it ends, and how far that can be moved.
+    pub lease: Lease,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Instance {
+    /// The instance after `event`, the only way its state changes.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] when `event` cannot happen in its state.
+    pub fn after(&self, event: &InstanceEvent, now: Timestamp) -> Result<Self, IllegalTransition> {
+        use InstanceState::{Creating, Ended, Running, Stopping};
+        let mut next = self.clone();
+        match (self.state, event) {
+            (Creating, InstanceEvent::Moved { host }) => next.host = host.clone(),
+            (Creating, InstanceEvent::Started { endpoint }) => {
+                next.state = Running;
+                next.endpoint = Some(*endpoint);
+            }
+            (Running, InstanceEvent::Extended { lease }) => next.lease = *lease,
+            (Creating | Running, InstanceEvent::StopRequested { reason }) => next.state = Stopping(*reason),
+            (Creating, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Failed),
+            (Running, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Lost),
+            (Stopping(reason), InstanceEvent::ConfirmedGone) => next.state = Ended(reason),
+            _ => return Err(IllegalTransition { from: self.state, event: event.clone() }),
+        }
+        if let Ended(_) = next.state {
+            next.ended_at = Some(now);
+            // The key may be used again: its answer has stopped being true.
+            next.idempotency_key = None;
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn instance(state: InstanceState) -> Instance {
+        let now = Timestamp::UNIX_EPOCH;
+        Instance {
+            id: InstanceId::from_uuid(uuid::Uuid::from_u128(1)),
+            creator: Creator::of([192, 0, 2, 1].into()),
+            flavour: "redis".into(),
+            label: None,
+            host: HostName::parse("h1").unwrap(),
+            state,
+            endpoint: None,
+            idempotency_key: Some(IdempotencyKey::parse("k").unwrap()),
+            fingerprint: String::new(),
+            rotation: 0,
+            created_at: now,
+            lease: Lease { expires_at: now, max_expires_at: now },
+            ended_at: None,
+        }
+    }
+
+    fn events() -> Vec<InstanceEvent> {
+        let at = Timestamp::UNIX_EPOCH + Duration::from_secs(9);
+        vec![
+            InstanceEvent::Moved { host: HostName::parse("h2").unwrap() },
+            InstanceEvent::Started { endpoint: Endpoint { address: [192, 0, 2, 9].into(), port: 1 } },
+            InstanceEvent::Extended { lease: Lease { expires_at: at, max_expires_at: at } },
+            InstanceEvent::StopRequested { reason: EndReason::Deleted },
+            InstanceEvent::ConfirmedGone,
+        ]
+    }
+
+    #[test]
+    fn the_transition_table_is_exactly_this() {
+        use EndReason::{Deleted, Expired, Failed, Lost};
+        use InstanceState::{Creating, Ended, Running, Stopping};
+        // columns: moved, started, extended, stop requested (deleted), confirmed gone
+        let table = [
+            (Creating, [Some(Creating), Some(Running), None, Some(Stopping(Deleted)), Some(Ended(Failed))]),
+            (Running, [None, None, Some(Running), Some(Stopping(Deleted)), Some(Ended(Lost))]),
+            (Stopping(Expired), [None, None, None, None, Some(Ended(Expired))]),
+            (Ended(Expired), [None, None, None, None, None]),
+        ];
+        for (from, expected) in table {
+            for (event, to) in events().into_iter().zip(expected) {
+                let result = instance(from).after(&event, Timestamp::UNIX_EPOCH).ok().map(|i| i.state);
+                assert_eq!(result, to, "{from:?} after {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_gives_its_idempotency_key_free_and_knows_when() {
+        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(5);
+        let ended =
+            instance(InstanceState::Stopping(EndReason::Expired)).after(&InstanceEvent::ConfirmedGone, now).unwrap();
+        assert_eq!((ended.idempotency_key, ended.ended_at), (None, Some(now)));
+    }
+
+    #[test]
+    fn every_state_is_read_back_as_it_was_written() {
+        let states = [InstanceState::Creating, InstanceState::Running]
+            .into_iter()
+            .chain(EndReason::ALL.map(InstanceState::Stopping))
+            .chain(EndReason::ALL.map(InstanceState::Ended));
+        for state in states {
+            assert_eq!(InstanceState::from_parts(state.as_str(), state.reason()), Ok(state));
+        }
+        assert!(InstanceState::from_parts("ended", None).is_err());
+    }
+}

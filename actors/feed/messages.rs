@@ -1,0 +1,156 @@
+//! The facts that operators watch, and how one subscribes to them.
+
+use std::sync::Arc;
+
+use actix::Message;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{
+    domain::{Creator, EndReason, HostName, Instance, InstanceId, Label, Timestamp},
+    ports::Totals,
+    scheduler::messages::HostView,
+};
+
+/// Something happened. Told by the other actors, in the order in which it happened to each of them. If it is lost, the
+/// next snapshot puts it right.
+#[derive(Debug, Clone, PartialEq, Message)]
+#[rtype(result = "()")]
+pub struct Publish(pub Fact);
+
+/// What happened, as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// A host joined or is not what it was.
+    HostChanged {
+        /// What it is now.
+        host: HostView,
+    },
+    /// A host left.
+    HostRemoved {
+        /// Which.
+        name: HostName,
+    },
+    /// An instance was admitted or is not what it was.
+    InstanceChanged {
+        /// What it is now.
+        instance: InstanceView,
+    },
+    /// An instance's container is confirmed gone.
+    InstanceEnded {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A supervised actor went down, is backing off or is up again.
+    ActorChanged {
+        /// How it is now.
+        actor: ActorView,
+    },
+    /// The total was counted on.
+    TotalsChanged {
+        /// The numbers.
+        totals: Totals,
+    },
+}
+
+/// An instance as operators see it: everything but its secrets.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InstanceView {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its host.
+    pub host: HostName,
+    /// Its recipe.
+    pub flavour: String,
+    /// Where it stands.
+    pub state: &'static str,
+    /// Who asked for it.
+    pub creator: String,
+    /// Its creator's note.
+    pub label: Option<Label>,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Its published port.
+    pub port: Option<u16>,
+}
+
+impl From<&Instance> for InstanceView {
+    fn from(instance: &Instance) -> Self {
+        let creator: &Creator = &instance.creator;
+        Self {
+            id: instance.id.clone(),
+            host: instance.host.clone(),
+            flavour: instance.flavour.clone(),
+            state: instance.state.as_str(),
+            creator: creator.to_string(),
+            label: instance.label.clone(),
+            created_at: instance.created_at,
+            expires_at: instance.lease.expires_at,
+            port: instance.endpoint.map(|e| e.port),
+        }
+    }
+}
+
+/// A supervised actor as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ActorView {
+    /// Its name.
+    pub name: String,
+    /// `up`, `backing_off` or `down`.
+    pub status: &'static str,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// Why it last went down.
+    pub last_cause: Option<String>,
+}
+
+/// Let me watch. The reply is where things stand and everything after it, without a gap. A subscriber that does not
+/// keep up is dropped: its channel ends, and it subscribes again for a new snapshot.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Subscription")]
+pub struct Subscribe;
+
+/// A view of the feed.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Where things stand.
+    pub snapshot: Snapshot,
+    /// What happens from then on; the first one's `seq` is the snapshot's plus one. Ends when the subscriber was too
+    /// slow or the feed restarted.
+    pub deltas: mpsc::Receiver<Arc<Delta>>,
+}
+
+/// Where things stand after `seq` facts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// How many facts it includes.
+    pub seq: u64,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The hosts in their declared order.
+    pub hosts: Vec<HostView>,
+    /// The instances that have not ended, oldest first.
+    pub instances: Vec<InstanceView>,
+    /// The supervised actors by name.
+    pub actors: Vec<ActorView>,
+    /// The numbers.
+    pub totals: Totals,
+}
+
+/// One fact in its place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Delta {
+    /// One more than the one before.
+    pub seq: u64,
+    /// When the feed heard of it.
+    pub at: Timestamp,
+    /// What happened.
+    pub fact: Fact,
+}

@@ -1,0 +1,325 @@
+//! What the brain needs from outside, each as a trait with its written contract and its own errors.
+//!
+//! Owns the contracts only. An adapter lives in `src/adapters`, its simulated twin in `sim`; both must keep what is
+//! written here. No trait speaks of HTTP, SQL, Docker or Redis.
+
+use std::{net::IpAddr, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::domain::{
+    Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
+    QuotaExceeded, Quotas, Timestamp,
+};
+
+// ---- Clock and ids -------------------------------------------------------------------------------------------
+
+/// Tells the time and makes ids. Both are one port because ids sort by the time they were made.
+pub trait Clock: Send + Sync {
+    /// Now, in whole milliseconds. May jump in either direction when the machine's clock is set.
+    fn now(&self) -> Timestamp;
+
+    /// An id that nobody had before.
+    fn new_id(&self) -> InstanceId;
+}
+
+// ---- Store ---------------------------------------------------------------------------------------------------
+
+/// Why the store did not do it. Nothing was changed unless the variant says otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or does not answer in time. A write may or may not have happened.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// There is no such row.
+    #[error("there is no such row")]
+    NotFound,
+    /// The row is in a state in which this cannot happen.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// What was read makes no sense, or the database refused a statement that should have been right: a bug.
+    #[error("the database holds or said something unexpected: {0}")]
+    Corrupt(String),
+}
+
+/// A request for admission: the row as it would be written, and the caps it must fit under.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The row, in state `creating`.
+    pub instance: Instance,
+    /// The caps at this moment.
+    pub quotas: Quotas,
+}
+
+/// What admission decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Admitted {
+    /// The row is written.
+    New,
+    /// This creator has a live instance under this idempotency key and with the same fingerprint.
+    Existing(Box<Instance>),
+    /// This creator has a live instance under this idempotency key that was asked for differently.
+    Conflict,
+    /// A quota stands in the way.
+    Refused(QuotaExceeded),
+}
+
+/// Numbers for the page and the feed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Instances that ever became running in this deployment.
+    pub started: u64,
+}
+
+/// A droplet as the database knows it. The row is written before anything is paid for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropletRow {
+    /// Decided and persisted first, so that a lost answer can be looked up by name.
+    pub name: HostName,
+    /// Where it stands.
+    pub state: DropletState,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+}
+
+/// The intent that a droplet's row carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropletState {
+    /// It shall be created; whether it was is not known yet.
+    Creating,
+    /// The provider confirmed it.
+    Created,
+    /// It shall be deleted; whether it was is not known yet.
+    Deleting,
+}
+
+impl DropletState {
+    /// The word that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    /// Reads back what [`as_str`](Self::as_str) gave.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// The database: the only arbiter of who gets what. Every method is one transaction. It may be called from several
+/// servers at once (where the database itself allows that).
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Decides idempotency key, creator quota and global cap, and writes the row, all in one transaction: of any
+    /// number of concurrent calls exactly as many are admitted as the caps allow.
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
+
+    /// The instance, also when it has ended.
+    async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError>;
+
+    /// The live instance of this creator under this key.
+    async fn by_key(&self, creator: &Creator, key: &IdempotencyKey) -> Result<Option<Instance>, StoreError>;
+
+    /// Reads the row, applies [`Instance::after`] and writes the result, in one transaction; returns the new row.
+    /// `Started` also counts towards [`Totals::started`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Illegal`] when the event cannot happen in the row's state.
+    async fn apply(&self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError>;
+
+    /// Every instance that has not ended, oldest first.
+    async fn live(&self) -> Result<Vec<Instance>, StoreError>;
+
+    /// Running and creating instances whose lease ended at or before `now`, the longest overdue first.
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError>;
+
+    /// The numbers for the page.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+
+    /// Every droplet row, by name.
+    async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError>;
+
+    /// Writes the row, new or over the old one of that name.
+    async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError>;
+
+    /// Forgets the row; fine when there is none.
+    async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError>;
+
+    /// Whether it answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+// ---- Runtime -------------------------------------------------------------------------------------------------
+
+/// Why a container runtime did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RuntimeError {
+    /// It cannot be reached or does not answer in time. The effect may or may not have happened.
+    #[error("the container engine does not answer: {0}")]
+    Unreachable(String),
+    /// It answered that it cannot.
+    #[error("the container engine refused: {0}")]
+    Refused(String),
+    /// The image is neither there nor to be had.
+    #[error("image {image} is not on the host and cannot be pulled: {why}")]
+    NoImage {
+        /// The image.
+        image: String,
+        /// What the registry said.
+        why: String,
+    },
+    /// The container was started and did not answer an authenticated PING in time; what the engine logged last.
+    #[error("the instance did not become ready: {0}")]
+    NotReady(String),
+}
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct StartSpec {
+    /// The instance; the container carries it as a label.
+    pub id: InstanceId,
+    /// The recipe.
+    pub flavour: Flavour,
+    /// The password its tenant will use. The engine is given its hash only.
+    pub password: SecretString,
+}
+
+/// Whether a removal found something to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It was there and is gone now.
+    Removed,
+    /// It was gone already.
+    AlreadyGone,
+}
+
+/// A container of this deployment on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The instance that its label names.
+    pub id: InstanceId,
+    /// Whether its engine runs.
+    pub running: bool,
+}
+
+/// One host's container engine, bound to one deployment: it only ever sees and touches what carries the
+/// deployment's label.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Creates and starts a container and waits until an authenticated PING is answered. Returns where it is
+    /// reached. After an error a container of this id may be left; [`remove`](Self::remove) takes it away.
+    async fn start(&self, spec: &StartSpec) -> Result<Endpoint, RuntimeError>;
+
+    /// Removes the container. Returns only when it is confirmed gone, so it may be repeated until it says so.
+    async fn remove(&self, id: &InstanceId) -> Result<Removal, RuntimeError>;
+
+    /// Every container of this deployment, running or not.
+    async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;
+
+    /// Whether the engine answers and could start an instance; cheap enough to be asked every few seconds.
+    async fn probe(&self) -> Result<(), RuntimeError>;
+
+    /// Instances whose container stopped, in the moment it does, whoever stopped it. Ends or errs when the engine
+    /// goes away; events in between two streams are lost, so nobody may rely on it alone.
+    fn exits(&self) -> BoxStream<'static, Result<InstanceId, RuntimeError>>;
+
+    /// Whether tenants are isolated from each other and from the machine.
+    fn isolated(&self) -> bool;
+}
+
+/// Makes the runtime of a host that has joined.
+pub trait Runtimes: Send + Sync {
+    /// Makes the handle. Does not connect.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Refused`] when the host's record cannot be turned into an address to connect to.
+    fn open(&self, host: &HostRecord) -> Result<std::sync::Arc<dyn Runtime>, RuntimeError>;
+}
+
+// ---- Directory -----------------------------------------------------------------------------------------------
+
+/// A host as the directory describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRecord {
+    /// Its name.
+    pub name: HostName,
+    /// Where tenants reach it.
+    pub public_address: IpAddr,
+    /// Where its container engine is reached: `unix://…`, `tcp://…` or `https://…`; empty means the configured one.
+    pub engine: String,
+    /// Instances it may carry.
+    pub slots: u32,
+}
+
+/// One look at the directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DirectoryReading {
+    /// The hosts, in their declared order (by name where nothing declares one).
+    pub hosts: Vec<HostRecord>,
+    /// Entries that could not be read, each with the reason. They count as not being there.
+    pub malformed: Vec<(String, String)>,
+}
+
+/// Why the directory was not read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DirectoryError {
+    /// It cannot be reached or does not answer in time. Says nothing about any host.
+    #[error("the directory does not answer: {0}")]
+    Unreachable(String),
+}
+
+/// Where hosts announce themselves.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Everything that is announced at this moment.
+    async fn read(&self) -> Result<DirectoryReading, DirectoryError>;
+
+    /// How long an announcement stays without being renewed; `None` when it stays for ever.
+    fn ttl(&self) -> Option<Duration>;
+}
+
+// ---- Cloud ---------------------------------------------------------------------------------------------------
+
+/// Why the cloud did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CloudError {
+    /// It does not answer, or not clearly. The effect may or may not have happened: look it up by name.
+    #[error("the cloud's answer is unknown: {0}")]
+    Unknown(String),
+    /// It said no, and would say no again.
+    #[error("the cloud refused: {0}")]
+    Refused(String),
+    /// Too many requests; none is counted before this long.
+    #[error("the cloud wants {0:?} of rest")]
+    RateLimited(Duration),
+}
+
+/// A machine at the provider that carries our deployment's tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Droplet {
+    /// Its name, which is its host's name.
+    pub name: HostName,
+    /// When the provider made it.
+    pub created_at: Timestamp,
+}
+
+/// Buys and gives back machines, bound to one deployment's tag.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// Every machine with the tag.
+    async fn list(&self) -> Result<Vec<Droplet>, CloudError>;
+
+    /// Orders a machine of this name. It boots later and announces itself in the directory.
+    async fn create(&self, name: &HostName) -> Result<(), CloudError>;
+
+    /// Deletes the machine of this name; fine when there is none.
+    async fn delete(&self, name: &HostName) -> Result<(), CloudError>;
+}

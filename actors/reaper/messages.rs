@@ -1,0 +1,64 @@
+//! What the reaper is asked.
+
+use std::time::Duration;
+
+use actix::Message;
+use serde::Serialize;
+
+use crate::{
+    domain::{Instance, InstanceId, LeaseRefused},
+    ports::StoreError,
+};
+
+/// Let this instance live until `ttl` from now. Sent by the web handlers. Repeating it moves the end a little further.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Instance, ExtendError>")]
+pub struct ExtendLease {
+    /// Which.
+    pub id: InstanceId,
+    /// How long from now.
+    pub ttl: Duration,
+}
+
+/// Why a lease was not extended. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExtendError {
+    /// There is no such instance.
+    #[error("there is no such instance")]
+    NotFound,
+    /// It is not running: still on its way, or ending, or ended.
+    #[error("an instance that is {} cannot be extended", .0.state.as_str())]
+    NotRunning(Box<Instance>),
+    /// The wished time is not to be had.
+    #[error(transparent)]
+    Lease(LeaseRefused),
+    /// The database did not do its part.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// How did the last passes go? Sent by the operator's pages and by tests.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "ReaperStatus")]
+pub struct DescribeReaper;
+
+/// What the reaper's passes found and did since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReaperStatus {
+    /// Sweeps over all hosts that were finished.
+    pub sweeps: u64,
+    /// Instances ended, of whatever reason.
+    pub ended: u64,
+    /// Containers without a row that were removed.
+    pub orphans_removed: u64,
+    /// Instances whose end is written and not confirmed yet.
+    pub pending: u64,
+    /// What went wrong last, if the last pass went wrong.
+    pub last_error: Option<String>,
+}
+
+/// Make a sweep over all hosts now and answer when it is done. Sent by tests and the operator; wakes the reaper, and
+/// tells it nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "ReaperStatus")]
+pub struct SweepNow;

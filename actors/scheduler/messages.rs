@@ -1,0 +1,215 @@
+//! What the scheduler is asked and told.
+
+use std::time::Duration;
+
+use actix::Message;
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        Cordon, Creator, EndReason, Health, HostName, IdempotencyKey, Instance, InstanceId, Label, LeaseRefused,
+        NoPlace, QuotaExceeded,
+    },
+    ports::{Found, Removal, RuntimeError, StoreError},
+};
+
+/// One instance, please. Sent by the web handlers and the tests. If the reply is lost the instance lives on for its
+/// lease; repeated with the same idempotency key it is answered with the same instance.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Created, CreateError>")]
+pub struct CreateInstance {
+    /// Who asks.
+    pub creator: Creator,
+    /// How long it shall live; the operator's default when not said.
+    pub ttl: Option<Duration>,
+    /// Which recipe; the default one when not said.
+    pub flavour: Option<String>,
+    /// The creator's note.
+    pub label: Option<Label>,
+    /// Makes a repeated request harmless.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// A running instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    /// Its row; `endpoint` is set.
+    pub instance: Instance,
+    /// Whether it was made for an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
+
+/// Why there is no instance. Nothing is left behind, or what is left is known to the reaper.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CreateError {
+    /// The wished lease is not to be had.
+    #[error(transparent)]
+    Lease(LeaseRefused),
+    /// There is no such recipe.
+    #[error("there is no flavour {name}; there is: {known}")]
+    UnknownFlavour {
+        /// What was asked for.
+        name: String,
+        /// What there is, separated by commas.
+        known: String,
+    },
+    /// A quota stands in the way.
+    #[error(transparent)]
+    Quota(QuotaExceeded),
+    /// The idempotency key belongs to a request that asked for something else.
+    #[error("this idempotency key was used for a request that asked for something else")]
+    KeyConflict,
+    /// The first request with this idempotency key is still being worked on.
+    #[error("the first request with this idempotency key is still being worked on")]
+    KeyInUse,
+    /// No host has room.
+    #[error("no host has room: {0}")]
+    NoPlace(NoPlace),
+    /// As many requests as may be worked on at once are.
+    #[error("{in_flight} requests are being worked on, which is the most at once")]
+    Busy {
+        /// How many.
+        in_flight: usize,
+    },
+    /// The scheduler has just started and does not know its hosts and instances yet.
+    #[error("the scheduler is starting")]
+    Starting,
+    /// The database did not do its part.
+    #[error(transparent)]
+    Store(StoreError),
+    /// Every host that was tried failed; the last one's words.
+    #[error("no host could start it: {0}")]
+    Host(String),
+    /// It was ended while it was being made, or took longer than the deadline.
+    #[error("it was given up: {0}")]
+    GivenUp(String),
+}
+
+/// End this instance. Sent by the web handlers (`Deleted`) and the reaper (any reason); may be repeated until it
+/// answers [`Ending::Gone`]. If it is lost, the reaper finishes what was begun.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Ending, EndError>")]
+pub struct DeleteInstance {
+    /// Which.
+    pub id: InstanceId,
+    /// Why. An instance that is ending already keeps its first reason.
+    pub reason: EndReason,
+}
+
+/// How far an ending came.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// Its container is confirmed gone and its slot is free.
+    Gone(Box<Instance>),
+    /// The intent is written; its host could not confirm yet. The reaper goes on until it does.
+    Pending {
+        /// The row, in state `stopping`.
+        instance: Box<Instance>,
+        /// What the host said.
+        why: String,
+    },
+}
+
+/// Why nothing was ended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EndError {
+    /// There is no such instance.
+    #[error("there is no such instance")]
+    NotFound,
+    /// It has ended before.
+    #[error("it has ended already")]
+    AlreadyEnded(Box<Instance>),
+    /// The database did not do its part.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// How the fleet stands. Sent by the web handlers, the feed and the autoscaler. Reads only.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "FleetView")]
+pub struct DescribeFleet;
+
+/// The fleet at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetView {
+    /// The hosts in their declared order.
+    pub hosts: Vec<HostView>,
+    /// Whether the scheduler knows its hosts and instances (false right after a start).
+    pub ready: bool,
+    /// Why a create would be refused now, if it would.
+    pub refusal: Option<String>,
+}
+
+/// A host as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostView {
+    /// Its name.
+    pub name: HostName,
+    /// Where tenants reach it.
+    pub address: std::net::IpAddr,
+    /// Whether it answers.
+    pub state: Health,
+    /// Whether it is kept from taking new instances.
+    pub cordon: Option<Cordon>,
+    /// Instances it may carry.
+    pub slots: u32,
+    /// Slots taken or reserved.
+    pub used: u32,
+    /// Why it does not answer.
+    pub reason: Option<String>,
+    /// Whether its tenants are isolated from each other.
+    pub isolated: bool,
+}
+
+/// Cordon, drain or uncordon a host. Sent by the operator and the autoscaler. Repeating it changes nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<HostView, CordonError>")]
+pub struct CordonHost {
+    /// Which.
+    pub name: HostName,
+    /// The cordon it shall have; `None` takes it away.
+    pub cordon: Option<Cordon>,
+}
+
+/// Why a cordon was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CordonError {
+    /// There is no such host.
+    #[error("there is no host of that name")]
+    NoSuchHost,
+    /// The host cannot take it in its state.
+    #[error(transparent)]
+    Illegal(#[from] crate::domain::host::IllegalHostEvent),
+}
+
+/// What is on this host? Sent by the reaper's sweep, forwarded to the host.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Vec<Found>, HostError>")]
+pub struct HostInventory {
+    /// Which host.
+    pub host: HostName,
+}
+
+/// Remove a container that no row claims on this host. Sent by the reaper's sweep only, after it has read the rows.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Removal, HostError>")]
+pub struct RemoveOrphan {
+    /// Which host.
+    pub host: HostName,
+    /// Which container.
+    pub id: InstanceId,
+}
+
+/// Why a host did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HostError {
+    /// There is no such host (any more).
+    #[error("there is no host of that name")]
+    NoSuchHost,
+    /// The host's actor is restarting, overloaded or gone.
+    #[error("the host's actor did not answer: {0}")]
+    Actor(#[from] crate::supervision::AskError),
+    /// The host's engine did not do it.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}

@@ -1,0 +1,75 @@
+//! Everything about the brain that an operator can tune, as plain values. The edge reads them from the configuration;
+//! tests and simulations write them down.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::{Flavour, LeasePolicy, Quotas, Strategy};
+
+/// The tunable numbers of all rooms.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How hosts are filled.
+    pub strategy: Strategy,
+    /// How many instances one creator, and everybody, may have.
+    pub quotas: Quotas,
+    /// How long an instance may live.
+    pub lease: LeasePolicy,
+    /// The recipes; the first one is the default.
+    pub flavours: Vec<Flavour>,
+    /// The longest a create may take, all hosts that are tried included. A row that is still `creating` after this
+    /// was left by a crash.
+    pub create_deadline: Duration,
+    /// Creates that may be worked on at once; more are answered with `Busy`.
+    pub max_in_flight: usize,
+    /// The request rate per creator.
+    pub rate: Rate,
+    /// Creators inside these networks are not let in.
+    pub banned: Vec<IpNet>,
+    /// What every host is treated like.
+    pub host: HostSettings,
+    /// How often the directory is read.
+    pub directory_poll: Duration,
+    /// How the reaper works.
+    pub reaper: ReaperSettings,
+    /// How the pool of droplets grows and shrinks; `None` when no cloud is configured.
+    pub scaling: Option<crate::domain::scaling::ScalingPolicy>,
+    /// How often the autoscaler makes a pass.
+    pub scaling_every: Duration,
+}
+
+/// A request rate: a bucket of `burst` requests that is refilled with `per_minute`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests per minute in the long run, at least 1.
+    pub per_minute: u32,
+    /// Requests at once, at least 1.
+    pub burst: u32,
+}
+
+/// How hosts are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostSettings {
+    /// Containers that are started on one host at once; more wait their turn. An engine starts a few at once fastest.
+    pub parallel_starts: usize,
+    /// The longest that one call to an engine may take, other than a start.
+    pub call_timeout: Duration,
+    /// The longest that a start may take, readiness included.
+    pub start_timeout: Duration,
+    /// How often an engine is asked whether it is well.
+    pub probe_every: Duration,
+}
+
+/// How the reaper works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaperSettings {
+    /// How often it looks for leases that have ended.
+    pub poll: Duration,
+    /// How often it compares rows and containers of all hosts.
+    pub sweep: Duration,
+    /// Instances that it ends at once.
+    pub parallel: usize,
+    /// The longest it waits before it tries to remove a container again.
+    pub retry_max: Duration,
+}
