@@ -1,0 +1,9 @@
+//! What implements the brain's ports: one module for each thing outside.
+//!
+//! Owns the translation between a port and the outside, with every failure as the port's own error. Must not decide
+//! anything that the brain decides, and nothing but `wiring` may name what is in here.
+
+mod engine;
+mod readiness;
+
+pub mod docker;

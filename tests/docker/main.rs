@@ -1,0 +1,118 @@
+//! The Docker runtime against a real engine, and against things that only look like one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../runtime_contract/mod.rs"]
+mod contract;
+mod foreign;
+mod hardening;
+mod harness;
+mod images;
+mod liar;
+mod tls;
+
+use std::time::Duration;
+
+use bollard::query_parameters::KillContainerOptions;
+use getaredis_actors::ports::RuntimeError;
+use harness::{Deployment, docker};
+
+macro_rules! keeps_the_contract {
+    ($($name:ident)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let deployment = Deployment::new();
+            contract::$name(deployment.runtime()).await;
+        }
+    )* };
+}
+
+keeps_the_contract! {
+    a_started_instance_takes_its_password_and_no_other
+    data_above_the_cap_meets_the_engines_own_error_and_it_stays_up
+    a_sixth_connection_is_refused_in_words
+    common_commands_work_and_those_that_reach_further_do_not
+    what_is_removed_is_gone_and_may_be_removed_again
+    removals_at_once_all_end_with_it_gone
+    an_instance_that_is_there_is_not_started_again
+    twenty_started_at_once_are_all_reachable_at_ports_of_their_own
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exit_is_told_within_a_second() {
+    let deployment = Deployment::new();
+    let kill = async |id| {
+        docker().kill_container(&deployment.container(&id), None::<KillContainerOptions>).await.unwrap();
+    };
+    contract::an_exit_is_told_within_a_second(deployment.runtime(), kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_deployments_do_not_see_each_other() {
+    let (ours, theirs) = (Deployment::new(), Deployment::new());
+    contract::two_deployments_do_not_see_each_other(ours.runtime(), theirs.runtime()).await;
+}
+
+#[tokio::test]
+async fn an_engine_with_the_image_can_start_instances_and_isolates_them() {
+    let deployment = Deployment::new();
+    let runtime = deployment.runtime();
+    runtime.probe().await.unwrap();
+    assert!(runtime.isolated());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configured_range_of_ports_is_used_up_and_no_further() {
+    let deployment = Deployment::new();
+    // Found free now, so a neighbour may take one before us; then there is one fewer.
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().min(65_000);
+    let range = free..=free + 1;
+    let runtime = deployment.runtime_with(|settings| settings.ports = Some(range.clone()));
+    let mut ports = Vec::new();
+    let refused = loop {
+        match runtime.start(&contract::spec()).await {
+            Ok(endpoint) => ports.push(endpoint.port),
+            Err(error) => break error,
+        }
+    };
+    assert!(!ports.is_empty() && ports.iter().all(|port| range.contains(port)), "{ports:?}");
+    assert!(matches!(&refused, RuntimeError::Refused(why) if why.contains("every port")), "{refused}");
+}
+
+#[tokio::test]
+async fn an_engine_that_exits_at_once_is_not_ready_and_says_why() {
+    let deployment = Deployment::new();
+    let runtime = deployment.runtime_with(|settings| settings.start_timeout = Duration::from_secs(20));
+    let mut spec = contract::spec();
+    // More than the directive takes: the engine refuses its configuration and ends.
+    spec.flavour.connections = 0;
+    let error = runtime.start(&spec).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::NotReady(why) if why.contains("maxclients")), "{error}");
+    let password: &str = secrecy::ExposeSecret::expose_secret(&spec.password);
+    assert!(!error.to_string().contains(password));
+    runtime.remove(&spec.id).await.unwrap();
+}
+
+/// Runs itself again with the variable set: setting it in this process would race with its other threads.
+#[test]
+fn docker_host_is_honoured_when_nothing_else_names_an_engine() {
+    const INNER: &str = "GETAREDIS_TEST_INNER";
+    if std::env::var_os(INNER).is_some() {
+        let deployment = Deployment::new();
+        let runtime = deployment.runtime_with(|settings| settings.endpoint = String::new());
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return tokio.block_on(runtime.probe()).unwrap();
+    }
+    let itself = std::env::current_exe().unwrap();
+    let run = |docker_host: &str| {
+        std::process::Command::new(&itself)
+            .args(["--exact", "docker_host_is_honoured_when_nothing_else_names_an_engine"])
+            .env(INNER, "1")
+            .env("DOCKER_HOST", docker_host)
+            .output()
+            .unwrap()
+    };
+    let (good, bad) = (run(&harness::engine()), run("unix:///nonexistent/docker.sock"));
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stdout));
+    assert!(String::from_utf8_lossy(&bad.stdout).contains("/nonexistent/docker.sock"), "{bad:?}");
+}
