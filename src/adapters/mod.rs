@@ -7,3 +7,4 @@ mod engine;
 mod readiness;
 
 pub mod docker;
+pub mod process;
