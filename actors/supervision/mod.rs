@@ -1,15 +1,15 @@
 //! Supervision of actors over the public API of actix 0.13.
 //!
 //! Owns: the future that drives a supervised actor ([`supervise`]), the decision when it is started again
-//! ([`Spec`]), what everybody may see of it ([`Roster`]), the watchdog that cuts off an actor which stopped
-//! answering.
+//! ([`Spec`]), what everybody may see of it ([`Roster`]), the watchdog that cuts off an actor which stopped answering
+//! and the one way to put a question to an actor ([`ask`]).
 //!
 //! What it guarantees:
 //! - A panic in a handler, in a future or timer of the actor's context, in `started` or in the function that makes the
 //!   actor, a stop, and a hang (nothing but a probe unanswered for too long) all end in the same place: the actor is
 //!   replaced by a **fresh value** after a back-off, or given up.
 //! - The address stays the same. Messages that were queued are served by the fresh value, the one that was being
-//!   handled is lost and its sender is told at once (`MailboxError::Closed`).
+//!   handled is lost and its sender is told at once ([`AskError::Restarting`]).
 //! - Futures and timers of the dead one are dropped where it died; none of them ever runs on its successor.
 //!
 //! What it does not do:
@@ -25,6 +25,7 @@
 //!
 //! Everything here runs on the thread of the `actix::System`; `Roster` and `Child` may be used from any.
 
+mod ask;
 mod child;
 mod cradle;
 mod exit;
@@ -38,6 +39,7 @@ mod watchdog;
 mod tests;
 
 pub use crate::answers_probe;
+pub use ask::{AskError, ask};
 pub use child::supervise;
 pub use cradle::{Child, Cradle};
 pub use exit::{Exit, ExitSlot};

@@ -20,7 +20,7 @@ pub enum Restart {
 }
 
 /// What happens when a child used up its restarts. In every case its address closes, so that whoever asks it is told
-/// `Down`, and it stays visible as `Down` in the roster until its parent drops it.
+/// [`Down`](super::AskError::Down), and it stays visible as `Down` in the roster until its parent drops it.
 #[derive(Clone, Debug)]
 pub enum GiveUp {
     /// The process cannot do its work without this child: request an ordered exit with code 1

@@ -1,6 +1,7 @@
 //! Supervision driven through real actors on paused time. Here: the actor that can be told to do anything wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asking;
 mod crashes;
 mod giving_up;
 mod hangs;
