@@ -4,6 +4,7 @@
 //! it reaches outside through the traits in [`ports`] only, and everything in here runs on simulated ones as well.
 
 pub mod domain;
+mod patience;
 pub mod ports;
 
 pub mod autoscaler;

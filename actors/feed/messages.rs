@@ -49,6 +49,11 @@ pub enum Fact {
         /// How it is now.
         actor: ActorView,
     },
+    /// A supervised actor left with what it was for, as a host's does.
+    ActorRemoved {
+        /// Its name.
+        name: String,
+    },
     /// The total was counted on.
     TotalsChanged {
         /// The numbers.
