@@ -1,8 +1,8 @@
 //! Supervision of actors over the public API of actix 0.13.
 //!
 //! Owns: the future that drives a supervised actor ([`supervise`]), the decision when it is started again
-//! ([`Spec`]), what everybody may see of it ([`Roster`]), the watchdog that cuts off an actor which stopped answering
-//! and the one way to put a question to an actor ([`ask`]).
+//! ([`Spec`]), what everybody may see of it ([`Roster`]), the watchdog that cuts off an actor which stopped answering,
+//! the heartbeat of the actors' thread ([`Pulse`]) and the one way to put a question to an actor ([`ask`]).
 //!
 //! What it guarantees:
 //! - A panic in a handler, in a future or timer of the actor's context, in `started` or in the function that makes the
@@ -15,21 +15,22 @@
 //! What it does not do:
 //! - It does not see futures that an actor puts on the thread behind its context's back: `ResponseFuture` and
 //!   `actix::spawn`. Use `ResponseActFuture` and `ctx.spawn`.
-//! - It cannot interrupt a handler that never returns; such a handler stops the whole thread, and only
-//!   another thread can see it.
+//! - It cannot interrupt a handler that never returns; such a handler stops the whole thread, and only [`Pulse`],
+//!   read from another thread, shows it.
 //! - No hook (`stopping`, `stopped`) runs on an actor that is cut off, given up or dropped by its parent: what must be
 //!   released is released by `Drop`. The dead **value** is dropped when its successor takes its place, that is, after
 //!   the back-off and after `make`; so start children in `started`, not in `make`.
 //! - `AsyncContext::cancel_future` is forbidden (clippy.toml): actix numbers futures anew after a restart but keeps
 //!   the cancellations not yet carried out, so an old one can cancel a future of the fresh actor.
 //!
-//! Everything here runs on the thread of the `actix::System`; `Roster` and `Child` may be used from any.
+//! Everything here runs on the thread of the `actix::System`; `Roster`, `Pulse` and `Child` may be used from any.
 
 mod ask;
 mod child;
 mod cradle;
 mod exit;
 mod policy;
+mod pulse;
 mod rebirth;
 mod roster;
 mod spec;
@@ -43,6 +44,7 @@ pub use ask::{AskError, ask};
 pub use child::supervise;
 pub use cradle::{Child, Cradle};
 pub use exit::{Exit, ExitSlot};
+pub use pulse::Pulse;
 pub use rebirth::Supervisable;
 #[doc(hidden)]
 pub use rebirth::take_over;
