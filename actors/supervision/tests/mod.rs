@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod asking;
+mod chaos;
 mod crashes;
 mod giving_up;
 mod hangs;
