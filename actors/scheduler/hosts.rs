@@ -15,14 +15,14 @@ use crate::{
         messages::{Inventory, RemoveInstance, StartInstance},
     },
     ports::{Found, HostRecord, Removal},
-    supervision::{Child, Cradle, GaveUp, GiveUp, Spec, ask, supervise},
+    supervision::{Child, Cradle, GaveUp, GiveUp, Spec, Status, ask, supervise},
 };
 
 /// A HostActor and the doors to it. Dropping it ends the actor.
 pub(super) struct HostChild {
     record: HostRecord,
     doors: HostDoors,
-    _child: Child<HostActor>,
+    child: Child<HostActor>,
 }
 
 /// What a host is asked through.
@@ -81,7 +81,7 @@ impl Desk {
             )
         });
         tracing::info!(host = %name, address = %record.public_address, slots = record.slots, "host.joined");
-        self.hosts.borrow_mut().insert(name.clone(), HostChild { record: record.clone(), doors, _child: child });
+        self.hosts.borrow_mut().insert(name.clone(), HostChild { record: record.clone(), doors, child });
         self.ledger.borrow_mut().announce(record, isolated);
         self.publish_host(&name);
     }
@@ -131,7 +131,11 @@ impl Desk {
 
     /// A host's actor was given up: the host is cordoned and unreachable until it is announced anew.
     pub(super) fn host_gave_up(&self, gave_up: &GaveUp) {
-        let host = self.hosts.borrow().keys().find(|name| child_name(name) == gave_up.name).cloned();
+        // The news may speak of a child of an earlier incarnation; the one that is held now tells the truth.
+        let is_down = |name: &HostName, host: &HostChild| {
+            child_name(name) == gave_up.name && host.child.report().status == Status::Down
+        };
+        let host = self.hosts.borrow().iter().find(|(name, host)| is_down(name, host)).map(|(name, _)| name.clone());
         let Some(name) = host else { return };
         let why = format!("its actor was given up: {}", gave_up.cause);
         tracing::error!(host = %name, why, "host.given_up");
