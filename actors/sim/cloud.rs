@@ -11,18 +11,13 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use super::{
-    clock::SimClock,
-    directory::SimDirectory,
-    faults::{Faults, strike},
-    runtime::SimRuntimes,
-};
+use super::{clock::SimClock, directory::SimDirectory, faults::Faults, runtime::SimRuntimes};
 use crate::{
     domain::HostName,
     ports::{Clock, Cloud, CloudError, Directory, Droplet, HostRecord},
 };
 
-/// A cloud in memory. Clones are the same cloud. Faults strike at `cloud:list`, `cloud:create` and `cloud:delete`.
+/// A cloud in memory. Clones are the same cloud. Faults strike at `cloud.list`, `cloud.create` and `cloud.delete`.
 #[derive(Debug, Clone)]
 pub struct SimCloud(Arc<Inner>);
 
@@ -131,30 +126,30 @@ impl SimCloud {
 #[async_trait]
 impl Cloud for SimCloud {
     async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
-        strike(&self.0.faults, "cloud:list", CloudError::Unknown, async { Ok(self.alive()) }).await
+        self.0.faults.around("cloud.list", CloudError::Unknown, || Ok(self.alive())).await
     }
 
     async fn create(&self, name: &HostName) -> Result<(), CloudError> {
-        let create = async {
+        let create = || {
             self.order(name);
             Ok(())
         };
-        strike(&self.0.faults, "cloud:create", CloudError::Unknown, create).await
+        self.0.faults.around("cloud.create", CloudError::Unknown, create).await
     }
 
     async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
-        let delete = async {
+        let delete = || {
             self.destroy(name);
             Ok(())
         };
-        strike(&self.0.faults, "cloud:delete", CloudError::Unknown, delete).await
+        self.0.faults.around("cloud.delete", CloudError::Unknown, delete).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::{faults::Fault, runtime::Pace};
+    use crate::sim::runtime::Pace;
 
     const BOOT: Duration = Duration::from_secs(60);
 
@@ -166,7 +161,7 @@ mod tests {
         let cloud = SimCloud::new(BOOT, 40, clock, directory.clone(), runtimes.clone(), faults.clone());
         let name = HostName::parse("d-1").unwrap();
 
-        faults.next("cloud:create", Fault::Lie);
+        faults.lie_next("cloud.create");
         cloud.create(&name).await.unwrap_err();
         assert_eq!((cloud.alive().len(), directory.hosts().len()), (1, 0));
         sleep(BOOT + Duration::from_millis(1)).await;

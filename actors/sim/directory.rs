@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::faults::{Faults, strike};
+use super::faults::Faults;
 use crate::{
     domain::HostName,
     ports::{Directory, DirectoryError, DirectoryReading, HostRecord},
@@ -18,7 +18,7 @@ use crate::{
 /// A directory in memory. Clones are the same directory.
 ///
 /// With a time to live it is like keys in Redis: hosts are read by name. Without, it is like a configured list: they
-/// are read in the order in which they were announced. Faults strike at `directory:read`.
+/// are read in the order in which they were announced. Faults strike at `directory.read`.
 #[derive(Debug, Clone)]
 pub struct SimDirectory(Arc<Inner>);
 
@@ -100,14 +100,14 @@ impl SimDirectory {
 #[async_trait]
 impl Directory for SimDirectory {
     async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
-        let read = async {
+        let read = || {
             let state = self.state();
             match &state.outage {
                 Some(why) => Err(DirectoryError::Unreachable(why.clone())),
                 None => Ok(state.reading.clone()),
             }
         };
-        strike(&self.0.faults, "directory:read", DirectoryError::Unreachable, read).await
+        self.0.faults.around("directory.read", DirectoryError::Unreachable, read).await
     }
 
     fn ttl(&self) -> Option<Duration> {

@@ -1,7 +1,8 @@
-//! Simulated ports: the outside world in memory, deterministic, on tokio's time, with faults on demand.
+//! The world outside, simulated: every port in memory, with faults on demand.
 //!
-//! Owns what the real outside would: containers, machines, announcements. All of it is shared by its clones and outlives
-//! the actors, so that a crash of all actors can be simulated by dropping them. Must not decide anything.
+//! Owns the twins of the adapters, used by tests and by `getaredis simulate`. They keep the ports' contracts to the
+//! letter, survive a "crash" of the actors (they are shared, the actors are not), and have no randomness of their own:
+//! the same calls in the same order give the same answers.
 
 pub mod clock;
 pub mod cloud;

@@ -17,7 +17,7 @@ use futures_util::{
 };
 use tokio::{sync::mpsc, time::sleep};
 
-use super::faults::{Faults, strike};
+use super::faults::{Faults, Gate, Op};
 use crate::{
     domain::{Endpoint, HostName, InstanceId},
     ports::{Found, HostRecord, Removal, Runtime, RuntimeError, Runtimes, StartSpec},
@@ -53,8 +53,8 @@ pub enum Reach {
     Silent,
 }
 
-/// All simulated engines. Clones are the same engines. Faults strike at `start:<host>`, `remove:<host>`,
-/// `inventory:<host>` and `probe:<host>`.
+/// All simulated engines. Clones are the same engines. Each call is one operation of the faults, named after
+/// the host as well: `runtime.start:<host>`, `runtime.remove:<host>`, `runtime.inventory:<host>`, `runtime.probe:<host>`.
 #[derive(Debug, Clone)]
 pub struct SimRuntimes(Arc<Inner>);
 
@@ -241,14 +241,36 @@ pub struct SimRuntime {
 }
 
 impl SimRuntime {
-    /// Waits as long as a call takes, then reaches for the machine. `change` runs in one turn, as in an engine.
-    async fn call<T>(
+    /// A whole call: the gate of the faults, then the work.
+    async fn pass<T>(
+        &self,
+        verb: &str,
+        work: impl Future<Output = Result<T, RuntimeError>> + Send,
+    ) -> Result<T, RuntimeError> {
+        let op = operation(verb, &self.host);
+        match self.all.0.faults.gate(op).await {
+            Gate::Proceed => work.await,
+            Gate::Fail => Err(RuntimeError::Unreachable(format!("simulated failure of {op}"))),
+            Gate::AfterEffectFail => {
+                work.await?;
+                Err(RuntimeError::Unreachable(format!("simulated loss of the answer of {op}")))
+            }
+        }
+    }
+
+    /// Waits as long as it takes, then reaches for the machine. `change` runs in one turn, as in an engine.
+    async fn reach<T>(
         &self,
         takes: Duration,
         change: impl FnOnce(&mut Machine) -> Result<T, RuntimeError> + Send,
     ) -> Result<T, RuntimeError> {
         sleep(takes).await;
-        match self.reached() {
+        if self.all.0.faults.is_frozen() {
+            // The process died in the middle of the call, so its next step is never asked for.
+            std::future::pending::<()>().await;
+        }
+        let reach = self.all.state().machines.get(&self.host).map_or(Reach::Refusing, |machine| machine.reach);
+        match reach {
             Reach::Well => {}
             Reach::Refusing => return Err(RuntimeError::Unreachable("connection refused".to_owned())),
             Reach::Silent => std::future::pending().await,
@@ -256,14 +278,6 @@ impl SimRuntime {
         let mut state = self.all.state();
         let machine = state.machines.get_mut(&self.host);
         machine.map_or_else(|| Err(RuntimeError::Unreachable("no route to host".to_owned())), change)
-    }
-
-    fn reached(&self) -> Reach {
-        self.all.state().machines.get(&self.host).map_or(Reach::Refusing, |machine| machine.reach)
-    }
-
-    fn op(&self, verb: &str) -> String {
-        format!("{verb}:{}", self.host)
     }
 }
 
@@ -273,8 +287,8 @@ impl Runtime for SimRuntime {
     async fn start(&self, spec: &StartSpec) -> Result<Endpoint, RuntimeError> {
         let pace = self.all.0.pace;
         let start = async {
-            self.call(pace.call, |machine| machine.insert(&spec.id, false)).await?;
-            self.call(pace.start.saturating_sub(pace.call), |machine| match machine.containers.get_mut(&spec.id) {
+            self.reach(pace.call, |machine| machine.insert(&spec.id, false)).await?;
+            self.reach(pace.start.saturating_sub(pace.call), |machine| match machine.containers.get_mut(&spec.id) {
                 Some(container) => {
                     container.running = true;
                     Ok(Endpoint { address: self.address, port: container.port })
@@ -283,28 +297,28 @@ impl Runtime for SimRuntime {
             })
             .await
         };
-        strike(&self.all.0.faults, &self.op("start"), RuntimeError::Unreachable, start).await
+        self.pass("start", start).await
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<Removal, RuntimeError> {
-        let remove = self.call(self.all.0.pace.call, |machine| {
+        let remove = self.reach(self.all.0.pace.call, |machine| {
             machine.stop(id);
             Ok(match machine.containers.remove(id) {
                 Some(_) => Removal::Removed,
                 None => Removal::AlreadyGone,
             })
         });
-        strike(&self.all.0.faults, &self.op("remove"), RuntimeError::Unreachable, remove).await
+        self.pass("remove", remove).await
     }
 
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError> {
-        let inventory = self.call(self.all.0.pace.call, |machine| Ok(found(machine)));
-        strike(&self.all.0.faults, &self.op("inventory"), RuntimeError::Unreachable, inventory).await
+        let inventory = self.reach(self.all.0.pace.call, |machine| Ok(found(machine)));
+        self.pass("inventory", inventory).await
     }
 
     async fn probe(&self) -> Result<(), RuntimeError> {
-        let probe = self.call(self.all.0.pace.call, |_| Ok(()));
-        strike(&self.all.0.faults, &self.op("probe"), RuntimeError::Unreachable, probe).await
+        let probe = self.reach(self.all.0.pace.call, |_| Ok(()));
+        self.pass("probe", probe).await
     }
 
     fn exits(&self) -> BoxStream<'static, Result<InstanceId, RuntimeError>> {
@@ -325,6 +339,19 @@ impl Runtime for SimRuntime {
     }
 }
 
+/// The name of an operation on one host. Names live as long as the process, which is fine for the hosts of a simulation.
+fn operation(verb: &str, host: &HostName) -> Op {
+    static NAMES: Mutex<BTreeSet<Op>> = Mutex::new(BTreeSet::new());
+    let name = format!("runtime.{verb}:{host}");
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name.as_str()) {
+        return known;
+    }
+    let name: Op = name.leak();
+    names.insert(name);
+    name
+}
+
 fn found(machine: &Machine) -> Vec<Found> {
     machine.containers.iter().map(|(id, c)| Found { id: id.clone(), running: c.running }).collect()
 }
@@ -332,7 +359,7 @@ fn found(machine: &Machine) -> Vec<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Flavour, sim::faults::Fault};
+    use crate::domain::Flavour;
 
     fn id(n: u128) -> InstanceId {
         InstanceId::from_uuid(uuid::Uuid::from_u128(n))
@@ -378,8 +405,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lie_leaves_the_container_running_and_a_failure_leaves_nothing() {
         let (all, host, runtime, faults) = one_host();
-        faults.next("start:h1", Fault::Fail);
-        faults.next("start:h1", Fault::Lie);
+        faults.fail_next("runtime.start:h1", 1);
+        faults.lie_next("runtime.start:h1");
         runtime.start(&spec(1)).await.unwrap_err();
         assert!(all.leftovers().is_empty());
         runtime.start(&spec(1)).await.unwrap_err();
