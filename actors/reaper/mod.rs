@@ -1,7 +1,7 @@
 //! The reaper: leases, and the agreement of rows and containers.
 //!
 //! Owns when an instance's time is over, and the sweeps in both directions (containers without a row, rows without a
-//! container). Decides what must end and why; extends leases within the operator's bounds.
+//! container). Decides what must end and why; extends leases within their maximum lifetime.
 //!
 //! Must never: call an instance ended (the scheduler does, when its container is confirmed gone); believe a message
 //! about an instance without reading its row; give an ending up. A message may wake it, never tell it what to do.
@@ -301,7 +301,7 @@ async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Instance, Extend
         return Err(ExtendError::NotRunning(Box::new(row)));
     }
     let now = tools.clock.now();
-    let lease = tools.settings.lease.extend(row.lease, request.ttl, now).map_err(ExtendError::Lease)?;
+    let lease = row.lease.extend(request.ttl, now).map_err(ExtendError::Lease)?;
     match patience::store(tools.store.apply(&request.id, &InstanceEvent::Extended { lease }, now)).await {
         // It ended between the look and the write.
         Err(StoreError::Illegal(illegal)) => {

@@ -117,13 +117,13 @@ pub struct World {
 }
 
 impl World {
-    /// A world with these hosts and their slots, in that order; nothing is started yet. Pauses tokio's time.
+    /// A world with these hosts and their slots, in that order; nothing is started yet. Meant for paused time
+    /// (`tokio::time::pause()`).
     ///
     /// # Panics
     /// When a host's name is none.
     #[must_use]
     pub fn new(settings: Settings, hosts: &[(&str, u32)]) -> Self {
-        tokio::time::pause();
         let faults = Faults::new();
         let mut world = Self {
             clock: SimClock::new(),
