@@ -15,4 +15,5 @@ pub mod rate_limit;
 pub mod reaper;
 pub mod scheduler;
 pub mod settings;
+pub mod sim;
 pub mod supervision;
