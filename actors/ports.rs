@@ -119,13 +119,14 @@ impl DropletState {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Decides idempotency key, creator quota and global cap, and writes the row, all in one transaction: of any
-    /// number of concurrent calls exactly as many are admitted as the caps allow.
+    /// number of concurrent calls exactly as many are admitted as the caps allow. The quota counts the creator's
+    /// instances that are creating or running, the cap everybody's that have not ended.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// The instance, also when it has ended.
     async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError>;
 
-    /// The live instance of this creator under this key.
+    /// The instance of this creator under this key; one that is ending has none any more.
     async fn by_key(&self, creator: &Creator, key: &IdempotencyKey) -> Result<Option<Instance>, StoreError>;
 
     /// Reads the row, applies [`Instance::after`] and writes the result, in one transaction; returns the new row.

@@ -54,6 +54,8 @@ enum Fault {
     Hang,
     Slow(Duration),
     Lie,
+    Panic,
+    None,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ struct Plan {
     next: HashMap<Op, VecDeque<Fault>>,
     broken: HashMap<Op, Fault>,
     calls_left: Option<u64>,
+    deaths: u64,
     log: Vec<Op>,
 }
 
@@ -103,6 +106,16 @@ impl Faults {
     /// The next call of `op` does what it should and answers with an error.
     pub fn lie_next(&self, op: Op) {
         self.plan_next(op, Fault::Lie, 1);
+    }
+
+    /// The next call of `op` panics, and with it whoever made the call.
+    pub fn panic_next(&self, op: Op) {
+        self.plan_next(op, Fault::Panic, 1);
+    }
+
+    /// The next `times` calls of `op` go well: what is planned after this strikes later.
+    pub fn pass_next(&self, op: Op, times: usize) {
+        self.plan_next(op, Fault::None, times);
     }
 
     /// Every call of `op` that nothing else is planned for fails, until [`heal`](Self::heal).
@@ -172,14 +185,16 @@ impl Faults {
     /// a call, before any effect.
     pub async fn gate(&self, op: Op) -> Gate {
         match self.admit(op) {
-            None => Gate::Proceed,
+            None | Some(Fault::None) => Gate::Proceed,
+            Some(Fault::Panic) => panic!("simulated panic in {op}"),
             Some(Fault::Fail) => Gate::Fail,
             Some(Fault::Lie) => Gate::AfterEffectFail,
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Slow(delay)) => {
+                let deaths = self.plan().deaths;
                 tokio::time::sleep(delay).await;
-                // The process may have died while it waited.
-                if self.is_frozen() { std::future::pending().await } else { Gate::Proceed }
+                // If the process died while it waited, another one may be alive by now; this call is not its.
+                if self.plan().deaths == deaths { Gate::Proceed } else { std::future::pending().await }
             }
         }
     }
@@ -214,6 +229,7 @@ impl Faults {
         plan.log.push(op);
         match plan.calls_left.as_mut() {
             Some(0) => {
+                plan.deaths += 1;
                 self.frozen.send_replace(true);
                 return Some(Fault::Hang);
             }
@@ -296,6 +312,18 @@ mod tests {
             assert!(answer.is_err());
         }
         assert_eq!(effects, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_call_of_a_process_that_died_meanwhile_has_no_effect() {
+        let faults = Faults::new();
+        faults.slow_next(A, Duration::from_secs(7));
+        let mut slow = Box::pin(faults.gate(A));
+        assert_eq!((&mut slow).now_or_never(), None);
+        faults.freeze_at(1);
+        assert_eq!(faults.gate(B).now_or_never(), None);
+        faults.thaw();
+        assert!(tokio::time::timeout(Duration::from_secs(8), slow).await.is_err());
     }
 
     #[tokio::test]

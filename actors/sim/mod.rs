@@ -8,4 +8,8 @@ pub mod clock;
 pub mod cloud;
 pub mod directory;
 pub mod faults;
+pub mod harness;
 pub mod runtime;
+pub mod samples;
+pub mod store;
+pub mod store_conformance;
