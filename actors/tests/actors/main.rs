@@ -1,8 +1,11 @@
 //! Scenarios that drive the actors through their messages, on simulated ports and paused time.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod crashing;
 mod creating;
+mod discovery;
 mod ending;
+mod support;
 mod week;
 
 use getaredis_actors::domain::HostName;
