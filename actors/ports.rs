@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
+pub use crate::domain::scaling::DropletState;
 use crate::domain::{
     Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
     QuotaExceeded, Quotas, Timestamp,
@@ -83,35 +84,6 @@ pub struct DropletRow {
     pub state: DropletState,
     /// When the intent was written.
     pub created_at: Timestamp,
-}
-
-/// The intent that a droplet's row carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropletState {
-    /// It shall be created; whether it was is not known yet.
-    Creating,
-    /// The provider confirmed it.
-    Created,
-    /// It shall be deleted; whether it was is not known yet.
-    Deleting,
-}
-
-impl DropletState {
-    /// The word that is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Deleting => "deleting",
-        }
-    }
-
-    /// Reads back what [`as_str`](Self::as_str) gave.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
-    }
 }
 
 /// The database: the only arbiter of who gets what. Every method is one transaction. It may be called from several
