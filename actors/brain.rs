@@ -148,12 +148,7 @@ impl Cradles {
 impl Brain {
     /// Starts every actor on the calling thread, which must be that of an `actix::System`.
     #[must_use]
-    pub fn start(
-        deployment: DeploymentId,
-        ports: Ports,
-        settings: Arc<Settings>,
-        master_key: Arc<MasterKey>,
-    ) -> Self {
+    pub fn start(deployment: DeploymentId, ports: Ports, settings: Arc<Settings>, master_key: Arc<MasterKey>) -> Self {
         let clock = Arc::clone(&ports.clock);
         let roster = Roster::new(Arc::new(move || clock.now()));
         let cradles = Cradles::default();
@@ -200,6 +195,7 @@ impl Brain {
             fleet: to(&cradles.scheduler),
             cordon: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
+            directory: to(&cradles.discovery),
         };
         let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
 

@@ -114,15 +114,15 @@ impl DiscoveryActor {
     fn tell(&self, news: News) {
         match news {
             News::Joined(host) => {
-                tracing::info!(host = %host.name, address = %host.public_address, slots = host.slots, "host.joined");
+                tracing::debug!(host = %host.name, "directory.shows_new_host");
                 self.peers.joined.do_send(HostJoined(host));
             }
             News::Changed(host) => {
-                tracing::info!(host = %host.name, address = %host.public_address, slots = host.slots, "host.changed");
+                tracing::debug!(host = %host.name, "directory.shows_changed_host");
                 self.peers.changed.do_send(HostChanged(host));
             }
             News::Lost(name) => {
-                tracing::warn!(host = %name, "host.lost");
+                tracing::debug!(host = %name, "directory.lost_host");
                 self.peers.lost.do_send(HostLost { name });
             }
         }
