@@ -75,7 +75,10 @@ fn only_the_wiring_names_concrete_adapters() {
 fn only_the_problem_map_turns_an_error_into_a_status() {
     let mut files = sources("src/web");
     files.retain(|(name, _)| name != "src/web/problem.rs");
-    assert_eq!(places(&files, &["StatusCode::BAD_", "StatusCode::INTERNAL", "ErrorBadRequest", "BadRequest()"]), Vec::<String>::new());
+    assert_eq!(
+        places(&files, &["StatusCode::BAD_", "StatusCode::INTERNAL", "ErrorBadRequest", "BadRequest()"]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -59,7 +59,9 @@ impl Lease {
     /// [`LeaseRefused::BeyondLifetime`], or [`LeaseRefused::Shortens`] when it is no extension at all.
     pub fn extend(self, ttl: Duration, now: Timestamp) -> Result<Self, LeaseRefused> {
         match now.checked_add(ttl) {
-            Ok(expires_at) if expires_at < self.expires_at => Err(LeaseRefused::Shortens { expires_at: self.expires_at }),
+            Ok(expires_at) if expires_at < self.expires_at => {
+                Err(LeaseRefused::Shortens { expires_at: self.expires_at })
+            }
             Ok(expires_at) if expires_at <= self.max_expires_at => Ok(Self { expires_at, ..self }),
             _ => Err(LeaseRefused::BeyondLifetime { max_expires_at: self.max_expires_at }),
         }

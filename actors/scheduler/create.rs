@@ -126,7 +126,7 @@ impl Desk {
             // The row may be written all the same; without a container it is ended by the reaper.
             Err(error) => Err(CreateError::Store(error)),
         };
-        self.release(&instance);
+        self.release_slot(&instance.id);
         refusal
     }
 
@@ -241,12 +241,6 @@ impl Desk {
             name: wish.unwrap_or(Flavour::DEFAULT).to_owned(),
             known: flavours.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         })
-    }
-
-    fn release(&self, instance: &Instance) {
-        if let Some(host) = self.ledger.borrow_mut().release(&instance.id) {
-            self.publish_host(&host);
-        }
     }
 }
 

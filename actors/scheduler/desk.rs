@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{Peers, Tools, hosts::HostChild, messages::HostView, state::Ledger};
 use crate::{
     discovery::messages::DescribeDirectory,
-    domain::{Creator, HostName, IdempotencyKey, Instance},
+    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
     feed::messages::{Fact, Publish},
     patience,
     supervision::ask,
@@ -75,6 +75,14 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// Gives the slot of an instance back, if it holds one.
+    pub(super) fn release_slot(&self, id: &InstanceId) {
+        let host = self.ledger.borrow_mut().release(id);
+        if let Some(host) = host {
+            self.publish_host(&host);
+        }
     }
 
     /// Tells the feed of a host, if there is anything new about it.

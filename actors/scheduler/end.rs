@@ -51,9 +51,7 @@ impl Desk {
             Err(StoreError::Illegal(_)) => self.read(id).await?,
             Err(error) => return Err(error.into()),
         };
-        if let Some(host) = self.ledger.borrow_mut().release(id) {
-            self.publish_host(&host);
-        }
+        self.release_slot(id);
         self.forget_empty_hosts();
         Ok(ended)
     }

@@ -110,15 +110,19 @@ async fn an_unreachable_host_is_not_chosen_and_is_chosen_again_once_it_answers()
     tokio::time::pause();
     let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
     world.runtimes.reach(&host("a"), Reach::Refusing);
-    world.eventually("a is unreachable", async |world| {
-        world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_some())
-    }).await;
+    world
+        .eventually("a is unreachable", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_some())
+        })
+        .await;
     assert_eq!(world.must_create(creator(1)).await.host, host("b"));
     world.runtimes.reach(&host("b"), Reach::Refusing);
     world.runtimes.reach(&host("a"), Reach::Well);
-    world.eventually("a is up and b is not", async |world| {
-        world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_none() && fleet.hosts[1].reason.is_some())
-    }).await;
+    world
+        .eventually("a is up and b is not", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_none() && fleet.hosts[1].reason.is_some())
+        })
+        .await;
     assert_eq!(world.must_create(creator(2)).await.host, host("a"));
     world.runtimes.reach(&host("b"), Reach::Well);
     world.finish().await;
@@ -130,7 +134,10 @@ async fn a_cordoned_host_takes_nothing_until_it_is_uncordoned() {
     let world = World::running(settings(), &[("a", 4)]).await;
     let cordon = |cordon| CordonHost { name: host("a"), cordon };
     let within = Duration::from_secs(1);
-    ask(&world.doors().cordon, cordon(Some(getaredis_actors::domain::Cordon::Cordoned)), within).await.unwrap().unwrap();
+    ask(&world.doors().cordon, cordon(Some(getaredis_actors::domain::Cordon::Cordoned)), within)
+        .await
+        .unwrap()
+        .unwrap();
     let refused = world.create(request(creator(1))).await.unwrap().unwrap_err();
     assert_eq!(refused.to_string(), "no host has room: 1 host cordoned");
     ask(&world.doors().cordon, cordon(None), within).await.unwrap().unwrap();
@@ -194,6 +201,11 @@ async fn a_key_whose_first_request_failed_may_be_tried_again() {
     let world = World::running(settings(), &[("a", 4)]).await;
     world.faults.fail_next("runtime.start:a", 1);
     assert!(world.create(keyed("k")).await.unwrap().is_err());
+    world
+        .eventually("the host has answered again", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.refusal.is_none())
+        })
+        .await;
     assert!(!world.create(keyed("k")).await.unwrap().unwrap().replayed);
     world.finish().await;
 }
@@ -214,7 +226,11 @@ async fn a_store_that_fails_refuses_creates_and_leaves_nothing_behind() {
     for lie in [false, true] {
         for op in ["store.admit", "store.apply"] {
             let world = World::running(settings(), &[("a", 4)]).await;
-            if lie { world.faults.lie_next(op) } else { world.faults.fail_next(op, 1) }
+            if lie {
+                world.faults.lie_next(op)
+            } else {
+                world.faults.fail_next(op, 1)
+            }
             let answer = world.create(request(creator(1))).await;
             assert!(matches!(answer, Ok(Err(CreateError::Store(_)))), "{op} {lie}: {answer:?}");
             world.must_create(creator(2)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use getaredis_actors::{
     domain::EndReason,
     scheduler::messages::{CreateInstance, DeleteInstance},
-    settings::{ReaperSettings, Settings},
+    settings::{HostSettings, ReaperSettings, Settings},
     sim::{
         harness::{World, creator, request, settings},
         runtime::Reach,
@@ -30,13 +30,23 @@ const PANICS: [&str; 9] = [
     "directory.read",
 ];
 
+/// The defaults, but with everything that is done periodically done less often: a week is long.
+fn leisurely() -> Settings {
+    let half_a_minute = Duration::from_secs(30);
+    let usual = settings();
+    Settings {
+        reaper: ReaperSettings { poll: half_a_minute, sweep: 10 * half_a_minute, ..usual.reaper },
+        host: HostSettings { probe_every: half_a_minute, ..usual.host },
+        directory_poll: 2 * half_a_minute,
+        ..usual
+    }
+}
+
 #[actix::test]
 async fn a_virtual_week_of_arrivals_expiries_and_panics_ends_with_nothing_left_over() {
     tokio::time::pause();
     let mut rng = StdRng::seed_from_u64(2015);
-    // The reaper looks less often, because a week of virtual time is long on a slow machine.
-    let reaper = ReaperSettings { poll: Duration::from_secs(5), sweep: Duration::from_secs(300), ..settings().reaper };
-    let mut world = World::running(Settings { reaper, ..settings() }, &HOSTS.map(|name| (name, 10))).await;
+    let mut world = World::running(leisurely(), &HOSTS.map(|name| (name, 10))).await;
     world.expect_restarts();
     let end = tokio::time::Instant::now() + WEEK;
     let (mut served, mut refused) = (0, 0);
