@@ -157,27 +157,26 @@ started_at() {
   [[ $1 == Z ]] || echo "${20}"
 }
 
-# dockerd_sweep: removes what scripts that died without cleaning up left on this machine.
+# dockerd_sweep: removes what scripts that died without cleaning up left on this machine. Only what is recorded here
+# goes: a bridge without a record may belong to a script in a container that shares the network, but not /run.
 dockerd_sweep() {
-  local run pid start link
+  local run pid start
   for run in "$dockerd_registry"/getaredis*/; do
+    [[ -d $run ]] || continue
     read -r pid start 2>/dev/null <"$run/owner" || pid=0 start=none
     [[ $(started_at "$pid") == "$start" ]] || dockerd_forget "${run%/}"
-  done
-  for link in /sys/class/net/getaredis*; do
-    [[ ! -e $link || -e $dockerd_registry/${link##*/} ]] || ip link delete "${link##*/}"
   done
 }
 
 # dockerd_forget RUN: takes away the network, the control groups and the files of a dockerd that runs no more.
 dockerd_forget() {
-  local run=$1 range link
+  local run=$1 range link group=${1##*/}
   if range=$(cat "$run/range" 2>/dev/null); then
     while iptables -w -D FORWARD -s "$range" -j DROP 2>/dev/null; do :; done
     # The engine's further networks have bridges (br-…) with addresses in the same range.
-    for link in $(ip -4 -o address show to "$range" | awk '{print $2}'); do ip link delete "$link" 2>/dev/null || true; done
+    for link in $(ip -4 -o address show type bridge to "$range" | awk '{print $2}'); do ip link delete "$link" 2>/dev/null || true; done
   fi
-  find /sys/fs/cgroup -depth -type d -path "*/${run##*/}*" -exec rmdir {} + 2>/dev/null || true
+  find /sys/fs/cgroup -depth -type d \( -name "$group" -o -path "*/$group/*" \) -exec rmdir {} + 2>/dev/null || true
   if [[ -s $run/temporary ]]; then rm -rf --one-file-system "$(cat "$run/temporary")"; fi
   rm -rf --one-file-system "$run"
 }
