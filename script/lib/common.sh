@@ -33,8 +33,28 @@ run_undo() {
   trap '' INT TERM HUP
   trap - EXIT
   set +e
+  end_job
   for ((i = ${#undo[@]} - 1; i >= 0; i--)); do eval "${undo[i]}"; done
   exit "$status"
+}
+
+job=
+
+# interruptible PROGRAM [ARG...]: runs it so that a signal sent to the script alone is heard at once; bash would
+# otherwise hear it only after the program, and what it starts in the background would be deaf to Ctrl-C.
+interruptible() {
+  local status=0
+  env --default-signal=INT,QUIT "$@" &
+  job=$!
+  wait "$job" || status=$?
+  job=
+  return "$status"
+}
+
+end_job() {
+  [[ -n $job ]] || return 0
+  kill -TERM "$job" 2>/dev/null
+  within 20 ended "$job" || kill -KILL "$job" 2>/dev/null
 }
 
 trap run_undo EXIT

@@ -19,7 +19,7 @@ build_program() {
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
   program=$target/release/getaredis
   [[ -x $program ]] || say "Building for the first time; this takes some minutes"
-  cargo build --locked --release --manifest-path "$root/Cargo.toml" --bin getaredis ||
+  interruptible cargo build --locked --release --manifest-path "$root/Cargo.toml" --bin getaredis ||
     fail "the program does not build; the compiler's words are above"
 }
 
