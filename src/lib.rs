@@ -1,1 +1,3 @@
-//! x
+//! The edge of getaredis: the only crate that knows the outside.
+
+pub mod adapters;
