@@ -1,5 +1,7 @@
 //! The edge of getaredis: the only crate that knows the outside.
 
 pub mod adapters;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod telemetry;
