@@ -1,3 +1,7 @@
-//! x
+//! The edge of getaredis: the only crate that knows the outside.
 
 pub mod adapters;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod telemetry;
