@@ -1,1 +1,3 @@
-//! x
+//! The edge of getaredis: everything that knows the outside.
+
+pub mod web;
