@@ -24,6 +24,9 @@ mod server;
 mod settings;
 mod views;
 
+#[cfg(test)]
+mod tests;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use actix_web::{
