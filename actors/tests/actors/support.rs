@@ -16,22 +16,22 @@ use getaredis_actors::{
 use tokio::time::{Instant, sleep};
 
 /// Long enough for anything that is not broken, on paused time.
-pub const DEADLINE: Duration = Duration::from_secs(3600);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3600);
 
-pub fn name(name: &str) -> HostName {
+pub(crate) fn name(name: &str) -> HostName {
     HostName::parse(name).unwrap()
 }
 
-pub fn host(host: &str, slots: u32) -> HostRecord {
+pub(crate) fn host(host: &str, slots: u32) -> HostRecord {
     HostRecord { name: name(host), public_address: IpAddr::from([192, 0, 2, 1]), engine: String::new(), slots }
 }
 
-pub fn seconds(n: u64) -> Duration {
+pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
 /// Waits until `condition` holds; fails the test when it never does.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "never: {what}");
@@ -40,7 +40,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Stands in for any actor: answers with a function.
-pub struct Stand<M: Message>(Box<dyn FnMut(M) -> M::Result>);
+pub(crate) struct Stand<M: Message>(Box<dyn FnMut(M) -> M::Result>);
 
 impl<M: Message + 'static> Actor for Stand<M> {
     type Context = Context<Self>;
@@ -55,7 +55,7 @@ impl<M: Message + 'static> Handler<M> for Stand<M> {
 }
 
 /// An actor that answers `M` with `answer`.
-pub fn stand<M>(answer: impl FnMut(M) -> M::Result + 'static) -> Recipient<M>
+pub(crate) fn stand<M>(answer: impl FnMut(M) -> M::Result + 'static) -> Recipient<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -64,7 +64,7 @@ where
 }
 
 /// An actor that keeps what it is told.
-pub fn record<M, T>(into: &Arc<Mutex<Vec<T>>>, as_what: impl Fn(M) -> T + 'static) -> Recipient<M>
+pub(crate) fn record<M, T>(into: &Arc<Mutex<Vec<T>>>, as_what: impl Fn(M) -> T + 'static) -> Recipient<M>
 where
     M: Message<Result = ()> + Send + 'static,
     T: 'static,
@@ -74,12 +74,12 @@ where
 }
 
 /// A roster that nobody reads the time of.
-pub fn roster() -> Roster {
+pub(crate) fn roster() -> Roster {
     Roster::new(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 /// A host that is up, as the scheduler shows it.
-pub fn host_view(host: &str, slots: u32, used: u32) -> HostView {
+pub(crate) fn host_view(host: &str, slots: u32, used: u32) -> HostView {
     HostView {
         name: name(host),
         address: IpAddr::from([192, 0, 2, 1]),
