@@ -1,7 +1,5 @@
 //! `[admin]`: who may see the operator's console.
 
-use secrecy::SecretString;
-
 use super::{
     kinds::{list, parsed},
     reader::{Reader, read_section},
@@ -10,8 +8,8 @@ use super::{
 /// The operator's access.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// SHA-256 of the operator's token in lower-case hex; nothing closes the console.
-    pub token_sha256: Option<SecretString>,
+    /// SHA-256 of the operator's token; nothing closes the console.
+    pub token_sha256: Option<[u8; 32]>,
     /// Origins that may open the feed, beside the page's own; `https://host[:port]` in lower case.
     pub allowed_origins: Vec<String>,
 }
@@ -25,13 +23,22 @@ impl Admin {
     }
 }
 
-fn token_hash(text: &str) -> Result<Option<SecretString>, &'static str> {
+fn token_hash(text: &str) -> Result<Option<[u8; 32]>, &'static str> {
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
     match text {
         "" => Ok(None),
-        hex if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            Ok(Some(hex.to_ascii_lowercase().into()))
-        }
-        _ => Err("must be empty or 64 hex digits, the SHA-256 of the token: printf %s \"$TOKEN\" | sha256sum"),
+        hex => hex
+            .as_bytes()
+            .chunks(2)
+            .map(byte)
+            .collect::<Option<Vec<u8>>>()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Some)
+            .ok_or("must be empty or 64 hex digits, the SHA-256 of the token: printf %s \"$TOKEN\" | sha256sum"),
     }
 }
 

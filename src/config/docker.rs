@@ -55,15 +55,11 @@ impl Docker {
     }
 
     fn rules(&self, reader: &mut Reader<'_>) {
+        let files = [&self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().flatten().count();
         reader.rule(
-            self.tls_cert.is_some() == self.tls_key.is_some(),
-            &["docker.tls_cert", "docker.tls_key"],
-            "a client certificate and its key need each other",
-        );
-        reader.rule(
-            self.tls_ca.is_some() || self.tls_cert.is_none(),
-            &["docker.tls_ca", "docker.tls_cert"],
-            "a client certificate needs the authority of the engines too",
+            files == 0 || files == 3,
+            &["docker.tls_ca", "docker.tls_cert", "docker.tls_key"],
+            "the engines' authority, a client certificate and its key need each other",
         );
         reader.rule(
             self.tls_ca.is_some() || !self.local_engine().starts_with("https://"),

@@ -1,12 +1,12 @@
 //! `[fleet]`: this installation, what runs its instances and how hosts are filled.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use getaredis_actors::domain::{DeploymentId, Strategy};
 
 use super::{
     directory::slots,
-    kinds::{parsed, reachable, word},
+    kinds::{parsed, reachable, some_text, word},
     reader::{Reader, read_section},
 };
 
@@ -33,6 +33,8 @@ pub struct Fleet {
     pub deployment: DeploymentId,
     /// What runs instances.
     pub runtime: RuntimeKind,
+    /// Where the process runtime keeps its children's directories.
+    pub process_dir: PathBuf,
     /// How hosts are filled.
     pub strategy: Strategy,
     /// Instances a host carries unless it says otherwise.
@@ -48,6 +50,7 @@ impl Fleet {
         Some(read_section!(reader, "fleet" => Fleet {
             deployment: parsed(DeploymentId::parse),
             runtime: word(&[("docker", RuntimeKind::Docker), ("process", RuntimeKind::Process)]),
+            process_dir: |value: &toml::Value| some_text(value).map(PathBuf::from),
             strategy: word(&[("fill", Strategy::Fill), ("spread", Strategy::Spread)]),
             slots: slots,
             address: reachable,

@@ -1,4 +1,4 @@
-//! What the brain and the adapters are told: the configuration in their words.
+//! What the brain is told: the configuration in its words. The adapters' part is in `wiring`, which knows them.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use getaredis_actors::{
 };
 
 use super::Config;
-use crate::adapters::directory::RedisSettings;
 
 /// How often an engine is asked whether it is well: often enough that a dead host is noticed before a second visitor
 /// is sent there, rarely enough to be nothing beside the engine's own work.
@@ -61,18 +60,6 @@ impl Config {
             HostName::parse(LOCAL_HOST).into_iter().map(|name| record(name, None, None, None)).collect()
         } else {
             declared.iter().map(|h| record(h.name.clone(), h.endpoint.as_ref(), h.address, h.slots)).collect()
-        }
-    }
-
-    /// How the directory in Redis is read.
-    #[must_use]
-    pub fn redis_directory(&self) -> RedisSettings {
-        RedisSettings {
-            url: self.directory.url.clone(),
-            prefix: self.directory.prefix.clone(),
-            ttl: self.directory.ttl,
-            engine: self.directory.endpoint.clone(),
-            slots: self.fleet.slots,
         }
     }
 }

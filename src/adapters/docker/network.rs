@@ -1,0 +1,78 @@
+//! The deployment's own network: a bridge on which containers do not reach each other.
+//!
+//! Owns one network per engine, made when it is first needed and never removed. Addresses are not translated on the
+//! way out, so that a container has no way to the world where the host's network does not route it; the host's own
+//! egress rules are not ours to write.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bollard::{Docker, models::NetworkCreateRequest, query_parameters::InspectNetworkOptions};
+use getaredis_actors::{domain::DeploymentId, ports::RuntimeError};
+use tokio::sync::Mutex;
+
+use super::{
+    DEPLOYMENT_LABEL,
+    error::{bounded, meaning, status, within},
+};
+
+/// Keeps the id of the network. The id, because an engine may hold two networks of one name.
+pub(super) struct Network {
+    docker: Docker,
+    deployment: DeploymentId,
+    call_timeout: Duration,
+    id: Mutex<Option<Arc<str>>>,
+}
+
+impl Network {
+    pub(super) fn new(docker: Docker, deployment: DeploymentId, call_timeout: Duration) -> Self {
+        Self { docker, deployment, call_timeout, id: Mutex::new(None) }
+    }
+
+    /// The network's id; whoever comes first makes it, the others wait for that one.
+    pub(super) async fn ensure(&self) -> Result<Arc<str>, RuntimeError> {
+        let mut known = self.id.lock().await;
+        if let Some(id) = &*known {
+            return Ok(id.clone());
+        }
+        let name = format!("getaredis-{}", self.deployment);
+        let id: Arc<str> = match self.find(&name).await? {
+            Some(id) => id.into(),
+            None => self.create(&name).await?.into(),
+        };
+        *known = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Somebody removed the network: the next caller makes it anew.
+    pub(super) async fn forget(&self) {
+        *self.id.lock().await = None;
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<String>, RuntimeError> {
+        let call = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
+        match within(self.call_timeout, call).await? {
+            Ok(network) => {
+                let owner = network.labels.as_ref().and_then(|labels| labels.get(DEPLOYMENT_LABEL));
+                if owner.map(String::as_str) != Some(self.deployment.as_str()) {
+                    return Err(RuntimeError::Refused(format!("network {name} exists and is not ours")));
+                }
+                Ok(network.id)
+            }
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(meaning(&error)),
+        }
+    }
+
+    async fn create(&self, name: &str) -> Result<String, RuntimeError> {
+        let option = |key: &str| (format!("com.docker.network.bridge.{key}"), "false".to_owned());
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".into()),
+            attachable: Some(false),
+            options: Some(HashMap::from([option("enable_icc"), option("enable_ip_masquerade")])),
+            labels: Some(HashMap::from([(DEPLOYMENT_LABEL.to_owned(), self.deployment.to_string())])),
+            ..NetworkCreateRequest::default()
+        };
+        bounded(self.call_timeout, self.docker.create_network(request)).await.map(|network| network.id)
+    }
+}
