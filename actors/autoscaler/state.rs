@@ -108,3 +108,84 @@ fn state(host: &HostView) -> HostState {
 fn count(items: impl Iterator) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::samples::later;
+
+    fn name(name: &str) -> HostName {
+        HostName::parse(name).unwrap()
+    }
+
+    fn host(called: &str, used: u32, cordon: Option<Cordon>) -> HostView {
+        HostView {
+            name: name(called),
+            address: [192, 0, 2, 1].into(),
+            state: Health::Up,
+            cordon,
+            slots: 40,
+            used,
+            reason: None,
+            isolated: true,
+        }
+    }
+
+    /// The directory is well, and `hosts` are the fleet; those whose names begin with `d` are listed droplets.
+    fn readings(hosts: Vec<HostView>) -> Readings {
+        let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0) };
+        Readings {
+            listed: hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet).collect(),
+            fleet: FleetView { hosts, ready: true, refusal: None },
+            directory: DirectoryView { read_once: true, ..DirectoryView::default() },
+            ..Readings::default()
+        }
+    }
+
+    fn empty_since(snapshot: &FleetSnapshot) -> Option<Timestamp> {
+        snapshot.droplets[0].host.as_ref().unwrap().empty_since
+    }
+
+    #[test]
+    fn a_host_has_been_empty_since_it_was_first_seen_so_or_since_it_was_last_used() {
+        let mut memory = Memory::default();
+        for (used, at, expected) in [(0, 1, Some(1)), (0, 2, Some(1)), (1, 3, None), (0, 4, Some(4)), (0, 9, Some(4))] {
+            let snapshot = memory.observe(&readings(vec![host("d1", used, None)]), later(at));
+            assert_eq!(empty_since(&snapshot), expected.map(later), "at {at}");
+        }
+    }
+
+    #[test]
+    fn the_directory_has_been_well_since_its_last_outage() {
+        let mut memory = Memory::default();
+        let away = DirectoryView { unreachable: Some("away".into()), read_once: true, ..DirectoryView::default() };
+        let away = Readings { directory: away, ..readings(vec![]) };
+        let mut since = |readings: &Readings, at| memory.observe(readings, later(at)).directory_well_since;
+        assert_eq!(since(&readings(vec![]), 1), Some(later(1)));
+        assert_eq!(since(&readings(vec![]), 2), Some(later(1)));
+        assert_eq!(since(&away, 3), None);
+        assert_eq!(since(&readings(vec![]), 4), Some(later(4)));
+        assert_eq!(since(&Readings::default(), 5), None, "discovery has not read it");
+    }
+
+    #[test]
+    fn a_host_that_was_taken_back_or_left_does_not_drain_by_a_plan_any_more() {
+        let draining = || readings(vec![host("d1", 0, Some(Cordon::Draining))]);
+        let by_plan = |memory: &mut Memory| memory.observe(&draining(), later(1)).droplets[0].drained_by_plan;
+        for between in [readings(vec![host("d1", 0, None)]), readings(vec![])] {
+            let mut memory = Memory::default();
+            memory.drained(name("d1"));
+            assert!(by_plan(&mut memory));
+            memory.observe(&between, later(2));
+            assert!(!by_plan(&mut memory));
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_no_droplets_count_as_standby_and_are_not_planned_for() {
+        let full = HostView { slots: 0, ..host("full", 0, None) };
+        let hosts = vec![host("mine", 0, None), host("busy", 1, None), full, host("d1", 0, None)];
+        let snapshot = Memory::default().observe(&readings(hosts), later(1));
+        assert_eq!((snapshot.standby_elsewhere, snapshot.droplets.len()), (1, 1));
+    }
+}
