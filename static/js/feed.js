@@ -56,6 +56,7 @@ export class FeedState {
     switch (fact?.kind) {
       case "host_changed": return this.#set("hosts", fact.host?.name, fact.host);
       case "host_removed": return this.#drop("hosts", fact.name);
+      case "actor_removed": return this.#drop("actors", fact.name);
       case "instance_changed": return this.#set("instances", fact.instance?.id, fact.instance);
       case "instance_ended": return this.#drop("instances", fact.id);
       case "actor_changed": return this.#set("actors", fact.actor?.name, fact.actor);
