@@ -34,10 +34,11 @@ test("every kind of fact is applied and names what it changed", () => {
     [{ kind: "instance_changed", instance: instance("i2") }, ["instances", "i2"]],
     [{ kind: "instance_ended", id: "i1", reason: "expired" }, ["instances", "i1"]],
     [{ kind: "actor_changed", actor: actor("reaper", 1) }, ["actors", "reaper"]],
+    [{ kind: "actor_removed", name: "reaper" }, ["actors", "reaper"]],
     [{ kind: "totals_changed", totals: { started: 13 } }, ["totals", null]],
   ];
   facts.forEach(([fact, change], n) => assert.deepEqual(state.take(delta(18 + n, fact)), { outcome: "delta", changed: [change] }));
-  assert.equal(state.seq, 24);
+  assert.equal(state.seq, 25);
   assert.deepEqual(state.slots(), { slots: 40, used: 2 });
   assert.deepEqual([...state.instances.keys()], ["i2"]);
   assert.equal(state.actors.get("reaper").restarts, 1);
