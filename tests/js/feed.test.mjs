@@ -34,11 +34,13 @@ test("every kind of fact is applied and names what it changed", () => {
     [{ kind: "instance_changed", instance: instance("i2") }, ["instances", "i2"]],
     [{ kind: "instance_ended", id: "i1", reason: "expired" }, ["instances", "i1"]],
     [{ kind: "actor_changed", actor: actor("reaper", 1) }, ["actors", "reaper"]],
-    [{ kind: "actor_removed", name: "reaper" }, ["actors", "reaper"]],
+    [{ kind: "actor_changed", actor: actor("host:b", 0) }, ["actors", "host:b"]],
+    [{ kind: "actor_removed", name: "host:b" }, ["actors", "host:b"]],
     [{ kind: "totals_changed", totals: { started: 13 } }, ["totals", null]],
   ];
   facts.forEach(([fact, change], n) => assert.deepEqual(state.take(delta(18 + n, fact)), { outcome: "delta", changed: [change] }));
-  assert.equal(state.seq, 25);
+  assert.equal(state.seq, 26);
+  assert.equal(state.actors.has("host:b"), false);
   assert.deepEqual(state.slots(), { slots: 40, used: 2 });
   assert.deepEqual([...state.instances.keys()], ["i2"]);
   assert.equal(state.actors.get("reaper").restarts, 1);
