@@ -1,10 +1,38 @@
-//! placeholder: the wiring of the rooms
-use crate::{
-    autoscaler::messages::*, discovery::messages::*, feed::messages::*, ports::*, rate_limit::messages::*,
-    reaper::messages::*, scheduler::messages::*,
-};
-use actix::Recipient;
+//! The rooms put together: seven supervised actors, each with the doors to its peers.
+//!
+//! Owns the wiring inside the brain and what giving up means for each actor. Two phases: first every address, then every
+//! actor, so that any two can know each other. Knows the ports as traits only; what stands behind them is chosen by the
+//! edge, or by a test.
+
 use std::sync::Arc;
+
+use actix::{Actor, Context, Recipient};
+use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
+
+use crate::{
+    autoscaler::{
+        self, AutoscalerActor,
+        messages::{DescribeScaling, ScaleNow},
+    },
+    discovery::{self, DiscoveryActor, messages::DescribeDirectory},
+    domain::{DeploymentId, MasterKey},
+    feed::{
+        self, FeedActor,
+        messages::{ActorView, Fact, Publish, Subscribe},
+    },
+    ports::{Clock, Cloud, Directory, Runtimes, Store},
+    rate_limit::{RateLimitActor, messages::Admit},
+    reaper::{
+        self, ReaperActor,
+        messages::{DescribeReaper, ExtendLease, SweepNow},
+    },
+    scheduler::{
+        self, SchedulerActor,
+        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet},
+    },
+    settings::Settings,
+    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, supervise},
+};
 
 /// What the brain reaches outside through.
 #[derive(Clone)]
@@ -21,31 +49,207 @@ pub struct Ports {
     pub cloud: Option<Arc<dyn Cloud>>,
 }
 
-/// Every door into the brain: what the edge and the tests send messages through. Cheap to clone; `Send + Sync`.
+/// Every door into the brain: what the edge and the tests send messages through. Cheap to clone, and may be used from
+/// any thread.
 #[derive(Clone)]
 pub struct Doors {
-    /// Rate limit.
+    /// To the rate limit.
     pub admit: Recipient<Admit>,
-    /// Scheduler.
+    /// To the scheduler.
     pub create: Recipient<CreateInstance>,
-    /// Scheduler.
+    /// To the scheduler.
     pub delete: Recipient<DeleteInstance>,
-    /// Scheduler.
+    /// To the scheduler.
     pub fleet: Recipient<DescribeFleet>,
-    /// Scheduler.
+    /// To the scheduler.
     pub cordon: Recipient<CordonHost>,
-    /// Reaper.
+    /// To the reaper.
     pub extend: Recipient<ExtendLease>,
-    /// Reaper.
+    /// To the reaper.
     pub reaper: Recipient<DescribeReaper>,
-    /// Reaper.
+    /// To the reaper.
     pub sweep: Recipient<SweepNow>,
-    /// Discovery.
+    /// To discovery.
     pub directory: Recipient<DescribeDirectory>,
-    /// Autoscaler.
+    /// To the autoscaler.
     pub scale: Recipient<ScaleNow>,
-    /// Autoscaler.
+    /// To the autoscaler.
     pub scaling: Recipient<DescribeScaling>,
-    /// Feed.
+    /// To the feed.
     pub subscribe: Recipient<Subscribe>,
+}
+
+/// The living brain. Dropping it ends every actor where it stands, as a crash would.
+pub struct Brain {
+    /// The ways in.
+    pub doors: Doors,
+    /// How every actor is.
+    pub roster: Roster,
+    /// Whether the actors' thread turns.
+    pub pulse: Pulse,
+    _children: Children,
+}
+
+struct Children {
+    _rate_limit: Child<RateLimitActor>,
+    _scheduler: Child<SchedulerActor>,
+    _discovery: Child<DiscoveryActor>,
+    _reaper: Child<ReaperActor>,
+    _autoscaler: Child<AutoscalerActor>,
+    _feed: Child<FeedActor>,
+    roster_watch: JoinHandle<()>,
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.roster_watch.abort();
+    }
+}
+
+/// The addresses of the first phase.
+#[derive(Default)]
+struct Cradles {
+    rate_limit: Cradle<RateLimitActor>,
+    scheduler: Cradle<SchedulerActor>,
+    discovery: Cradle<DiscoveryActor>,
+    reaper: Cradle<ReaperActor>,
+    autoscaler: Cradle<AutoscalerActor>,
+    feed: Cradle<FeedActor>,
+}
+
+fn to<A, M>(cradle: &Cradle<A>) -> Recipient<M>
+where
+    A: Actor<Context = Context<A>> + actix::Handler<M>,
+    M: actix::Message + Send + 'static,
+    M::Result: Send,
+{
+    cradle.addr().recipient()
+}
+
+impl Cradles {
+    fn doors(&self) -> Doors {
+        Doors {
+            admit: to(&self.rate_limit),
+            create: to(&self.scheduler),
+            delete: to(&self.scheduler),
+            fleet: to(&self.scheduler),
+            cordon: to(&self.scheduler),
+            extend: to(&self.reaper),
+            reaper: to(&self.reaper),
+            sweep: to(&self.reaper),
+            directory: to(&self.discovery),
+            scale: to(&self.autoscaler),
+            scaling: to(&self.autoscaler),
+            subscribe: to(&self.feed),
+        }
+    }
+}
+
+impl Brain {
+    /// Starts every actor on the calling thread, which must be that of an `actix::System`.
+    #[must_use]
+    pub fn start(deployment: DeploymentId, ports: Ports, settings: Arc<Settings>, master_key: Arc<MasterKey>) -> Self {
+        let clock = Arc::clone(&ports.clock);
+        let roster = Roster::new(Arc::new(move || clock.now()));
+        let cradles = Cradles::default();
+        let doors = cradles.doors();
+        let publish: Recipient<Publish> = to(&cradles.feed);
+        let roster_watch = actix::spawn(tell_of_actors(roster.clone(), publish.clone()));
+
+        let scheduler_tools = scheduler::Tools {
+            clock: Arc::clone(&ports.clock),
+            store: Arc::clone(&ports.store),
+            runtimes: Arc::clone(&ports.runtimes),
+            master_key,
+            settings: Arc::clone(&settings),
+            roster: roster.clone(),
+        };
+        let scheduler_peers = scheduler::Peers {
+            feed: publish.clone(),
+            discovery: to(&cradles.discovery),
+            host_ready: to(&cradles.reaper),
+            instance_exited: to(&cradles.reaper),
+            host_well: to(&cradles.scheduler),
+            host_unwell: to(&cradles.scheduler),
+            host_gave_up: to(&cradles.scheduler),
+        };
+        let reaper_tools = reaper::Tools {
+            clock: Arc::clone(&ports.clock),
+            store: Arc::clone(&ports.store),
+            settings: Arc::clone(&settings),
+        };
+        let reaper_peers = reaper::Peers {
+            delete: to(&cradles.scheduler),
+            fleet: to(&cradles.scheduler),
+            inventory: to(&cradles.scheduler),
+            remove_orphan: to(&cradles.scheduler),
+            feed: publish,
+        };
+        let discovery_peers = discovery::Peers {
+            joined: to(&cradles.scheduler),
+            changed: to(&cradles.scheduler),
+            lost: to(&cradles.scheduler),
+            fleet: to(&cradles.scheduler),
+        };
+        let autoscaler_peers = autoscaler::Peers {
+            fleet: to(&cradles.scheduler),
+            cordon: to(&cradles.scheduler),
+            inventory: to(&cradles.scheduler),
+            directory: to(&cradles.discovery),
+        };
+        let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
+
+        // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
+        let scheduler = Spec::permanent("scheduler").give_up(GiveUp::ExitProcess);
+        let children = Children {
+            _scheduler: supervise(cradles.scheduler, scheduler, &roster, move |_| {
+                SchedulerActor::new(scheduler_tools.clone(), scheduler_peers.clone())
+            }),
+            _rate_limit: supervise(cradles.rate_limit, Spec::permanent("rate_limit"), &roster, {
+                let settings = Arc::clone(&settings);
+                move |_| RateLimitActor::new(&settings)
+            }),
+            _reaper: supervise(cradles.reaper, Spec::permanent("reaper"), &roster, move |_| {
+                ReaperActor::new(reaper_tools.clone(), reaper_peers.clone())
+            }),
+            _discovery: supervise(cradles.discovery, Spec::permanent("discovery"), &roster, {
+                let (directory, poll) = (Arc::clone(&ports.directory), settings.directory_poll);
+                move |_| DiscoveryActor::new(Arc::clone(&directory), poll, discovery_peers.clone())
+            }),
+            _feed: supervise(cradles.feed, Spec::permanent("feed"), &roster, {
+                let (clock, store) = (Arc::clone(&ports.clock), Arc::clone(&ports.store));
+                move |_| FeedActor::new(Arc::clone(&clock), Arc::clone(&store), feed_peers.clone())
+            }),
+            _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
+                AutoscalerActor::new(deployment.clone(), ports.clone(), Arc::clone(&settings), autoscaler_peers.clone())
+            }),
+            roster_watch,
+        };
+        Self { doors, roster, pulse: Pulse::start(), _children: children }
+    }
+}
+
+/// What the feed reads when it rebuilds its view of the actors.
+fn actor_views(roster: Roster) -> Arc<dyn Fn() -> Vec<ActorView> + Send + Sync> {
+    Arc::new(move || roster.reports().into_iter().map(ActorView::from).collect())
+}
+
+/// Turns every change on the roster into a fact.
+async fn tell_of_actors(roster: Roster, publish: Recipient<Publish>) {
+    let mut changes = roster.subscribe();
+    loop {
+        match changes.recv().await {
+            Ok(Change::Reported(report)) => {
+                publish.do_send(Publish(Fact::ActorChanged { actor: report.into() }));
+            }
+            Ok(Change::Removed(name)) => publish.do_send(Publish(Fact::ActorRemoved { name })),
+            // Too many at once to follow: say how all of them are now.
+            Err(RecvError::Lagged(_)) => {
+                for report in roster.reports() {
+                    publish.do_send(Publish(Fact::ActorChanged { actor: report.into() }));
+                }
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! it reaches outside through the traits in [`ports`] only, and everything in here runs on simulated ones as well.
 
 pub mod domain;
+mod patience;
 pub mod ports;
 
 pub mod autoscaler;
@@ -15,4 +16,5 @@ pub mod rate_limit;
 pub mod reaper;
 pub mod scheduler;
 pub mod settings;
+pub mod sim;
 pub mod supervision;

@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
+pub use crate::domain::scaling::DropletState;
 use crate::domain::{
     Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
     QuotaExceeded, Quotas, Timestamp,
@@ -85,47 +86,19 @@ pub struct DropletRow {
     pub created_at: Timestamp,
 }
 
-/// The intent that a droplet's row carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropletState {
-    /// It shall be created; whether it was is not known yet.
-    Creating,
-    /// The provider confirmed it.
-    Created,
-    /// It shall be deleted; whether it was is not known yet.
-    Deleting,
-}
-
-impl DropletState {
-    /// The word that is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Deleting => "deleting",
-        }
-    }
-
-    /// Reads back what [`as_str`](Self::as_str) gave.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
-    }
-}
-
 /// The database: the only arbiter of who gets what. Every method is one transaction. It may be called from several
 /// servers at once (where the database itself allows that).
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Decides idempotency key, creator quota and global cap, and writes the row, all in one transaction: of any
-    /// number of concurrent calls exactly as many are admitted as the caps allow.
+    /// number of concurrent calls exactly as many are admitted as the caps allow. The quota counts the creator's
+    /// instances that are creating or running, the cap everybody's that have not ended.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// The instance, also when it has ended.
     async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError>;
 
-    /// The live instance of this creator under this key.
+    /// The instance of this creator under this key; one that is ending has none any more.
     async fn by_key(&self, creator: &Creator, key: &IdempotencyKey) -> Result<Option<Instance>, StoreError>;
 
     /// Reads the row, applies [`Instance::after`] and writes the result, in one transaction; returns the new row.

@@ -61,6 +61,14 @@ pub struct HostSettings {
     pub probe_every: Duration,
 }
 
+impl HostSettings {
+    /// The longest that any question to a host may take: a removal waits for the start that it overtakes.
+    #[must_use]
+    pub fn longest_call(&self) -> Duration {
+        self.start_timeout + 2 * self.call_timeout
+    }
+}
+
 /// How the reaper works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReaperSettings {

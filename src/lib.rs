@@ -1,3 +1,10 @@
-//! The edge of getaredis: the only crate that knows the world outside the brain.
+//! The edge of getaredis: the only crate that knows the outside.
 
 pub mod adapters;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod shutdown;
+pub mod telemetry;
+pub mod web;
+pub mod wiring;

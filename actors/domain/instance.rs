@@ -184,7 +184,7 @@ pub struct Instance {
     pub state: InstanceState,
     /// Where it is reached; known once it ran.
     pub endpoint: Option<Endpoint>,
-    /// The idempotency key of its request, kept for as long as it lives.
+    /// The idempotency key of its request, kept until it is stopped.
     pub idempotency_key: Option<IdempotencyKey>,
     /// What the request asked for, so that the same key with another request can be refused.
     pub fingerprint: String,
@@ -213,16 +213,24 @@ impl Instance {
                 next.endpoint = Some(*endpoint);
             }
             (Running, InstanceEvent::Extended { lease }) => next.lease = *lease,
+            // A lease ends at its time and never before, whoever thinks otherwise.
+            (Creating | Running, InstanceEvent::StopRequested { reason: EndReason::Expired })
+                if now < self.lease.expires_at =>
+            {
+                return Err(IllegalTransition { from: self.state, event: event.clone() });
+            }
             (Creating | Running, InstanceEvent::StopRequested { reason }) => next.state = Stopping(*reason),
             (Creating, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Failed),
             (Running, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Lost),
             (Stopping(reason), InstanceEvent::ConfirmedGone) => next.state = Ended(reason),
             _ => return Err(IllegalTransition { from: self.state, event: event.clone() }),
         }
-        if let Ended(_) = next.state {
-            next.ended_at = Some(now);
+        if matches!(next.state, Stopping(_) | Ended(_)) {
             // The key may be used again: its answer has stopped being true.
             next.idempotency_key = None;
+        }
+        if let Ended(_) = next.state {
+            next.ended_at = Some(now);
         }
         Ok(next)
     }
@@ -283,11 +291,23 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_gives_its_idempotency_key_free_and_knows_when() {
+    fn what_is_stopped_gives_its_idempotency_key_free_and_what_has_ended_knows_when() {
         let now = Timestamp::UNIX_EPOCH + Duration::from_secs(5);
-        let ended =
-            instance(InstanceState::Stopping(EndReason::Expired)).after(&InstanceEvent::ConfirmedGone, now).unwrap();
-        assert_eq!((ended.idempotency_key, ended.ended_at), (None, Some(now)));
+        let stop = InstanceEvent::StopRequested { reason: EndReason::Deleted };
+        let stopping = instance(InstanceState::Running).after(&stop, now).unwrap();
+        assert_eq!((&stopping.idempotency_key, stopping.ended_at), (&None, None));
+        let ended = stopping.after(&InstanceEvent::ConfirmedGone, now).unwrap();
+        assert_eq!(ended.ended_at, Some(now));
+    }
+
+    #[test]
+    fn nothing_expires_before_its_time() {
+        let now = Timestamp::UNIX_EPOCH;
+        let expire = InstanceEvent::StopRequested { reason: EndReason::Expired };
+        let lease = Lease { expires_at: now + Duration::from_millis(1), max_expires_at: now };
+        let early = Instance { lease, ..instance(InstanceState::Running) };
+        assert!(early.after(&expire, now).is_err());
+        assert!(early.after(&expire, lease.expires_at).is_ok());
     }
 
     #[test]

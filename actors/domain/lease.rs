@@ -51,6 +51,23 @@ pub enum LeaseRefused {
     },
 }
 
+impl Lease {
+    /// The same lease, ending `ttl` from `now`. Only the maximum lifetime bounds it: how long a lease may be asked for
+    /// at once has been decided when it was granted.
+    ///
+    /// # Errors
+    /// [`LeaseRefused::BeyondLifetime`], or [`LeaseRefused::Shortens`] when it is no extension at all.
+    pub fn extend(self, ttl: Duration, now: Timestamp) -> Result<Self, LeaseRefused> {
+        match now.checked_add(ttl) {
+            Ok(expires_at) if expires_at < self.expires_at => {
+                Err(LeaseRefused::Shortens { expires_at: self.expires_at })
+            }
+            Ok(expires_at) if expires_at <= self.max_expires_at => Ok(Self { expires_at, ..self }),
+            _ => Err(LeaseRefused::BeyondLifetime { max_expires_at: self.max_expires_at }),
+        }
+    }
+}
+
 impl LeasePolicy {
     /// Grants a lease that begins `now`.
     ///
@@ -59,21 +76,6 @@ impl LeasePolicy {
     pub fn grant(&self, wish: Option<Duration>, now: Timestamp) -> Result<Lease, LeaseRefused> {
         let ttl = self.check(wish.unwrap_or(self.default_ttl))?;
         Ok(Lease { expires_at: now + ttl, max_expires_at: now + self.max_lifetime.max(ttl) })
-    }
-
-    /// Extends `lease` so that it ends `ttl` from `now`.
-    ///
-    /// # Errors
-    /// Any [`LeaseRefused`]: outside the bounds, beyond the maximum lifetime, or not an extension at all.
-    pub fn extend(&self, lease: Lease, ttl: Duration, now: Timestamp) -> Result<Lease, LeaseRefused> {
-        let expires_at = now + self.check(ttl)?;
-        if expires_at > lease.max_expires_at {
-            return Err(LeaseRefused::BeyondLifetime { max_expires_at: lease.max_expires_at });
-        }
-        if expires_at < lease.expires_at {
-            return Err(LeaseRefused::Shortens { expires_at: lease.expires_at });
-        }
-        Ok(Lease { expires_at, ..lease })
     }
 
     fn check(&self, ttl: Duration) -> Result<Duration, LeaseRefused> {
@@ -116,9 +118,19 @@ mod tests {
     fn an_extension_that_shortens_is_refused() {
         let lease = policy().grant(Some(2 * HOUR), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(
-            policy().extend(lease, HOUR, Timestamp::UNIX_EPOCH),
+            lease.extend(HOUR, Timestamp::UNIX_EPOCH),
             Err(LeaseRefused::Shortens { expires_at: lease.expires_at })
         );
+    }
+
+    #[test]
+    fn an_extension_may_reach_the_maximum_lifetime_at_once_and_never_beyond() {
+        let lease = policy().grant(None, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(lease.extend(72 * HOUR, Timestamp::UNIX_EPOCH).is_ok());
+        for beyond in [72 * HOUR + HOUR / 60, Duration::MAX] {
+            let refused = lease.extend(beyond, Timestamp::UNIX_EPOCH);
+            assert_eq!(refused, Err(LeaseRefused::BeyondLifetime { max_expires_at: lease.max_expires_at }));
+        }
     }
 
     proptest! {
@@ -129,7 +141,7 @@ mod tests {
             let mut now = born;
             for (ttl, pause) in wishes {
                 now += Duration::from_secs(pause);
-                if let Ok(longer) = policy().extend(lease, Duration::from_secs(ttl), now) {
+                if let Ok(longer) = lease.extend(Duration::from_secs(ttl), now) {
                     prop_assert!(longer.expires_at >= lease.expires_at);
                     lease = longer;
                 }

@@ -6,7 +6,7 @@ use super::Timestamp;
 /// The caps. Zero means no cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quotas {
-    /// Instances that one creator may have at once.
+    /// Instances that one creator may have creating or running at once.
     pub per_creator: u32,
     /// Instances that may exist at once in this deployment.
     pub global: u32,
@@ -15,7 +15,7 @@ pub struct Quotas {
 /// What is in use at the moment of the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Instances of this creator that have not ended.
+    /// Instances of this creator that are creating or running.
     pub of_creator: u32,
     /// Instances of all creators that have not ended.
     pub total: u32,

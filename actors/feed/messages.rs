@@ -10,6 +10,7 @@ use crate::{
     domain::{Creator, EndReason, HostName, Instance, InstanceId, Label, Timestamp},
     ports::Totals,
     scheduler::messages::HostView,
+    supervision::{ChildReport, Status},
 };
 
 /// Something happened. Told by the other actors, in the order in which it happened to each of them. If it is lost, the
@@ -48,6 +49,11 @@ pub enum Fact {
     ActorChanged {
         /// How it is now.
         actor: ActorView,
+    },
+    /// A supervised actor left with what it was for, as a host's does.
+    ActorRemoved {
+        /// Its name.
+        name: String,
     },
     /// The total was counted on.
     TotalsChanged {
@@ -101,14 +107,26 @@ impl From<&Instance> for InstanceView {
 pub struct ActorView {
     /// Its name.
     pub name: String,
-    /// `up`, `backing_off` or `down`.
-    pub status: &'static str,
+    /// How it is.
+    pub status: Status,
     /// How often it was restarted.
-    pub restarts: u64,
+    pub restarts: usize,
     /// Since when it is so.
     pub since: Timestamp,
     /// Why it last went down.
     pub last_cause: Option<String>,
+}
+
+impl From<ChildReport> for ActorView {
+    fn from(report: ChildReport) -> Self {
+        Self {
+            name: report.name,
+            status: report.status,
+            restarts: report.restarts,
+            since: report.since,
+            last_cause: report.last_cause.map(|cause| cause.to_string()),
+        }
+    }
 }
 
 /// Let me watch. The reply is where things stand and everything after it, without a gap. A subscriber that does not

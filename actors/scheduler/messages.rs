@@ -119,9 +119,30 @@ pub enum EndError {
     /// It has ended before.
     #[error("it has ended already")]
     AlreadyEnded(Box<Instance>),
+    /// Its lease has not run out, whatever the asker believed.
+    #[error("its lease has not run out")]
+    NotDue,
     /// The database did not do its part.
     #[error(transparent)]
     Store(StoreError),
+}
+
+impl From<StoreError> for EndError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// A host has begun to answer. Told to the reaper, whom it wakes for a sweep of that host. If it is lost, the next
+/// periodic sweep does the same.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct HostReady {
+    /// Which.
+    pub host: HostName,
 }
 
 /// How the fleet stands. Sent by the web handlers, the feed and the autoscaler. Reads only.

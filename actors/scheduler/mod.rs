@@ -1,2 +1,239 @@
-//! placeholder
+//! The scheduler: who gets a slot on which host.
+//!
+//! Owns the ledger of hosts, slots and reservations, and the HostActors, whose parent it is. Decides where an instance
+//! goes, tries the next host when one fails, and explains why there is no room. Every instance begins and ends here, so
+//! that its row, its container and its slot change hands in one place.
+//!
+//! Must never: place by anything but the ledger; hold two slots for one instance; call something done that the store
+//! did not confirm; touch a container engine itself (its HostActors do).
+//!
+//! Forgets on restart: the whole ledger, reservations, cordons, and creates in flight. Slots come back from the store's
+//! live rows, hosts from discovery, and a row whose create was forgotten is ended by the reaper once its deadline has
+//! passed. The autoscaler renews the cordons of hosts that it drains with every pass.
+
+mod create;
+mod desk;
+mod end;
+mod hosts;
 pub mod messages;
+pub mod state;
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
+};
+use tokio::time::timeout;
+
+use crate::{
+    answers_probe,
+    discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost},
+    domain::{Cordon, HostEvent, MasterKey},
+    feed::messages::Publish,
+    host::messages::{HostUnwell, HostWell, InstanceExited},
+    ports::{Clock, Found, Removal, Runtimes, Store},
+    settings::Settings,
+    supervision::{GaveUp, Roster},
+};
+use desk::Desk;
+use messages::{
+    CordonError, CordonHost, CreateError, CreateInstance, Created, DeleteInstance, DescribeFleet, EndError, Ending,
+    FleetView, HostError, HostInventory, HostReady, HostView, RemoveOrphan,
+};
+
+/// The rebuild holds the mailbox for this long at most, so that creates that were queued over a restart are served by
+/// the fresh ledger instead of being sent away.
+const REBUILD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long after a failed rebuild the next one is tried.
+const REBUILD_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who the scheduler speaks to.
+#[derive(Clone)]
+pub struct Peers {
+    /// Is told every change of a host or an instance.
+    pub feed: Recipient<Publish>,
+    /// Is asked for the hosts on a start.
+    pub discovery: Recipient<DescribeDirectory>,
+    /// Is woken when a host begins to answer.
+    pub host_ready: Recipient<HostReady>,
+    /// Is told by the HostActors.
+    pub instance_exited: Recipient<InstanceExited>,
+    /// The scheduler's own address, for its HostActors.
+    pub host_well: Recipient<HostWell>,
+    /// The scheduler's own address, for its HostActors.
+    pub host_unwell: Recipient<HostUnwell>,
+    /// The scheduler's own address, for its HostActors' supervision.
+    pub host_gave_up: Recipient<GaveUp>,
+}
+
+/// What the scheduler works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Time and ids.
+    pub clock: Arc<dyn Clock>,
+    /// The rows.
+    pub store: Arc<dyn Store>,
+    /// Makes the runtime of a host that joined.
+    pub runtimes: Arc<dyn Runtimes>,
+    /// Passwords come from it.
+    pub master_key: Arc<MasterKey>,
+    /// The tunable numbers.
+    pub settings: Arc<Settings>,
+    /// Where its HostActors are listed.
+    pub roster: Roster,
+}
+
+/// See the module's header.
+pub struct SchedulerActor {
+    desk: Rc<Desk>,
+}
+
+impl SchedulerActor {
+    /// A scheduler that knows nothing yet; it rebuilds its ledger when it is started.
+    #[must_use]
+    pub fn new(tools: Tools, peers: Peers) -> Self {
+        Self { desk: Rc::new(Desk::new(tools, peers)) }
+    }
+
+    /// Rebuilds the ledger, and tries again later when that fails.
+    fn rebuild(&self) -> impl ActorFuture<Self, Output = ()> + use<> {
+        let desk = Rc::clone(&self.desk);
+        async move { timeout(REBUILD_PATIENCE, desk.rebuild()).await }.into_actor(self).map(|outcome, _, ctx| {
+            let error = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => format!("took longer than {} s", REBUILD_PATIENCE.as_secs()),
+            };
+            tracing::warn!(error, "scheduler.rebuild_failed");
+            ctx.run_later(REBUILD_AGAIN, |actor, ctx| {
+                ctx.spawn(actor.rebuild());
+            });
+        })
+    }
+}
+
+impl Actor for SchedulerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.wait(self.rebuild());
+    }
+}
+
+answers_probe!(SchedulerActor);
+
+impl Handler<CreateInstance> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<Created, CreateError>>;
+
+    fn handle(&mut self, request: CreateInstance, _: &mut Self::Context) -> Self::Result {
+        Box::pin(Rc::clone(&self.desk).create(request).into_actor(self))
+    }
+}
+
+impl Handler<DeleteInstance> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<Ending, EndError>>;
+
+    fn handle(&mut self, request: DeleteInstance, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.end(&request.id, request.reason).await }.into_actor(self))
+    }
+}
+
+impl Handler<DescribeFleet> for SchedulerActor {
+    type Result = actix::MessageResult<DescribeFleet>;
+
+    fn handle(&mut self, _: DescribeFleet, _: &mut Self::Context) -> Self::Result {
+        let ledger = self.desk.ledger.borrow();
+        actix::MessageResult(FleetView {
+            hosts: ledger.views(),
+            ready: self.desk.ready.get(),
+            refusal: ledger.refusal(self.desk.tools.settings.strategy).map(|why| why.to_string()),
+        })
+    }
+}
+
+impl Handler<CordonHost> for SchedulerActor {
+    type Result = Result<HostView, CordonError>;
+
+    fn handle(&mut self, request: CordonHost, _: &mut Self::Context) -> Self::Result {
+        let desk = &self.desk;
+        let now = desk.ledger.borrow().view(&request.name).ok_or(CordonError::NoSuchHost)?;
+        if now.cordon != request.cordon {
+            let event = match request.cordon {
+                None => HostEvent::Uncordon,
+                Some(Cordon::Cordoned) => HostEvent::Cordon,
+                Some(Cordon::Draining) => HostEvent::Drain,
+            };
+            desk.ledger.borrow_mut().host_event(&request.name, event, now.reason)?;
+            desk.publish_host(&request.name);
+        }
+        desk.ledger.borrow().view(&request.name).ok_or(CordonError::NoSuchHost)
+    }
+}
+
+impl Handler<HostInventory> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<Vec<Found>, HostError>>;
+
+    fn handle(&mut self, request: HostInventory, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.inventory_of(&request.host).await }.into_actor(self))
+    }
+}
+
+impl Handler<RemoveOrphan> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<Removal, HostError>>;
+
+    fn handle(&mut self, request: RemoveOrphan, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.remove_from(&request.host, &request.id).await }.into_actor(self))
+    }
+}
+
+impl Handler<HostJoined> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, HostJoined(record): HostJoined, _: &mut Self::Context) {
+        self.desk.join(record);
+    }
+}
+
+impl Handler<HostChanged> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, HostChanged(record): HostChanged, _: &mut Self::Context) {
+        self.desk.join(record);
+    }
+}
+
+impl Handler<HostLost> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, lost: HostLost, _: &mut Self::Context) {
+        self.desk.lose(&lost.name);
+    }
+}
+
+impl Handler<HostWell> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, well: HostWell, _: &mut Self::Context) {
+        self.desk.host_answered(&well.host);
+    }
+}
+
+impl Handler<HostUnwell> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, unwell: HostUnwell, _: &mut Self::Context) {
+        self.desk.host_stayed_away(&unwell.host, unwell.why);
+    }
+}
+
+impl Handler<GaveUp> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, gave_up: GaveUp, _: &mut Self::Context) {
+        self.desk.host_gave_up(&gave_up);
+    }
+}

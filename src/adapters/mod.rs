@@ -6,5 +6,9 @@
 mod engine;
 mod readiness;
 
+pub mod clock;
+pub mod directory;
 pub mod docker;
+pub mod master_key;
 pub mod process;
+pub mod store;

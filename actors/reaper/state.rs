@@ -1,0 +1,238 @@
+//! The reaper's plain parts: what a sweep finds, and when a failed ending is tried again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    domain::{EndReason, HostName, Instance, InstanceId, InstanceState, Timestamp},
+    ports::Found,
+};
+
+/// The wait before a failed ending is tried again; it doubles with every failure up to the configured maximum.
+const RETRY_INITIAL: Duration = Duration::from_secs(1);
+
+/// What a comparison of one host's rows and containers calls for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Containers that no live row claims on this host.
+    pub orphans: Vec<InstanceId>,
+    /// Running rows whose container is gone, or is there and stopped.
+    pub to_end: Vec<(InstanceId, EndReason)>,
+}
+
+/// Compares one host's rows and containers.
+///
+/// `before` are the live rows read before the inventory was taken, `after` those read after it. A row is written before
+/// its container is made and ended after it is gone, so a container is an orphan only if no row **after** claims it,
+/// and a row has lost its container only if it was running **before** already and still is.
+#[must_use]
+pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
+    let here = |rows: &[Instance]| -> BTreeMap<InstanceId, InstanceState> {
+        rows.iter().filter(|row| &row.host == host).map(|row| (row.id.clone(), row.state)).collect()
+    };
+    let (before, after) = (here(before), here(after));
+    let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|f| (&f.id, f.running)).collect();
+    let orphans = inventory.iter().filter(|f| !after.contains_key(&f.id)).map(|f| f.id.clone()).collect();
+    let running_throughout = after
+        .iter()
+        .filter(|(id, state)| **state == InstanceState::Running && before.get(*id) == Some(&InstanceState::Running));
+    let to_end = running_throughout.filter_map(|(id, _)| match found.get(id) {
+        None => Some((id.clone(), EndReason::Lost)),
+        Some(false) => Some((id.clone(), EndReason::Exited)),
+        Some(true) => None,
+    });
+    Findings { orphans, to_end: to_end.collect() }
+}
+
+/// Rows that a crash, or an ending that could not be confirmed, left behind: those that are stopping, and those that
+/// are still on their way although no create takes that long.
+#[must_use]
+pub fn left_behind(rows: &[Instance], create_deadline: Duration, now: Timestamp) -> Vec<(InstanceId, EndReason)> {
+    // Twice: the last step of a create may begin right before its deadline, and its undoing takes time too.
+    let stale =
+        |row: &Instance| now.duration_since(row.created_at) > (2 * create_deadline).try_into().unwrap_or_default();
+    let reason = |row: &Instance| match row.state {
+        InstanceState::Stopping(reason) => Some(reason),
+        InstanceState::Creating if stale(row) => Some(EndReason::Failed),
+        _ => None,
+    };
+    rows.iter().filter_map(|row| reason(row).map(|reason| (row.id.clone(), reason))).collect()
+}
+
+/// An ending that is to be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    reason: EndReason,
+    failures: u32,
+    not_before: Instant,
+}
+
+/// Endings that are wanted, under way, or waiting for their next try. In memory only: what is in it can be found again
+/// in the rows.
+#[derive(Debug, Default)]
+pub struct Endings {
+    wanted: HashMap<InstanceId, Wanted>,
+    under_way: BTreeSet<InstanceId>,
+}
+
+impl Endings {
+    /// Wants an instance ended. One that is wanted already keeps its turn and its first reason.
+    pub fn want(&mut self, id: InstanceId, reason: EndReason, now: Instant) {
+        self.wanted.entry(id).or_insert(Wanted { reason, failures: 0, not_before: now });
+    }
+
+    /// Takes up to so many endings, with those under way, whose time has come; the longest waiting first.
+    pub fn take(&mut self, at_once: usize, now: Instant) -> Vec<(InstanceId, EndReason)> {
+        let room = at_once.saturating_sub(self.under_way.len());
+        let mut ready: Vec<_> = self
+            .wanted
+            .iter()
+            .filter(|(id, wanted)| wanted.not_before <= now && !self.under_way.contains(*id))
+            .map(|(id, wanted)| (wanted.not_before, id.clone(), wanted.reason))
+            .collect();
+        ready.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        ready.truncate(room);
+        self.under_way.extend(ready.iter().map(|(_, id, _)| id.clone()));
+        ready.into_iter().map(|(_, id, reason)| (id, reason)).collect()
+    }
+
+    /// The ending is done, or there is nothing to end.
+    pub fn done(&mut self, id: &InstanceId) {
+        self.under_way.remove(id);
+        self.wanted.remove(id);
+    }
+
+    /// The ending failed; it is tried again after a back-off of `max` at most, for ever.
+    pub fn failed(&mut self, id: &InstanceId, max: Duration, now: Instant) {
+        self.under_way.remove(id);
+        if let Some(wanted) = self.wanted.get_mut(id) {
+            let wait = RETRY_INITIAL.saturating_mul(1 << wanted.failures.min(16)).min(max);
+            wanted.failures += 1;
+            wanted.not_before = now + wait;
+        }
+    }
+
+    /// How many endings have failed at least once and are not done.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.wanted.values().filter(|wanted| wanted.failures > 0).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Creator, Lease};
+
+    fn id(n: u128) -> InstanceId {
+        InstanceId::from_uuid(uuid::Uuid::from_u128(n))
+    }
+
+    fn host(n: u8) -> HostName {
+        HostName::parse(&format!("h{n}")).unwrap()
+    }
+
+    fn row(n: u128, on: u8, state: InstanceState) -> Instance {
+        let at = Timestamp::UNIX_EPOCH;
+        Instance {
+            id: id(n),
+            creator: Creator::of([192, 0, 2, 1].into()),
+            flavour: "redis".into(),
+            label: None,
+            host: host(on),
+            state,
+            endpoint: None,
+            idempotency_key: None,
+            fingerprint: String::new(),
+            rotation: 0,
+            created_at: at,
+            lease: Lease { expires_at: at, max_expires_at: at },
+            ended_at: None,
+        }
+    }
+
+    fn found(n: u128, running: bool) -> Found {
+        Found { id: id(n), running }
+    }
+
+    use InstanceState::{Creating, Running, Stopping};
+
+    #[test]
+    fn rows_and_containers_that_agree_call_for_nothing() {
+        let rows = [row(1, 1, Running), row(2, 2, Running)];
+        assert_eq!(compare(&host(1), &rows, &[found(1, true)], &rows), Findings::default());
+    }
+
+    #[test]
+    fn a_container_is_an_orphan_unless_a_row_claims_it_on_this_very_host() {
+        let rows = [row(1, 2, Running)];
+        let findings = compare(&host(1), &rows, &[found(1, true), found(9, false)], &rows);
+        assert_eq!(findings.orphans, [id(1), id(9)]);
+    }
+
+    #[test]
+    fn a_container_whose_row_was_written_after_the_first_look_is_no_orphan() {
+        let findings = compare(&host(1), &[], &[found(1, true)], &[row(1, 1, Creating)]);
+        assert_eq!(findings, Findings::default());
+    }
+
+    #[test]
+    fn a_row_lost_its_container_only_if_it_was_running_throughout() {
+        let running = [row(1, 1, Running)];
+        assert_eq!(compare(&host(1), &running, &[], &running).to_end, [(id(1), EndReason::Lost)]);
+        assert_eq!(compare(&host(1), &[row(1, 1, Creating)], &[], &running).to_end, []);
+        assert_eq!(compare(&host(1), &running, &[], &[row(1, 1, Stopping(EndReason::Deleted))]).to_end, []);
+    }
+
+    #[test]
+    fn a_container_that_stopped_has_exited() {
+        let running = [row(1, 1, Running)];
+        assert_eq!(compare(&host(1), &running, &[found(1, false)], &running).to_end, [(id(1), EndReason::Exited)]);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_found_in_the_rows() {
+        let rows = [row(1, 1, Creating), row(2, 1, Running), row(3, 1, Stopping(EndReason::Expired))];
+        let minute = Duration::from_secs(60);
+        let soon = Timestamp::UNIX_EPOCH + minute;
+        assert_eq!(left_behind(&rows, minute, soon), [(id(3), EndReason::Expired)]);
+        let late = soon + 2 * minute;
+        assert_eq!(left_behind(&rows, minute, late), [(id(1), EndReason::Failed), (id(3), EndReason::Expired)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_ending_is_tried_again_after_a_growing_wait_for_ever() {
+        let mut endings = Endings::default();
+        endings.want(id(1), EndReason::Expired, Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let begun = Instant::now();
+            while endings.take(8, Instant::now()).is_empty() {
+                tokio::time::advance(Duration::from_millis(100)).await;
+            }
+            waits.push(begun.elapsed().as_secs());
+            endings.failed(&id(1), Duration::from_secs(8), Instant::now());
+        }
+        assert_eq!(waits, [0, 1, 2, 4, 8, 8]);
+        assert_eq!(endings.pending(), 1);
+        endings.done(&id(1));
+        assert_eq!(endings.pending(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_endings_are_under_way_and_none_twice() {
+        let mut endings = Endings::default();
+        for n in 0..5 {
+            endings.want(id(n), EndReason::Expired, Instant::now());
+        }
+        assert_eq!(endings.take(2, Instant::now()).len(), 2);
+        assert_eq!(endings.take(3, Instant::now()), [(id(2), EndReason::Expired)]);
+        endings.done(&id(0));
+        endings.want(id(1), EndReason::Deleted, Instant::now());
+        assert_eq!(endings.take(9, Instant::now()), [(id(3), EndReason::Expired), (id(4), EndReason::Expired)]);
+    }
+}

@@ -1,0 +1,261 @@
+//! The life of a create request, from the slot to the running row.
+//!
+//! Every effect has its intent in the store before it. Whatever fails is undone here; what cannot be undone now is
+//! left in a state that the reaper finishes.
+
+use std::rc::Rc;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    desk::Desk,
+    messages::{CreateError, CreateInstance, Created},
+};
+use crate::{
+    domain::{Creator, EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceState},
+    host::messages::StartInstance,
+    patience,
+    ports::{Admission, Admitted, StoreError},
+    supervision::ask,
+};
+
+/// One of the creates that may be worked on at once; gives its turn back when it is dropped.
+struct Turn(Rc<Desk>);
+
+impl Turn {
+    fn take(desk: &Rc<Desk>) -> Result<Self, CreateError> {
+        let in_flight = desk.in_flight.get();
+        if in_flight >= desk.tools.settings.max_in_flight {
+            return Err(CreateError::Busy { in_flight });
+        }
+        desk.in_flight.set(in_flight + 1);
+        Ok(Self(Rc::clone(desk)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+/// Keeps other requests with the same idempotency key waiting until it is dropped.
+struct KeyHold {
+    desk: Rc<Desk>,
+    key: (Creator, IdempotencyKey),
+    _open: watch::Sender<()>,
+}
+
+impl KeyHold {
+    /// Waits until nobody else in this process works on the key.
+    async fn take(desk: &Rc<Desk>, creator: Creator, key: &IdempotencyKey) -> Self {
+        let key = (creator, key.clone());
+        loop {
+            let other = desk.keys.borrow().get(&key).cloned();
+            match other {
+                // Errs when the holder drops the sender, which is all it ever does with it.
+                Some(mut done) => while done.changed().await.is_ok() {},
+                None => {
+                    let (open, done) = watch::channel(());
+                    desk.keys.borrow_mut().insert(key.clone(), done);
+                    return Self { desk: Rc::clone(desk), key, _open: open };
+                }
+            }
+        }
+    }
+}
+
+impl Drop for KeyHold {
+    fn drop(&mut self) {
+        self.desk.keys.borrow_mut().remove(&self.key);
+    }
+}
+
+impl Desk {
+    /// Serves one create request.
+    pub(super) async fn create(self: Rc<Self>, request: CreateInstance) -> Result<Created, CreateError> {
+        if !self.ready.get() {
+            return Err(CreateError::Starting);
+        }
+        let _turn = Turn::take(&self)?;
+        let Some(key) = &request.idempotency_key else { return self.create_new(&request).await };
+        let _hold = KeyHold::take(&self, request.creator, key).await;
+        // Before a slot is looked for: a repeated request is answered also when the fleet is full.
+        let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
+        match earlier.map_err(CreateError::Store)? {
+            Some(earlier) if earlier.fingerprint == fingerprint(&request) => replay(earlier),
+            Some(_) => Err(CreateError::KeyConflict),
+            None => self.create_new(&request).await,
+        }
+    }
+
+    async fn create_new(&self, request: &CreateInstance) -> Result<Created, CreateError> {
+        let tools = &self.tools;
+        let deadline = Instant::now() + tools.settings.create_deadline;
+        let flavour = self.flavour(request.flavour.as_deref())?;
+        let now = tools.clock.now();
+        let lease = tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease)?;
+        let id = tools.clock.new_id();
+        let host = self.ledger.borrow_mut().reserve(&id, tools.settings.strategy, &[]);
+        let host = host.map_err(CreateError::NoPlace)?;
+        self.publish_host(&host);
+        let instance = Instance {
+            id,
+            creator: request.creator,
+            flavour: flavour.name.clone(),
+            label: request.label.clone(),
+            host,
+            state: InstanceState::Creating,
+            endpoint: None,
+            idempotency_key: request.idempotency_key.clone(),
+            fingerprint: fingerprint(request),
+            rotation: 0,
+            created_at: now,
+            lease,
+            ended_at: None,
+        };
+        let admission = Admission { instance: instance.clone(), quotas: tools.settings.quotas };
+        let refusal = match patience::store(tools.store.admit(admission)).await {
+            Ok(Admitted::New) => {
+                self.publish_instance(&instance);
+                return self.start_somewhere(instance, &flavour, deadline).await;
+            }
+            Ok(Admitted::Existing(earlier)) => replay(*earlier),
+            Ok(Admitted::Conflict) => Err(CreateError::KeyConflict),
+            Ok(Admitted::Refused(quota)) => Err(CreateError::Quota(quota)),
+            // The row may be written all the same; without a container it is ended by the reaper.
+            Err(error) => Err(CreateError::Store(error)),
+        };
+        self.release_slot(&instance.id);
+        refusal
+    }
+
+    /// Starts an admitted instance on its host, or on the next one when that fails, until the deadline.
+    async fn start_somewhere(
+        &self,
+        mut instance: Instance,
+        flavour: &Flavour,
+        deadline: Instant,
+    ) -> Result<Created, CreateError> {
+        let mut failed = Vec::new();
+        loop {
+            let why = match self.start_on(&instance, flavour, deadline).await {
+                Ok(endpoint) => return self.finish(instance, endpoint).await,
+                Err(why) => why,
+            };
+            tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
+            // Whatever the failed start left is taken away before another host is tried. If that fails too, the row
+            // does not name this host any more soon, and the sweep removes the container as an orphan.
+            let _ = self.remove_from(&instance.host, &instance.id).await;
+            failed.push(instance.host.clone());
+            match self.next_host(&instance, &failed, deadline) {
+                Some(host) => instance = self.relocate(instance, host).await?,
+                None => {
+                    self.give_up(&instance).await;
+                    return Err(CreateError::Host(why));
+                }
+            }
+        }
+    }
+
+    async fn start_on(&self, instance: &Instance, flavour: &Flavour, deadline: Instant) -> Result<Endpoint, String> {
+        let doors = self.doors(&instance.host).map_err(|e| e.to_string())?;
+        let start = StartInstance { id: instance.id.clone(), flavour: flavour.clone(), rotation: instance.rotation };
+        match ask(&doors.start, start, deadline.saturating_duration_since(Instant::now())).await {
+            Ok(Ok(endpoint)) => Ok(endpoint),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("the host's actor did not answer: {error}")),
+        }
+    }
+
+    /// Takes a slot on another host, if the deadline and the fleet allow.
+    fn next_host(&self, instance: &Instance, failed: &[HostName], deadline: Instant) -> Option<HostName> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        let host = self.ledger.borrow_mut().reserve(&instance.id, self.tools.settings.strategy, failed).ok()?;
+        self.publish_host(&instance.host);
+        self.publish_host(&host);
+        Some(host)
+    }
+
+    /// Writes the next host into the row before anything happens there.
+    async fn relocate(&self, instance: Instance, host: HostName) -> Result<Instance, CreateError> {
+        let event = InstanceEvent::Moved { host };
+        let moved = patience::store(self.tools.store.apply(&instance.id, &event, self.tools.clock.now())).await;
+        match moved {
+            Ok(moved) => {
+                self.publish_instance(&moved);
+                Ok(moved)
+            }
+            Err(error) => Err(self.not_ours_any_more(&instance, error).await),
+        }
+    }
+
+    /// The instance is ready: the row says so, and then its creator is told.
+    async fn finish(&self, instance: Instance, endpoint: Endpoint) -> Result<Created, CreateError> {
+        let event = InstanceEvent::Started { endpoint };
+        let running = patience::store(self.tools.store.apply(&instance.id, &event, self.tools.clock.now())).await;
+        match running {
+            Ok(running) => {
+                self.ledger.borrow_mut().commit(&running.id);
+                self.publish_instance(&running);
+                self.count_started();
+                tracing::info!(instance = %running.id, host = %running.host, "instance.running");
+                Ok(Created { instance: running, replayed: false })
+            }
+            Err(error) => Err(self.not_ours_any_more(&instance, error).await),
+        }
+    }
+
+    /// The row could not be moved on. Either it was ended meanwhile, and whoever ended it frees the slot once nothing
+    /// is left; or the store failed, and the instance is given up as far as that is possible now.
+    async fn not_ours_any_more(&self, instance: &Instance, error: StoreError) -> CreateError {
+        match error {
+            StoreError::Illegal(illegal) => {
+                let _ = self.remove_from(&instance.host, &instance.id).await;
+                CreateError::GivenUp(format!("it is {} already", illegal.from.as_str()))
+            }
+            error => {
+                self.give_up(instance).await;
+                CreateError::Store(error)
+            }
+        }
+    }
+
+    /// Ends an instance that never became ready. If the store does not answer, the row stays `creating` and its slot
+    /// taken, until the reaper ends it after the deadline.
+    async fn give_up(&self, instance: &Instance) {
+        if let Err(error) = self.end(&instance.id, EndReason::Failed).await {
+            tracing::warn!(instance = %instance.id, %error, "instance.left_to_the_reaper");
+        }
+    }
+
+    fn flavour(&self, wish: Option<&str>) -> Result<Flavour, CreateError> {
+        let flavours = &self.tools.settings.flavours;
+        let found = match wish {
+            None => flavours.first(),
+            Some(name) => flavours.iter().find(|f| f.name == name),
+        };
+        found.cloned().ok_or_else(|| CreateError::UnknownFlavour {
+            name: wish.unwrap_or(Flavour::DEFAULT).to_owned(),
+            known: flavours.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// What a request asks for, so that a repeated idempotency key can be told from a reused one.
+fn fingerprint(request: &CreateInstance) -> String {
+    let ttl = request.ttl.map_or_else(|| "default".to_owned(), |ttl| format!("{}ms", ttl.as_millis()));
+    let flavour = request.flavour.as_deref().unwrap_or(Flavour::DEFAULT);
+    let label = request.label.as_ref().map_or("", |label| label.as_str());
+    format!("ttl={ttl} flavour={flavour} label={label}")
+}
+
+fn replay(earlier: Instance) -> Result<Created, CreateError> {
+    match earlier.state {
+        InstanceState::Running => Ok(Created { instance: earlier, replayed: true }),
+        // Another server works on it, or a crash left it to the reaper.
+        _ => Err(CreateError::KeyInUse),
+    }
+}

@@ -1,0 +1,118 @@
+//! What one incarnation of the scheduler has on its desk: the ledger, the hosts and the work in flight.
+//!
+//! Shared by the futures of that incarnation on one thread, so a borrow never lasts over an `.await`; state read before
+//! an `.await` is a guess after it. When the actor dies its futures and the desk are dropped together.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+};
+
+use tokio::sync::watch;
+
+use super::{Peers, Tools, hosts::HostChild, messages::HostView, state::Ledger};
+use crate::{
+    discovery::messages::DescribeDirectory,
+    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
+    feed::messages::{Fact, Publish},
+    patience,
+    supervision::ask,
+};
+
+/// See the module's header.
+pub(super) struct Desk {
+    pub(super) tools: Tools,
+    pub(super) peers: Peers,
+    pub(super) ledger: RefCell<Ledger>,
+    pub(super) hosts: RefCell<HashMap<HostName, HostChild>>,
+    /// Whether the ledger holds every live row.
+    pub(super) ready: Cell<bool>,
+    /// Creates that are being worked on.
+    pub(super) in_flight: Cell<usize>,
+    /// Idempotency keys whose first request is being worked on; the channel closes when it is done.
+    pub(super) keys: RefCell<HashMap<(Creator, IdempotencyKey), watch::Receiver<()>>>,
+    /// Instances started so far, as far as this incarnation knows.
+    started: Cell<u64>,
+    /// What was last told of each host, so that only changes are told.
+    published: RefCell<HashMap<HostName, HostView>>,
+}
+
+impl Desk {
+    pub(super) fn new(tools: Tools, peers: Peers) -> Self {
+        Self {
+            tools,
+            peers,
+            ledger: RefCell::default(),
+            hosts: RefCell::default(),
+            ready: Cell::new(false),
+            in_flight: Cell::new(0),
+            keys: RefCell::default(),
+            started: Cell::new(0),
+            published: RefCell::default(),
+        }
+    }
+
+    /// Fills the ledger from the store and the hosts from discovery. What cannot be read is an error; hosts that join
+    /// later announce themselves.
+    pub(super) async fn rebuild(&self) -> Result<(), String> {
+        let store = &self.tools.store;
+        let rows = patience::store(store.live()).await.map_err(|e| e.to_string())?;
+        let totals = patience::store(store.totals()).await.map_err(|e| e.to_string())?;
+        self.started.set(totals.started);
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            for row in &rows {
+                ledger.adopt(&row.id, &row.host);
+            }
+        }
+        self.ready.set(true);
+        tracing::info!(instances = rows.len(), started = totals.started, "scheduler.rebuilt");
+        // Discovery tells of each host anyway; asking only spares a fresh ledger the wait. At a first start discovery
+        // may be waiting for its first reading, so its answer is not waited for long.
+        if let Ok(view) = ask(&self.peers.discovery, DescribeDirectory, super::REBUILD_PATIENCE / 2).await {
+            for record in view.hosts {
+                self.join(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the slot of an instance back, if it holds one.
+    pub(super) fn release_slot(&self, id: &InstanceId) {
+        let host = self.ledger.borrow_mut().release(id);
+        if let Some(host) = host {
+            self.publish_host(&host);
+        }
+    }
+
+    /// Tells the feed of a host, if there is anything new about it.
+    pub(super) fn publish_host(&self, name: &HostName) {
+        let view = self.ledger.borrow().view(name);
+        let mut published = self.published.borrow_mut();
+        let fact = match view {
+            Some(host) if published.get(name) == Some(&host) => return,
+            Some(host) => {
+                published.insert(name.clone(), host.clone());
+                Fact::HostChanged { host }
+            }
+            None if published.remove(name).is_none() => return,
+            None => Fact::HostRemoved { name: name.clone() },
+        };
+        self.tell(fact);
+    }
+
+    /// Tells the feed of an instance that has not ended.
+    pub(super) fn publish_instance(&self, instance: &Instance) {
+        self.tell(Fact::InstanceChanged { instance: instance.into() });
+    }
+
+    /// Counts an instance that became running.
+    pub(super) fn count_started(&self) {
+        self.started.set(self.started.get() + 1);
+        self.tell(Fact::TotalsChanged { totals: crate::ports::Totals { started: self.started.get() } });
+    }
+
+    pub(super) fn tell(&self, fact: Fact) {
+        self.peers.feed.do_send(Publish(fact));
+    }
+}

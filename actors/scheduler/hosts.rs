@@ -1,0 +1,168 @@
+//! The scheduler as the parent of its HostActors: who joins, leaves, answers or stays away.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use super::{
+    desk::Desk,
+    messages::{HostError, HostReady},
+};
+use crate::{
+    domain::{Health, HostEvent, HostName, InstanceId},
+    host::{
+        self, HostActor,
+        messages::{Inventory, RemoveInstance, StartInstance},
+    },
+    ports::{Found, HostRecord, Removal},
+    supervision::{Child, Cradle, GaveUp, GiveUp, Spec, Status, ask, supervise},
+};
+
+/// A HostActor and the doors to it. Dropping it ends the actor.
+pub(super) struct HostChild {
+    record: HostRecord,
+    doors: HostDoors,
+    child: Child<HostActor>,
+}
+
+/// What a host is asked through.
+#[derive(Clone)]
+pub(super) struct HostDoors {
+    pub(super) start: Recipient<StartInstance>,
+    remove: Recipient<RemoveInstance>,
+    inventory: Recipient<Inventory>,
+}
+
+/// The name that a host's actor has on the roster.
+fn child_name(host: &HostName) -> String {
+    format!("host:{host}")
+}
+
+impl Desk {
+    /// A host was announced, or announces something else. Repeating it changes nothing.
+    pub(super) fn join(&self, record: HostRecord) {
+        let name = record.name.clone();
+        if self.hosts.borrow().get(&name).is_some_and(|child| child.record == record) {
+            let isolated = self.ledger.borrow().view(&name).is_none_or(|view| view.isolated);
+            self.ledger.borrow_mut().announce(record, isolated);
+            return self.publish_host(&name);
+        }
+        let runtime = match self.tools.runtimes.open(&record) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(host = %name, %error, "host.unusable"),
+        };
+        let isolated = runtime.isolated();
+        let cradle = Cradle::new();
+        let addr = cradle.addr();
+        let doors = HostDoors {
+            start: addr.clone().recipient(),
+            remove: addr.clone().recipient(),
+            inventory: addr.recipient(),
+        };
+        let spec = Spec::permanent(child_name(&name)).give_up(GiveUp::Tell(self.peers.host_gave_up.clone()));
+        let (tools, peers) = (
+            self.tools.clone(),
+            host::Peers {
+                well: self.peers.host_well.clone(),
+                unwell: self.peers.host_unwell.clone(),
+                exited: self.peers.instance_exited.clone(),
+            },
+        );
+        let host = name.clone();
+        // The one before, if the record changed, goes first: two actors must not share a name on the roster.
+        self.hosts.borrow_mut().remove(&name);
+        let child = supervise(cradle, spec, &self.tools.roster, move |_| {
+            HostActor::new(
+                host.clone(),
+                Arc::clone(&runtime),
+                tools.settings.host,
+                Arc::clone(&tools.master_key),
+                peers.clone(),
+            )
+        });
+        tracing::info!(host = %name, address = %record.public_address, slots = record.slots, "host.joined");
+        self.hosts.borrow_mut().insert(name.clone(), HostChild { record: record.clone(), doors, child });
+        self.ledger.borrow_mut().announce(record, isolated);
+        self.publish_host(&name);
+    }
+
+    /// The directory lost a host.
+    pub(super) fn lose(&self, name: &HostName) {
+        let forgotten = self.ledger.borrow_mut().withdraw(name);
+        tracing::warn!(host = %name, forgotten, "host.lost");
+        if forgotten {
+            self.hosts.borrow_mut().remove(name);
+        }
+        self.publish_host(name);
+    }
+
+    /// Forgets hosts that were lost and have just become empty.
+    pub(super) fn forget_empty_hosts(&self) {
+        let names = self.ledger.borrow().forgettable();
+        for name in names {
+            self.lose(&name);
+        }
+    }
+
+    /// A host's engine answered.
+    pub(super) fn host_answered(&self, name: &HostName) {
+        let health = |desk: &Self| desk.ledger.borrow().view(name).map(|view| view.state);
+        let before = health(self);
+        // Answering is legal in every state.
+        let changed = self.ledger.borrow_mut().host_event(name, HostEvent::Answered, None).unwrap_or_default();
+        if changed {
+            self.publish_host(name);
+        }
+        if before != Some(Health::Up) && health(self) == Some(Health::Up) {
+            tracing::info!(host = %name, "host.up");
+            self.peers.host_ready.do_send(HostReady { host: name.clone() });
+        }
+    }
+
+    /// A host's engine stayed away.
+    pub(super) fn host_stayed_away(&self, name: &HostName, why: String) {
+        let changed =
+            self.ledger.borrow_mut().host_event(name, HostEvent::StayedAway, Some(why.clone())).unwrap_or_default();
+        if changed {
+            tracing::warn!(host = %name, why, "host.unreachable");
+            self.publish_host(name);
+        }
+    }
+
+    /// A host's actor was given up: the host is cordoned and unreachable until it is announced anew.
+    pub(super) fn host_gave_up(&self, gave_up: &GaveUp) {
+        // The news may speak of a child of an earlier incarnation; the one that is held now tells the truth.
+        let is_down = |name: &HostName, host: &HostChild| {
+            child_name(name) == gave_up.name && host.child.report().status == Status::Down
+        };
+        let host = self.hosts.borrow().iter().find(|(name, host)| is_down(name, host)).map(|(name, _)| name.clone());
+        let Some(name) = host else { return };
+        let why = format!("its actor was given up: {}", gave_up.cause);
+        tracing::error!(host = %name, why, "host.given_up");
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            for event in [HostEvent::StayedAway, HostEvent::Cordon] {
+                // Only a host that is draining cannot be cordoned, and that one takes no new instance either.
+                let _ = ledger.host_event(&name, event, Some(why.clone()));
+            }
+        }
+        self.publish_host(&name);
+    }
+
+    /// The doors to a host.
+    pub(super) fn doors(&self, host: &HostName) -> Result<HostDoors, HostError> {
+        self.hosts.borrow().get(host).map(|child| child.doors.clone()).ok_or(HostError::NoSuchHost)
+    }
+
+    /// What is on a host.
+    pub(super) async fn inventory_of(&self, host: &HostName) -> Result<Vec<Found>, HostError> {
+        let doors = self.doors(host)?;
+        Ok(ask(&doors.inventory, Inventory, self.tools.settings.host.longest_call()).await??)
+    }
+
+    /// Removes a container from a host; returns when it is confirmed gone.
+    pub(super) async fn remove_from(&self, host: &HostName, id: &InstanceId) -> Result<Removal, HostError> {
+        let doors = self.doors(host)?;
+        Ok(ask(&doors.remove, RemoveInstance { id: id.clone() }, self.tools.settings.host.longest_call()).await??)
+    }
+}

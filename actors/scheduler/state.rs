@@ -1,0 +1,335 @@
+//! The ledger: which hosts there are, and which instance holds which slot.
+//!
+//! Plain and synchronous, so that looking for room and taking it happen in one turn of the loop. It is rebuilt from the
+//! store and the directory on every start; nothing in here is durable.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    domain::{
+        Candidate, Health, HostEvent, HostName, HostState, InstanceId, NoPlace, Strategy, host::IllegalHostEvent, place,
+    },
+    ports::HostRecord,
+    scheduler::messages::HostView,
+};
+
+/// What an instance's slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Kept free for an instance that is on its way.
+    Reserved,
+    /// Taken by an instance that a row says is there.
+    Committed,
+}
+
+/// A host in the ledger.
+#[derive(Debug, Clone)]
+struct Entry {
+    record: HostRecord,
+    /// What its engine and the operator say.
+    state: HostState,
+    /// Whether the directory still announces it.
+    announced: bool,
+    reason: Option<String>,
+    isolated: bool,
+}
+
+impl Entry {
+    /// A host that is not announced any more is unreachable, whatever its engine still answers: the next thing that
+    /// happens to it may be its deletion.
+    fn effective(&self) -> HostState {
+        if self.announced { self.state } else { HostState { health: Health::Unreachable, ..self.state } }
+    }
+}
+
+/// Hosts and slots. See the module's header.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// In their declared order.
+    hosts: Vec<Entry>,
+    /// Slots by host; also of hosts that are not announced, because a row remembers where its container is.
+    slots: HashMap<HostName, BTreeMap<InstanceId, Hold>>,
+    /// The way back from an instance to its host.
+    placed: HashMap<InstanceId, HostName>,
+}
+
+impl Ledger {
+    /// Adds a host, or changes what is known of it. One that had been lost is announced again.
+    pub fn announce(&mut self, record: HostRecord, isolated: bool) {
+        match self.hosts.iter_mut().find(|h| h.record.name == record.name) {
+            Some(entry) => {
+                entry.record = record;
+                entry.isolated = isolated;
+                entry.announced = true;
+            }
+            None => {
+                self.hosts.push(Entry { record, state: HostState::JOINING, announced: true, reason: None, isolated })
+            }
+        }
+    }
+
+    /// The directory lost a host. It is forgotten when it holds no instance, else kept as unreachable until it does
+    /// not. Tells whether it was forgotten.
+    pub fn withdraw(&mut self, name: &HostName) -> bool {
+        if self.used(name) == 0 {
+            self.hosts.retain(|h| &h.record.name != name);
+            return true;
+        }
+        if let Some(entry) = self.entry(name) {
+            entry.announced = false;
+            entry.reason = Some("its announcement ran out".into());
+        }
+        false
+    }
+
+    /// Hosts that are not announced any more and hold nothing any more.
+    pub fn forgettable(&self) -> Vec<HostName> {
+        let gone = self.hosts.iter().filter(|h| !h.announced && self.used(&h.record.name) == 0);
+        gone.map(|h| h.record.name.clone()).collect()
+    }
+
+    /// Moves a host's state, with the reason why it is not well, if it is not. Tells whether anything is shown
+    /// differently now.
+    ///
+    /// # Errors
+    /// [`IllegalHostEvent`] when the host cannot take the event. An unknown host takes every event and stays unknown.
+    pub fn host_event(
+        &mut self,
+        name: &HostName,
+        event: HostEvent,
+        reason: Option<String>,
+    ) -> Result<bool, IllegalHostEvent> {
+        let Some(entry) = self.entry(name) else { return Ok(false) };
+        let next = entry.state.after(event)?;
+        let reason = if entry.announced { reason } else { entry.reason.clone() };
+        let changed = next != entry.state || reason != entry.reason;
+        entry.state = next;
+        entry.reason = reason;
+        Ok(changed)
+    }
+
+    /// Finds a place for `id` and takes it, in one go. `failed` are the hosts that were tried for it before.
+    ///
+    /// # Errors
+    /// [`NoPlace`] when there is none; then nothing changed.
+    pub fn reserve(&mut self, id: &InstanceId, strategy: Strategy, failed: &[HostName]) -> Result<HostName, NoPlace> {
+        let host = place(&self.candidates(), strategy, failed)?.clone();
+        self.hold(id, &host, Hold::Reserved);
+        Ok(host)
+    }
+
+    /// The reserved slot is taken now. False when `id` holds none.
+    pub fn commit(&mut self, id: &InstanceId) -> bool {
+        let Some(host) = self.placed.get(id).cloned() else { return false };
+        self.hold(id, &host, Hold::Committed);
+        true
+    }
+
+    /// A row says that `id` is on `host`: a fact, so it is taken even beyond the host's slots.
+    pub fn adopt(&mut self, id: &InstanceId, host: &HostName) {
+        self.hold(id, host, Hold::Committed);
+    }
+
+    /// Gives the slot of `id` back and tells whose it was. `None` when it holds none.
+    pub fn release(&mut self, id: &InstanceId) -> Option<HostName> {
+        let host = self.placed.remove(id)?;
+        if let Some(slots) = self.slots.get_mut(&host) {
+            slots.remove(id);
+            if slots.is_empty() {
+                self.slots.remove(&host);
+            }
+        }
+        Some(host)
+    }
+
+    /// Slots that are taken or reserved on a host.
+    #[must_use]
+    pub fn used(&self, host: &HostName) -> u32 {
+        self.slots.get(host).map_or(0, |slots| u32::try_from(slots.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Why a create would be refused now, if it would.
+    #[must_use]
+    pub fn refusal(&self, strategy: Strategy) -> Option<NoPlace> {
+        place(&self.candidates(), strategy, &[]).err()
+    }
+
+    /// Every host as it is shown, in the declared order.
+    #[must_use]
+    pub fn views(&self) -> Vec<HostView> {
+        self.hosts.iter().map(|h| self.view_of(h)).collect()
+    }
+
+    /// One host as it is shown.
+    #[must_use]
+    pub fn view(&self, name: &HostName) -> Option<HostView> {
+        self.hosts.iter().find(|h| &h.record.name == name).map(|h| self.view_of(h))
+    }
+
+    fn view_of(&self, entry: &Entry) -> HostView {
+        let state = entry.effective();
+        HostView {
+            name: entry.record.name.clone(),
+            address: entry.record.public_address,
+            state: state.health,
+            cordon: state.cordon,
+            slots: entry.record.slots,
+            used: self.used(&entry.record.name),
+            reason: entry.reason.clone(),
+            isolated: entry.isolated,
+        }
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |h: &Entry| Candidate {
+            name: h.record.name.clone(),
+            state: h.effective(),
+            slots: h.record.slots,
+            used: self.used(&h.record.name),
+        };
+        self.hosts.iter().map(candidate).collect()
+    }
+
+    fn hold(&mut self, id: &InstanceId, host: &HostName, hold: Hold) {
+        if self.placed.get(id).is_some_and(|before| before != host) {
+            self.release(id);
+        }
+        self.placed.insert(id.clone(), host.clone());
+        self.slots.entry(host.clone()).or_default().insert(id.clone(), hold);
+    }
+
+    fn entry(&mut self, name: &HostName) -> Option<&mut Entry> {
+        self.hosts.iter_mut().find(|h| &h.record.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{
+        collection::vec,
+        prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof},
+        proptest,
+        strategy::Strategy as Generator,
+    };
+
+    fn name(n: u8) -> HostName {
+        HostName::parse(&format!("h{n}")).unwrap()
+    }
+
+    fn id(n: u8) -> InstanceId {
+        InstanceId::from_uuid(uuid::Uuid::from_u128(n.into()))
+    }
+
+    fn record(n: u8, slots: u32) -> HostRecord {
+        HostRecord { name: name(n), public_address: [192, 0, 2, n].into(), engine: String::new(), slots }
+    }
+
+    fn ledger(hosts: &[(u8, u32)]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (n, slots) in hosts {
+            ledger.announce(record(*n, *slots), true);
+            ledger.host_event(&name(*n), HostEvent::Answered, None).unwrap();
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_full_host_is_never_chosen() {
+        let mut ledger = ledger(&[(1, 1), (2, 1)]);
+        assert_eq!(ledger.reserve(&id(1), Strategy::Fill, &[]), Ok(name(1)));
+        assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]), Ok(name(2)));
+        assert_eq!(ledger.reserve(&id(3), Strategy::Fill, &[]).unwrap_err().to_string(), "2 hosts full");
+    }
+
+    #[test]
+    fn a_lost_host_keeps_its_instances_and_takes_no_new_ones() {
+        let mut ledger = ledger(&[(1, 4)]);
+        ledger.reserve(&id(1), Strategy::Fill, &[]).unwrap();
+        assert!(!ledger.withdraw(&name(1)));
+        assert!(!ledger.host_event(&name(1), HostEvent::Answered, None).unwrap(), "its engine's word changes nothing");
+        assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable);
+        assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().unreachable, 1);
+        ledger.release(&id(1));
+        assert_eq!(ledger.forgettable(), [name(1)]);
+        assert!(ledger.withdraw(&name(1)));
+        assert_eq!(ledger.views(), []);
+    }
+
+    #[test]
+    fn a_host_that_is_announced_again_is_what_its_engine_says() {
+        let mut ledger = ledger(&[(1, 4)]);
+        ledger.adopt(&id(1), &name(1));
+        ledger.withdraw(&name(1));
+        ledger.announce(record(1, 5), true);
+        assert_eq!(ledger.view(&name(1)).map(|v| (v.state, v.slots)), Some((Health::Up, 5)));
+    }
+
+    #[test]
+    fn rows_are_adopted_before_and_beyond_their_host() {
+        let mut ledger = Ledger::default();
+        ledger.adopt(&id(1), &name(1));
+        ledger.adopt(&id(2), &name(1));
+        ledger.announce(record(1, 1), true);
+        ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+        assert_eq!(ledger.view(&name(1)).map(|v| (v.used, v.slots)), Some((2, 1)));
+        assert!(ledger.reserve(&id(3), Strategy::Fill, &[]).is_err());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Reserve(u8, Vec<u8>),
+        Commit(u8),
+        Release(u8),
+        Answered(u8),
+        StayedAway(u8),
+        Withdraw(u8),
+        Announce(u8),
+    }
+
+    fn any_step() -> impl Generator<Value = Step> {
+        let (i, h) = (0u8..12, 1u8..4);
+        prop_oneof![
+            4 => (i.clone(), vec(h.clone(), 0..2)).prop_map(|(i, f)| Step::Reserve(i, f)),
+            2 => i.clone().prop_map(Step::Commit),
+            2 => i.prop_map(Step::Release),
+            1 => h.clone().prop_map(Step::Answered),
+            1 => h.clone().prop_map(Step::StayedAway),
+            1 => h.clone().prop_map(Step::Withdraw),
+            1 => h.prop_map(Step::Announce),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn slots_are_conserved_and_never_exceeded(steps in vec(any_step(), 1..120), spread in any::<bool>(), slots in Just(3u32)) {
+            let strategy = if spread { Strategy::Spread } else { Strategy::Fill };
+            let mut ledger = ledger(&[(1, slots), (2, slots), (3, slots)]);
+            let mut model: BTreeMap<u8, HostName> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Reserve(i, _) if model.contains_key(&i) => {}
+                    Step::Reserve(i, failed) => {
+                        let failed: Vec<_> = failed.into_iter().map(name).collect();
+                        if let Ok(host) = ledger.reserve(&id(i), strategy, &failed) {
+                            prop_assert!(!failed.contains(&host));
+                            prop_assert_eq!(ledger.view(&host).map(|v| v.state), Some(Health::Up));
+                            model.insert(i, host);
+                        }
+                    }
+                    Step::Commit(i) => prop_assert_eq!(ledger.commit(&id(i)), model.contains_key(&i)),
+                    Step::Release(i) => prop_assert_eq!(ledger.release(&id(i)), model.remove(&i)),
+                    Step::Answered(h) => { ledger.host_event(&name(h), HostEvent::Answered, None).unwrap(); }
+                    Step::StayedAway(h) => { ledger.host_event(&name(h), HostEvent::StayedAway, None).unwrap(); }
+                    Step::Withdraw(h) => { ledger.withdraw(&name(h)); }
+                    Step::Announce(h) => ledger.announce(record(h, slots), true),
+                }
+                for h in 1..4 {
+                    let held = model.values().filter(|host| **host == name(h)).count();
+                    prop_assert_eq!(ledger.used(&name(h)) as usize, held);
+                    prop_assert!(ledger.used(&name(h)) <= slots);
+                }
+            }
+        }
+    }
+}

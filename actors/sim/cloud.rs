@@ -1,0 +1,176 @@
+//! A simulated cloud: machines that are ordered, boot, announce themselves in a simulated directory and cost money.
+//!
+//! Owns the machines that are paid for. Must not forget one: what it counts is what the bill would say.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::sleep;
+
+use super::{clock::SimClock, directory::SimDirectory, faults::Faults, runtime::SimRuntimes};
+use crate::{
+    domain::HostName,
+    ports::{Clock, Cloud, CloudError, Directory, Droplet, HostRecord},
+};
+
+/// A cloud in memory. Clones are the same cloud. Faults strike at `cloud.list`, `cloud.create` and `cloud.delete`.
+#[derive(Debug, Clone)]
+pub struct SimCloud(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// From the order to the first heartbeat.
+    boot: Duration,
+    /// Slots of a machine.
+    slots: u32,
+    clock: SimClock,
+    directory: SimDirectory,
+    runtimes: SimRuntimes,
+    faults: Faults,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    droplets: Vec<Droplet>,
+    ordered: u32,
+    most: usize,
+    duds: u32,
+}
+
+impl SimCloud {
+    /// A cloud without machines. Those it makes have `slots` slots, boot for `boot`, then announce themselves in
+    /// `directory` and run an engine in `runtimes`.
+    #[must_use]
+    pub fn new(
+        boot: Duration,
+        slots: u32,
+        clock: SimClock,
+        directory: SimDirectory,
+        runtimes: SimRuntimes,
+        faults: Faults,
+    ) -> Self {
+        Self(Arc::new(Inner { boot, slots, clock, directory, runtimes, faults, state: Mutex::default() }))
+    }
+
+    /// The next `count` machines that are ordered never come up.
+    pub fn next_never_boot(&self, count: u32) {
+        self.state().duds = count;
+    }
+
+    /// The machines that are paid for now. Two orders of one name are two machines.
+    #[must_use]
+    pub fn alive(&self) -> Vec<Droplet> {
+        self.state().droplets.clone()
+    }
+
+    /// The most machines that were ever paid for at once.
+    #[must_use]
+    pub fn most_ever(&self) -> usize {
+        self.state().most
+    }
+
+    /// How many machines were ever ordered.
+    #[must_use]
+    pub fn ordered(&self) -> u32 {
+        self.state().ordered
+    }
+
+    /// Orders a machine, whoever does: the cloud's own console, or the port.
+    pub fn order(&self, name: &HostName) {
+        let mut state = self.state();
+        state.ordered += 1;
+        state.droplets.push(Droplet { name: name.clone(), created_at: self.0.clock.now() });
+        state.most = state.most.max(state.droplets.len());
+        if state.duds > 0 {
+            state.duds -= 1;
+            return;
+        }
+        let number = state.ordered.to_be_bytes();
+        let record = HostRecord {
+            name: name.clone(),
+            public_address: IpAddr::V4(Ipv4Addr::new(10, number[1], number[2], number[3])),
+            engine: String::new(),
+            slots: self.0.slots,
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            sleep(this.0.boot).await;
+            if this.alive().iter().any(|droplet| droplet.name == record.name) {
+                this.0.runtimes.switch_on(&record.name);
+                this.0.directory.announce(record);
+            }
+        });
+    }
+
+    /// Destroys every machine of this name. Its last heartbeat outlives it by the directory's time to live.
+    fn destroy(&self, name: &HostName) {
+        self.state().droplets.retain(|droplet| &droplet.name != name);
+        self.0.runtimes.destroy(name);
+        let (directory, name) = (self.0.directory.clone(), name.clone());
+        tokio::spawn(async move {
+            sleep(directory.ttl().unwrap_or_default()).await;
+            directory.withdraw(&name);
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Cloud for SimCloud {
+    async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
+        self.0.faults.around("cloud.list", CloudError::Unknown, || Ok(self.alive())).await
+    }
+
+    async fn create(&self, name: &HostName) -> Result<(), CloudError> {
+        let create = || {
+            self.order(name);
+            Ok(())
+        };
+        self.0.faults.around("cloud.create", CloudError::Unknown, create).await
+    }
+
+    async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
+        let delete = || {
+            self.destroy(name);
+            Ok(())
+        };
+        self.0.faults.around("cloud.delete", CloudError::Unknown, delete).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::runtime::Pace;
+
+    const BOOT: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_boots_announces_itself_and_is_counted_until_it_is_deleted() {
+        let (clock, faults) = (SimClock::new(), Faults::default());
+        let directory = SimDirectory::new(Some(Duration::from_secs(10)), faults.clone());
+        let runtimes = SimRuntimes::new(Pace::default(), faults.clone());
+        let cloud = SimCloud::new(BOOT, 40, clock, directory.clone(), runtimes.clone(), faults.clone());
+        let name = HostName::parse("d-1").unwrap();
+
+        faults.lie_next("cloud.create");
+        cloud.create(&name).await.unwrap_err();
+        assert_eq!((cloud.alive().len(), directory.hosts().len()), (1, 0));
+        sleep(BOOT + Duration::from_millis(1)).await;
+        assert_eq!(directory.hosts()[0].name, name);
+        assert!(runtimes.machines().contains(&name));
+
+        cloud.delete(&name).await.unwrap();
+        assert_eq!((cloud.alive().len(), runtimes.machines().len(), directory.hosts().len()), (0, 0, 1));
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!((cloud.most_ever(), directory.hosts().len()), (1, 0));
+    }
+}

@@ -1,0 +1,330 @@
+//! A whole brain on simulated ports, for tests: started, crashed, started again, and looked at.
+//!
+//! Owns the agreement that every test ends with: rows, ledger and containers say the same, every actor is up, and nobody
+//! panicked who was not meant to. A world that is dropped without [`World::finish`] fails its test, so that the check
+//! cannot be forgotten.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    clock::SimClock,
+    directory::SimDirectory,
+    faults::Faults,
+    runtime::{Pace, SimRuntimes},
+    store::SimStore,
+};
+use crate::{
+    brain::{Brain, Doors, Ports},
+    domain::{
+        Creator, DeploymentId, Flavour, Health, HostName, Instance, InstanceId, InstanceState, LeasePolicy, MasterKey,
+        Quotas, Strategy,
+    },
+    ports::HostRecord,
+    scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
+    settings::{HostSettings, Rate, ReaperSettings, Settings},
+    supervision::{AskError, Status, ask},
+};
+
+/// The longest a condition is waited for, in virtual time; longer than every back-off and deadline together.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// How often a condition is looked at, in virtual time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The defaults of the product, without caps that most tests would only be in the way of.
+#[must_use]
+pub fn settings() -> Settings {
+    const HOUR: Duration = Duration::from_secs(3600);
+    Settings {
+        strategy: Strategy::Fill,
+        quotas: Quotas { per_creator: 0, global: 0 },
+        lease: LeasePolicy {
+            default_ttl: 12 * HOUR,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: 24 * HOUR,
+            max_lifetime: 72 * HOUR,
+        },
+        flavours: vec![Flavour {
+            name: Flavour::DEFAULT.to_owned(),
+            memory_bytes: 5 * 1024 * 1024,
+            connections: 5,
+            cpus: 0.5,
+            pids: 64,
+        }],
+        create_deadline: Duration::from_secs(30),
+        max_in_flight: 1000,
+        rate: Rate { per_minute: 1000, burst: 1000 },
+        banned: Vec::new(),
+        host: HostSettings {
+            parallel_starts: 4,
+            call_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(20),
+            probe_every: Duration::from_secs(5),
+        },
+        directory_poll: Duration::from_secs(2),
+        reaper: ReaperSettings {
+            poll: Duration::from_millis(500),
+            sweep: Duration::from_secs(30),
+            parallel: 8,
+            retry_max: Duration::from_secs(60),
+        },
+        scaling: None,
+        scaling_every: Duration::from_secs(30),
+    }
+}
+
+/// A creator of its own for every number.
+#[must_use]
+pub fn creator(n: u16) -> Creator {
+    let [high, low] = n.to_be_bytes();
+    Creator::of(IpAddr::V4(Ipv4Addr::new(198, 18, high, low)))
+}
+
+/// A plain request.
+#[must_use]
+pub fn request(creator: Creator) -> CreateInstance {
+    CreateInstance { creator, ttl: None, flavour: None, label: None, idempotency_key: None }
+}
+
+/// What a [`request`] is answered with, when it is.
+pub type Answer = Result<Result<Created, CreateError>, AskError>;
+
+/// See the module's header.
+pub struct World {
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The time.
+    pub clock: SimClock,
+    /// The rows.
+    pub store: SimStore,
+    /// The containers.
+    pub runtimes: SimRuntimes,
+    /// The announced hosts.
+    pub directory: SimDirectory,
+    /// The tunable numbers.
+    pub settings: Arc<Settings>,
+    hosts: Vec<HostName>,
+    brain: Option<Brain>,
+    restarts_expected: bool,
+    finished: bool,
+}
+
+impl World {
+    /// A world with these hosts and their slots, in that order; nothing is started yet. Meant for paused time
+    /// (`tokio::time::pause()`).
+    ///
+    /// # Panics
+    /// When a host's name is none.
+    #[must_use]
+    pub fn new(settings: Settings, hosts: &[(&str, u32)]) -> Self {
+        let faults = Faults::new();
+        let mut world = Self {
+            clock: SimClock::new(),
+            store: SimStore::new(faults.clone()),
+            runtimes: SimRuntimes::new(Pace::default(), faults.clone()),
+            directory: SimDirectory::new(None, faults.clone()),
+            settings: Arc::new(settings),
+            hosts: Vec::new(),
+            brain: None,
+            restarts_expected: false,
+            finished: false,
+            faults,
+        };
+        for (name, slots) in hosts {
+            world.add_host(name, *slots);
+        }
+        world
+    }
+
+    /// The same, started, with every host up.
+    pub async fn running(settings: Settings, hosts: &[(&str, u32)]) -> Self {
+        let mut world = Self::new(settings, hosts);
+        world.start().await;
+        world
+    }
+
+    /// Another host appears.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn add_host(&mut self, name: &str, slots: u32) {
+        let Ok(name) = HostName::parse(name) else { panic!("{name:?} is no host name") };
+        let number = u8::try_from(self.hosts.len() + 1).unwrap_or(u8::MAX);
+        self.runtimes.switch_on(&name);
+        self.directory.announce(HostRecord {
+            name: name.clone(),
+            public_address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, number)),
+            engine: String::new(),
+            slots,
+        });
+        self.hosts.push(name);
+    }
+
+    /// Starts a brain on what is there, and waits until it knows its hosts.
+    pub async fn start(&mut self) {
+        self.start_without_waiting();
+        self.eventually("every host has answered or not", async |world| {
+            world.fleet().await.is_some_and(|fleet| {
+                fleet.ready
+                    && fleet.hosts.len() == world.hosts.len()
+                    && fleet.hosts.iter().all(|host| host.state != Health::Joining)
+            })
+        })
+        .await;
+    }
+
+    /// Starts a brain on what is there.
+    ///
+    /// # Panics
+    /// When the deployment's id is none, which it is not.
+    pub fn start_without_waiting(&mut self) {
+        let Ok(deployment) = DeploymentId::parse("sim") else { panic!("a deployment id") };
+        let ports = Ports {
+            clock: Arc::new(self.clock.clone()),
+            store: Arc::new(self.store.clone()),
+            runtimes: Arc::new(self.runtimes.clone()),
+            directory: Arc::new(self.directory.clone()),
+            cloud: None,
+        };
+        let key = Arc::new(MasterKey::new([7; 32]));
+        self.brain = Some(Brain::start(deployment, ports, Arc::clone(&self.settings), key));
+    }
+
+    /// The process dies: every actor is dropped where it stands, and what it had asked for goes unanswered. The next
+    /// [`start`](Self::start) finds the rows and containers as they are.
+    pub async fn crash(&mut self) {
+        self.brain = None;
+        // The dropped actors end at their next turn.
+        tokio::time::sleep(LOOK_EVERY).await;
+        self.faults.thaw();
+    }
+
+    /// The living brain.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    pub fn brain(&self) -> &Brain {
+        match &self.brain {
+            Some(brain) => brain,
+            None => panic!("no brain was started"),
+        }
+    }
+
+    /// The ways in.
+    ///
+    /// # Panics
+    /// When no brain was started.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.brain().doors
+    }
+
+    /// From now on, restarted actors are part of the test.
+    pub fn expect_restarts(&mut self) {
+        self.restarts_expected = true;
+    }
+
+    /// Asks for an instance.
+    pub async fn create(&self, request: CreateInstance) -> Answer {
+        ask(&self.doors().create, request, Duration::from_secs(120)).await
+    }
+
+    /// Asks for an instance and gets it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn must_create(&self, creator: Creator) -> Instance {
+        match self.create(request(creator)).await {
+            Ok(Ok(created)) => created.instance,
+            other => panic!("no instance: {other:?}"),
+        }
+    }
+
+    /// The scheduler's view, if it answers.
+    pub async fn fleet(&self) -> Option<FleetView> {
+        ask(&self.doors().fleet, DescribeFleet, Duration::from_secs(5)).await.ok()
+    }
+
+    /// Waits until `condition` holds.
+    ///
+    /// # Panics
+    /// When it does not within half an hour of virtual time.
+    pub async fn eventually(&self, what: &str, mut condition: impl AsyncFnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(self).await {
+            assert!(Instant::now() < deadline, "never came true: {what}; {}", self.describe().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Rows that have not ended.
+    #[must_use]
+    pub fn live_rows(&self) -> Vec<Instance> {
+        self.store.rows().into_iter().filter(|row| row.state.is_live()).collect()
+    }
+
+    /// What rows, ledger and containers disagree about, if they do. Only instances that are running or gone agree.
+    pub async fn disagreement(&self) -> Option<String> {
+        let rows = self.live_rows();
+        if let Some(row) = rows.iter().find(|row| row.state != InstanceState::Running) {
+            return Some(format!("{} is {}", row.id, row.state.as_str()));
+        }
+        let mut claimed: BTreeMap<HostName, BTreeSet<InstanceId>> = BTreeMap::new();
+        for row in rows {
+            claimed.entry(row.host).or_default().insert(row.id);
+        }
+        let Some(fleet) = self.fleet().await else { return Some("the scheduler does not answer".to_owned()) };
+        for host in &self.hosts {
+            let rows = claimed.remove(host).unwrap_or_default();
+            let found = self.runtimes.containers(host);
+            let running: BTreeSet<InstanceId> = found.iter().filter(|f| f.running).map(|f| f.id.clone()).collect();
+            if rows != running || found.len() != running.len() {
+                return Some(format!("on {host} there are rows {rows:?} and containers {found:?}"));
+            }
+            let used = fleet.hosts.iter().find(|view| &view.name == host).map_or(0, |view| view.used);
+            if usize::try_from(used) != Ok(rows.len()) {
+                return Some(format!("on {host} {used} slots are taken by {} rows", rows.len()));
+            }
+        }
+        claimed.into_iter().next().map(|(host, rows)| format!("{rows:?} are on {host}, which is no host"))
+    }
+
+    /// Ends the test: waits until everything agrees, and fails if it does not, an actor is not well, or a host ever
+    /// carried more than its slots.
+    ///
+    /// # Panics
+    /// See above.
+    pub async fn finish(mut self) {
+        self.finished = true;
+        self.eventually("rows, ledger and containers agree", async |world| world.disagreement().await.is_none()).await;
+        for report in self.brain().roster.reports() {
+            assert_eq!(report.status, Status::Up, "{report:?}");
+            assert!(self.restarts_expected || report.restarts == 0, "nobody expected {report:?}");
+        }
+        for record in self.directory.hosts() {
+            let most = self.runtimes.most_ever(&record.name);
+            assert!(most <= record.slots as usize, "{} carried {most} of {}", record.name, record.slots);
+        }
+    }
+
+    async fn describe(&self) -> String {
+        match &self.brain {
+            Some(brain) => format!("{:?}; {:?}", self.disagreement().await, brain.roster.reports()),
+            None => "no brain was started".to_owned(),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "the test did not finish its world");
+    }
+}

@@ -1,0 +1,15 @@
+//! The world outside, simulated: every port in memory, with faults on demand.
+//!
+//! Owns the twins of the adapters, used by tests and by `getaredis simulate`. They keep the ports' contracts to the
+//! letter, survive a "crash" of the actors (they are shared, the actors are not), and have no randomness of their own:
+//! the same calls in the same order give the same answers.
+
+pub mod clock;
+pub mod cloud;
+pub mod directory;
+pub mod faults;
+pub mod harness;
+pub mod runtime;
+pub mod samples;
+pub mod store;
+pub mod store_conformance;

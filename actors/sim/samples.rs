@@ -1,0 +1,66 @@
+//! Things to test with: small numbers in, valid values of the domain out, always the same.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use crate::{
+    domain::{Creator, HostName, Instance, InstanceId, InstanceState, Lease, Quotas, Timestamp},
+    ports::{Admission, DropletRow, DropletState},
+};
+
+/// The time at which samples take place.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).unwrap()
+}
+
+/// This many seconds after [`now`].
+#[must_use]
+pub fn later(seconds: u64) -> Timestamp {
+    now() + Duration::from_secs(seconds)
+}
+
+/// The `n`-th id.
+#[must_use]
+pub fn id(n: u128) -> InstanceId {
+    InstanceId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+/// The creator with this number.
+#[must_use]
+pub fn creator(n: u8) -> Creator {
+    Creator::of([192, 0, 2, n].into())
+}
+
+/// A request without caps and key, of creator 1, for an instance with the `n`-th id and for an hour, made `n` seconds
+/// after [`now`].
+#[must_use]
+pub fn a_request(n: u128) -> Admission {
+    let created_at = later(u64::try_from(n).unwrap());
+    let lease = Lease {
+        expires_at: created_at + Duration::from_secs(3600),
+        max_expires_at: created_at + Duration::from_secs(7200),
+    };
+    let instance = Instance {
+        id: id(n),
+        creator: creator(1),
+        flavour: "redis".into(),
+        label: None,
+        host: HostName::parse("h1").unwrap(),
+        state: InstanceState::Creating,
+        endpoint: None,
+        idempotency_key: None,
+        fingerprint: "ttl=3600".into(),
+        rotation: 0,
+        created_at,
+        lease,
+        ended_at: None,
+    };
+    Admission { instance, quotas: Quotas { per_creator: 0, global: 0 } }
+}
+
+/// A droplet that shall be created.
+#[must_use]
+pub fn droplet(name: &str) -> DropletRow {
+    DropletRow { name: HostName::parse(name).unwrap(), state: DropletState::Creating, created_at: now() }
+}

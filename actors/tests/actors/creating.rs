@@ -1,0 +1,252 @@
+//! How instances come to be: placement, failures of hosts, quotas and idempotency keys.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use getaredis_actors::{
+    domain::{EndReason, IdempotencyKey, InstanceState, Label, Quotas, Strategy},
+    ports::Found,
+    scheduler::messages::{CordonHost, CreateError, CreateInstance},
+    settings::Settings,
+    sim::{
+        harness::{World, creator, request, settings},
+        runtime::Reach,
+    },
+    supervision::ask,
+};
+
+use crate::host;
+
+fn on_each_host(world: &World) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for row in world.live_rows() {
+        *counts.entry(row.host.to_string()).or_default() += 1;
+    }
+    counts
+}
+
+fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    expected.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+#[actix::test]
+async fn a_hundred_concurrent_creates_on_three_hosts_never_overfill_and_fill_in_the_declared_order() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("b", 40), ("a", 40), ("c", 40)]).await;
+    let answers = join_all((0..100).map(|n| world.create(request(creator(n))))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(_)))));
+    assert_eq!(on_each_host(&world), counts([("b", 40), ("a", 40), ("c", 20)]));
+    world.finish().await;
+}
+
+#[actix::test]
+async fn spread_evens_the_hosts_out() {
+    tokio::time::pause();
+    let settings = Settings { strategy: Strategy::Spread, ..settings() };
+    let world = World::running(settings, &[("a", 40), ("b", 40)]).await;
+    join_all((0..10).map(|n| world.create(request(creator(n))))).await;
+    assert_eq!(on_each_host(&world), counts([("a", 5), ("b", 5)]));
+    world.finish().await;
+}
+
+#[actix::test]
+async fn more_creates_than_slots_are_refused_with_the_reason_and_the_rest_is_served() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 2), ("b", 1)]).await;
+    let answers = join_all((0..10).map(|n| world.create(request(creator(n))))).await;
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 3);
+    for refused in answers.into_iter().flatten().filter_map(Result::err) {
+        assert_eq!(refused.to_string(), "no host has room: 2 hosts full");
+    }
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_fails_mid_create_leads_to_the_next_one_and_keeps_nothing() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
+    world.faults.fail_next("runtime.start:a", 1);
+    assert_eq!(world.must_create(creator(1)).await.host, host("b"));
+    assert_eq!(world.runtimes.containers(&host("a")), []);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_starts_and_denies_it_keeps_nothing_either() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
+    world.faults.lie_next("runtime.start:a");
+    assert_eq!(world.must_create(creator(1)).await.host, host("b"));
+    assert_eq!(world.runtimes.containers(&host("a")), []);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_never_answers_costs_one_start_timeout_and_no_more() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
+    world.faults.hang_next("runtime.start:a");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.must_create(creator(1)).await.host, host("b"));
+    assert!(begun.elapsed() <= world.settings.host.start_timeout + Duration::from_secs(2));
+    world.finish().await;
+}
+
+#[actix::test]
+async fn when_every_host_fails_the_creator_is_told_and_the_row_ends_as_failed() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
+    world.faults.fail_next("runtime.start:a", 1);
+    world.faults.fail_next("runtime.start:b", 1);
+    let answer = world.create(request(creator(1))).await;
+    assert!(matches!(answer, Ok(Err(CreateError::Host(_)))), "{answer:?}");
+    let states: Vec<_> = world.store.rows().into_iter().map(|row| row.state).collect();
+    assert_eq!(states, [InstanceState::Ended(EndReason::Failed)]);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_unreachable_host_is_not_chosen_and_is_chosen_again_once_it_answers() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
+    world.runtimes.reach(&host("a"), Reach::Refusing);
+    world
+        .eventually("a is unreachable", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_some())
+        })
+        .await;
+    assert_eq!(world.must_create(creator(1)).await.host, host("b"));
+    world.runtimes.reach(&host("b"), Reach::Refusing);
+    world.runtimes.reach(&host("a"), Reach::Well);
+    world
+        .eventually("a is up and b is not", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.hosts[0].reason.is_none() && fleet.hosts[1].reason.is_some())
+        })
+        .await;
+    assert_eq!(world.must_create(creator(2)).await.host, host("a"));
+    world.runtimes.reach(&host("b"), Reach::Well);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_cordoned_host_takes_nothing_until_it_is_uncordoned() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let cordon = |cordon| CordonHost { name: host("a"), cordon };
+    let within = Duration::from_secs(1);
+    ask(&world.doors().cordon, cordon(Some(getaredis_actors::domain::Cordon::Cordoned)), within)
+        .await
+        .unwrap()
+        .unwrap();
+    let refused = world.create(request(creator(1))).await.unwrap().unwrap_err();
+    assert_eq!(refused.to_string(), "no host has room: 1 host cordoned");
+    ask(&world.doors().cordon, cordon(None), within).await.unwrap().unwrap();
+    world.must_create(creator(1)).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn twenty_concurrent_creates_of_one_creator_with_quota_six_give_exactly_six() {
+    tokio::time::pause();
+    let settings = Settings { quotas: Quotas { per_creator: 6, global: 0 }, ..settings() };
+    let world = World::running(settings, &[("a", 40)]).await;
+    let answers = join_all((0..20).map(|_| world.create(request(creator(1))))).await;
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 6);
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Err(CreateError::Quota(_))))).count(), 14);
+    world.must_create(creator(2)).await;
+    world.finish().await;
+}
+
+fn keyed(key: &str) -> CreateInstance {
+    CreateInstance { idempotency_key: Some(IdempotencyKey::parse(key).unwrap()), ..request(creator(1)) }
+}
+
+#[actix::test]
+async fn fifty_concurrent_creates_with_one_key_give_one_container_and_one_answer() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 40)]).await;
+    let answers = join_all((0..50).map(|_| world.create(keyed("k")))).await;
+    let created: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().unwrap()).collect();
+    assert!(created.iter().all(|c| c.instance == created[0].instance));
+    assert_eq!(created.iter().filter(|c| !c.replayed).count(), 1);
+    assert_eq!(world.runtimes.containers(&host("a")), [Found { id: created[0].instance.id.clone(), running: true }]);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_key_is_answered_again_also_when_the_fleet_is_full() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let first = world.create(keyed("k")).await.unwrap().unwrap();
+    let again = world.create(keyed("k")).await.unwrap().unwrap();
+    assert_eq!((again.instance, again.replayed), (first.instance, true));
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_key_with_another_request_is_refused_and_with_another_creator_is_another_key() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let first = world.create(keyed("k")).await.unwrap().unwrap();
+    let other = CreateInstance { label: Some(Label::parse("else").unwrap()), ..keyed("k") };
+    assert!(matches!(world.create(other).await, Ok(Err(CreateError::KeyConflict))));
+    let stranger = CreateInstance { creator: creator(2), ..keyed("k") };
+    assert_ne!(world.create(stranger).await.unwrap().unwrap().instance.id, first.instance.id);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_key_whose_first_request_failed_may_be_tried_again() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    world.faults.fail_next("runtime.start:a", 1);
+    assert!(world.create(keyed("k")).await.unwrap().is_err());
+    world
+        .eventually("the host has answered again", async |world| {
+            world.fleet().await.is_some_and(|fleet| fleet.refusal.is_none())
+        })
+        .await;
+    assert!(!world.create(keyed("k")).await.unwrap().unwrap().replayed);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn more_creates_at_once_than_may_be_worked_on_are_told_so() {
+    tokio::time::pause();
+    let world = World::running(Settings { max_in_flight: 3, ..settings() }, &[("a", 40)]).await;
+    let answers = join_all((0..5).map(|n| world.create(request(creator(n))))).await;
+    let busy = answers.iter().filter(|answer| matches!(answer, Ok(Err(CreateError::Busy { in_flight: 3 })))).count();
+    assert_eq!(busy, 2);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_store_that_fails_refuses_creates_and_leaves_nothing_behind() {
+    tokio::time::pause();
+    for lie in [false, true] {
+        for op in ["store.admit", "store.apply"] {
+            let world = World::running(settings(), &[("a", 4)]).await;
+            if lie {
+                world.faults.lie_next(op)
+            } else {
+                world.faults.fail_next(op, 1)
+            }
+            let answer = world.create(request(creator(1))).await;
+            assert!(matches!(answer, Ok(Err(CreateError::Store(_)))), "{op} {lie}: {answer:?}");
+            world.must_create(creator(2)).await;
+            world.finish().await;
+        }
+    }
+}
+
+#[actix::test]
+async fn unknown_flavours_and_leases_out_of_bounds_are_refused_before_anything_happens() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let odd = CreateInstance { flavour: Some("kv".into()), ..request(creator(1)) };
+    assert!(matches!(world.create(odd).await, Ok(Err(CreateError::UnknownFlavour { .. }))));
+    let endless = CreateInstance { ttl: Some(Duration::MAX), ..request(creator(1)) };
+    assert!(matches!(world.create(endless).await, Ok(Err(CreateError::Lease(_)))));
+    assert_eq!(world.store.rows(), []);
+    world.finish().await;
+}

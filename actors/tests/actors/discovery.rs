@@ -1,0 +1,189 @@
+//! Discovery against a simulated directory.
+
+use std::sync::{Arc, Mutex};
+
+use getaredis_actors::{
+    discovery::{
+        DiscoveryActor, Peers,
+        messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost},
+    },
+    ports::HostRecord,
+    scheduler::messages::FleetView,
+    sim::{directory::SimDirectory, faults::Faults},
+    supervision::{Child, Cradle, Roster, Spec, supervise},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{host, host_view, name, record, roster, seconds, stand, until};
+
+#[derive(Debug, Clone, PartialEq)]
+enum Heard {
+    Joined(HostRecord),
+    Changed(HostRecord),
+    Lost(String),
+}
+
+struct World {
+    directory: SimDirectory,
+    faults: Faults,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    child: Child<DiscoveryActor>,
+    #[expect(dead_code, reason = "reports to it")]
+    roster: Roster,
+}
+
+impl World {
+    /// Discovery of a directory that shows `hosts`, for a scheduler that says it has `fleet`.
+    fn new(ttl: Option<u64>, hosts: &[HostRecord], fleet: FleetView) -> Self {
+        tokio::time::pause();
+        let faults = Faults::new();
+        let directory = SimDirectory::new(ttl.map(seconds), faults.clone());
+        hosts.iter().for_each(|host| directory.announce(host.clone()));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let peers = Peers {
+            joined: record(&heard, |HostJoined(host)| Heard::Joined(host)),
+            changed: record(&heard, |HostChanged(host)| Heard::Changed(host)),
+            lost: record(&heard, |HostLost { name }| Heard::Lost(name.to_string())),
+            fleet: stand(move |_| fleet.clone()),
+        };
+        let port = Arc::new(directory.clone());
+        let roster = roster();
+        let child = supervise(Cradle::new(), Spec::permanent("discovery"), &roster, move |_| {
+            DiscoveryActor::new(port.clone(), seconds(2), peers.clone())
+        });
+        Self { directory, faults, heard, child, roster }
+    }
+
+    async fn view(&self) -> DirectoryView {
+        self.child.addr().send(DescribeDirectory).await.unwrap()
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        std::mem::take(&mut self.heard.lock().unwrap())
+    }
+
+    async fn hears(&self, expected: &[Heard]) {
+        until("something is heard", || !self.heard.lock().unwrap().is_empty()).await;
+        assert_eq!(self.heard(), expected);
+    }
+
+    async fn hears_nothing_for(&self, n: u64) {
+        sleep(seconds(n)).await;
+        assert_eq!(self.heard(), []);
+    }
+}
+
+fn lost(name: &str) -> Heard {
+    Heard::Lost(name.to_owned())
+}
+
+#[actix::test]
+async fn the_hosts_of_the_directory_are_told_at_once_and_once() {
+    let world = World::new(Some(10), &[host("b", 40), host("a", 40)], FleetView::default());
+    let start = Instant::now();
+    world.hears(&[Heard::Joined(host("a", 40)), Heard::Joined(host("b", 40))]).await;
+    assert!(start.elapsed() < seconds(1));
+    world.hears_nothing_for(60).await;
+    let view = world.view().await;
+    assert_eq!((view.read_once, view.unreachable, view.hosts.len()), (true, None, 2));
+}
+
+#[actix::test]
+async fn a_static_directory_keeps_its_declared_order() {
+    let world = World::new(None, &[host("b", 1), host("a", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("b", 1)), Heard::Joined(host("a", 1))]).await;
+    assert_eq!(world.view().await.hosts, [host("b", 1), host("a", 1)]);
+}
+
+#[actix::test]
+async fn a_changed_address_or_number_of_slots_is_told() {
+    let world = World::new(Some(10), &[host("a", 40)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 40))]).await;
+    world.directory.announce(host("a", 80));
+    world.hears(&[Heard::Changed(host("a", 80))]).await;
+    let moved = HostRecord { public_address: [198, 51, 100, 9].into(), ..host("a", 80) };
+    world.directory.announce(moved.clone());
+    world.hears(&[Heard::Changed(moved)]).await;
+}
+
+#[actix::test]
+async fn a_flapping_host_leaves_and_joins_as_often_as_it_does() {
+    let world = World::new(Some(10), &[host("a", 1), host("b", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1)), Heard::Joined(host("b", 1))]).await;
+    for _ in 0..5 {
+        world.directory.withdraw(&name("b"));
+        world.hears(&[lost("b")]).await;
+        world.directory.announce(host("b", 1));
+        world.hears(&[Heard::Joined(host("b", 1))]).await;
+    }
+}
+
+#[actix::test]
+async fn an_unreachable_directory_loses_nobody_and_is_shown() {
+    let world = World::new(Some(10), &[host("a", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+    world.directory.outage("connection refused");
+    world.hears_nothing_for(3600).await;
+    let view = world.view().await;
+    assert_eq!(view.unreachable.as_deref(), Some("connection refused"));
+    assert_eq!(view.hosts, [host("a", 1)]);
+    world.directory.recover();
+    world.hears_nothing_for(60).await;
+    assert_eq!(world.view().await.unreachable, None);
+}
+
+#[actix::test]
+async fn a_directory_that_takes_the_question_and_never_answers_is_unreachable() {
+    let world = World::new(Some(10), &[host("a", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+    world.faults.hang_always("directory.read");
+    world.hears_nothing_for(20).await;
+    assert_eq!(world.view().await.unreachable.as_deref(), Some("no answer in time"));
+}
+
+#[actix::test]
+async fn a_directory_that_restarts_empty_loses_only_hosts_that_do_not_beat_within_a_ttl() {
+    let world = World::new(Some(10), &[host("a", 1), host("b", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1)), Heard::Joined(host("b", 1))]).await;
+    world.directory.outage("connection refused");
+    world.hears_nothing_for(30).await;
+    world.directory.forget_everything();
+    world.directory.recover();
+    world.hears_nothing_for(4).await;
+    world.directory.announce(host("a", 1));
+    world.hears_nothing_for(5).await;
+    assert_eq!(world.view().await.hosts.len(), 2);
+    let start = Instant::now();
+    world.hears(&[lost("b")]).await;
+    assert!(start.elapsed() <= seconds(4), "{:?}", start.elapsed());
+}
+
+#[actix::test]
+async fn a_malformed_entry_is_shown_and_stands_for_no_host() {
+    let world = World::new(Some(10), &[host("a", 1)], FleetView::default());
+    world.directory.malform("server:b", "it is not JSON");
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+    world.hears_nothing_for(5).await;
+    let shown = [("server:b".to_owned(), "it is not JSON".to_owned())];
+    assert_eq!(world.view().await.malformed, shown);
+    world.directory.mend("server:b");
+    world.hears_nothing_for(5).await;
+    assert_eq!(world.view().await.malformed, []);
+}
+
+#[actix::test]
+async fn a_restart_tells_everything_again() {
+    let world = World::new(Some(10), &[host("a", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+    world.child.cut();
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+}
+
+#[actix::test]
+async fn a_host_that_left_while_discovery_was_down_is_lost_too() {
+    let fleet = FleetView { hosts: vec![host_view("a", 1, 0), host_view("gone", 1, 0)], ready: true, refusal: None };
+    let world = World::new(Some(10), &[host("a", 1)], fleet);
+    world.hears(&[Heard::Joined(host("a", 1))]).await;
+    world.hears(&[lost("gone")]).await;
+    world.hears_nothing_for(60).await;
+}

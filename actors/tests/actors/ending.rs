@@ -1,0 +1,190 @@
+//! How instances end: by their owner, by their lease, by themselves; and what the sweep finds.
+
+use std::time::Duration;
+
+use getaredis_actors::{
+    domain::{EndReason, Instance, InstanceId, InstanceState, LeaseRefused, Timestamp},
+    ports::Clock,
+    reaper::messages::{ExtendError, ExtendLease, ReaperStatus, SweepNow},
+    scheduler::messages::{CreateInstance, DeleteInstance, EndError, Ending},
+    sim::{
+        harness::{World, creator, request, settings},
+        runtime::Reach,
+    },
+    supervision::ask,
+};
+
+use crate::host;
+
+const WITHIN: Duration = Duration::from_secs(120);
+
+async fn delete(world: &World, id: &InstanceId) -> Result<Ending, EndError> {
+    let request = DeleteInstance { id: id.clone(), reason: EndReason::Deleted };
+    ask(&world.doors().delete, request, WITHIN).await.unwrap()
+}
+
+async fn sweep(world: &World) -> ReaperStatus {
+    ask(&world.doors().sweep, SweepNow, WITHIN).await.unwrap()
+}
+
+fn row(world: &World, id: &InstanceId) -> Instance {
+    world.store.rows().into_iter().find(|row| &row.id == id).unwrap()
+}
+
+async fn until_ended(world: &World, id: &InstanceId) -> (EndReason, Timestamp) {
+    world.eventually("it has ended", async |world| !row(world, id).state.is_live()).await;
+    let row = row(world, id);
+    (row.state.reason().unwrap(), row.ended_at.unwrap())
+}
+
+#[actix::test]
+async fn a_deleted_instance_is_gone_and_its_slot_is_free() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let instance = world.must_create(creator(1)).await;
+    assert!(matches!(delete(&world, &instance.id).await, Ok(Ending::Gone(_))));
+    assert_eq!(world.runtimes.containers(&host("a")), []);
+    assert!(matches!(delete(&world, &instance.id).await, Err(EndError::AlreadyEnded(_))));
+    world.must_create(creator(1)).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn what_was_never_there_is_not_found() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let nobody = world.clock.new_id();
+    assert!(matches!(delete(&world, &nobody).await, Err(EndError::NotFound)));
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_lease_ends_within_a_second_after_its_time_and_never_before() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 40)]).await;
+    let mut instances = Vec::new();
+    for n in 0..20u16 {
+        let ttl = Some(Duration::from_millis(5_000 + u64::from(n) * 137));
+        let created = world.create(CreateInstance { ttl, ..request(creator(n)) }).await.unwrap().unwrap();
+        instances.push(created.instance);
+    }
+    for instance in instances {
+        let (reason, ended_at) = until_ended(&world, &instance.id).await;
+        let late = ended_at.duration_since(instance.lease.expires_at);
+        assert_eq!(reason, EndReason::Expired);
+        assert!(!late.is_negative() && late.as_millis() <= 1000, "{late:?} late");
+    }
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_extended_lease_ends_at_its_new_time() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let ttl = Some(Duration::from_secs(10));
+    let instance = world.create(CreateInstance { ttl, ..request(creator(1)) }).await.unwrap().unwrap().instance;
+    let extend = |secs| ExtendLease { id: instance.id.clone(), ttl: Duration::from_secs(secs) };
+    let extended = ask(&world.doors().extend, extend(60), WITHIN).await.unwrap().unwrap();
+    assert_eq!(extended.lease.expires_at, world.clock.now() + Duration::from_secs(60));
+    let shorter = ask(&world.doors().extend, extend(5), WITHIN).await.unwrap();
+    assert!(matches!(shorter, Err(ExtendError::Lease(LeaseRefused::Shortens { .. }))), "{shorter:?}");
+    let (_, ended_at) = until_ended(&world, &instance.id).await;
+    assert!(ended_at >= extended.lease.expires_at);
+    let late = ask(&world.doors().extend, extend(60), WITHIN).await.unwrap();
+    assert!(matches!(late, Err(ExtendError::NotRunning(_))), "{late:?}");
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_instance_on_a_silent_host_stays_stopping_until_its_host_confirms() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let instance = world.must_create(creator(1)).await;
+    world.runtimes.reach(&host("a"), Reach::Silent);
+    assert!(matches!(delete(&world, &instance.id).await, Ok(Ending::Pending { .. })));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(row(&world, &instance.id).state, InstanceState::Stopping(EndReason::Deleted));
+    assert_eq!(world.fleet().await.unwrap().hosts[0].used, 1, "its slot is not free before");
+    world.runtimes.reach(&host("a"), Reach::Well);
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Deleted);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_removal_that_fails_is_tried_until_it_succeeds() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let ttl = Some(Duration::from_secs(5));
+    let instance = world.create(CreateInstance { ttl, ..request(creator(1)) }).await.unwrap().unwrap().instance;
+    world.faults.fail_next("runtime.remove:a", 7);
+    world.faults.lie_next("runtime.remove:a");
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Expired);
+    assert!(world.faults.calls("runtime.remove:a") >= 9);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_engine_that_stops_by_itself_ends_its_instance_within_seconds() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let instance = world.must_create(creator(1)).await;
+    world.runtimes.crash(&host("a"), &instance.id);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Exited);
+    assert!(begun.elapsed() < Duration::from_secs(2), "the engine's own word is not waited for by the sweep");
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_container_that_was_removed_by_hand_is_reported_as_lost() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    let instance = world.must_create(creator(1)).await;
+    world.runtimes.remove_by_hand(&host("a"), &instance.id);
+    let (reason, _) = until_ended(&world, &instance.id).await;
+    assert!(matches!(reason, EndReason::Lost | EndReason::Exited), "{reason}");
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_container_without_a_row_is_removed_by_the_sweep() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let kept = world.must_create(creator(1)).await;
+    world.runtimes.plant(&host("a"), &world.clock.new_id());
+    assert_eq!(sweep(&world).await.orphans_removed, 1);
+    let left: Vec<_> = world.runtimes.containers(&host("a")).into_iter().map(|found| found.id).collect();
+    assert_eq!(left, [kept.id]);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_was_away_is_swept_soon_after_it_is_back() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let instance = world.must_create(creator(1)).await;
+    world.runtimes.reach(&host("a"), Reach::Refusing);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(row(&world, &instance.id).state, InstanceState::Running, "an absent host ends nothing");
+    world.runtimes.reboot(&host("a"));
+    world.runtimes.reach(&host("a"), Reach::Well);
+    until_ended(&world, &instance.id).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_instance_that_is_deleted_while_it_is_made_leaves_nothing() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    world.faults.slow_next("runtime.start:a", Duration::from_secs(3));
+    let create = world.create(request(creator(1)));
+    let delete_it = async {
+        world.eventually("the row is written", async |world| !world.live_rows().is_empty()).await;
+        let id = world.live_rows()[0].id.clone();
+        delete(&world, &id).await
+    };
+    let (created, deleted) = futures_util::join!(create, delete_it);
+    assert!(created.unwrap().is_err());
+    assert!(matches!(deleted, Ok(Ending::Gone(_))), "{deleted:?}");
+    world.finish().await;
+}

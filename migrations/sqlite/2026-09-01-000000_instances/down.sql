@@ -1,0 +1,3 @@
+DROP TABLE droplets;
+DROP TABLE counters;
+DROP TABLE instances;

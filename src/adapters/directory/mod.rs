@@ -1,0 +1,37 @@
+//! Where hosts announce themselves: a list in the configuration, or keys in a Redis.
+
+mod redis;
+#[cfg(test)]
+mod redis_tests;
+
+pub use self::redis::{RedisDirectory, RedisSettings};
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use getaredis_actors::ports::{Directory, DirectoryError, DirectoryReading, HostRecord};
+
+/// Hosts that the configuration declares; they are always there.
+#[derive(Debug, Clone)]
+pub struct StaticDirectory {
+    hosts: Vec<HostRecord>,
+}
+
+impl StaticDirectory {
+    /// Takes the hosts in their declared order.
+    #[must_use]
+    pub fn new(hosts: Vec<HostRecord>) -> Self {
+        Self { hosts }
+    }
+}
+
+#[async_trait]
+impl Directory for StaticDirectory {
+    async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
+        Ok(DirectoryReading { hosts: self.hosts.clone(), malformed: Vec::new() })
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        None
+    }
+}

@@ -1,0 +1,196 @@
+//! Hosts announce themselves in a Redis: each renews a key `<prefix>server:<name>` that expires when it stops.
+//!
+//! Owns how such a key is read. Never uses `KEYS` (it blocks the server), never writes, and never lets the address's
+//! password into an error. The connection is opened at the first reading and again whenever it was lost.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use async_trait::async_trait;
+use getaredis_actors::{
+    domain::HostName,
+    ports::{Directory, DirectoryError, DirectoryReading, HostRecord},
+};
+use redis::{
+    AsyncCommands, RedisResult,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// Longest wait for a connection, and for one answer of the server.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest time one reading may take, all its commands included. Well below the life of a heartbeat's key.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Keys that one `SCAN` looks at and one `MGET` fetches: few round trips, and none keeps the server busy for long.
+const BATCH: usize = 500;
+
+/// Most instances a host may announce; a host has far fewer ports.
+const MAX_SLOTS: u32 = 10_000;
+
+/// How the directory in a Redis is read.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `redis://user:password@host:port/db`.
+    pub url: SecretString,
+    /// What the keys begin with.
+    pub prefix: String,
+    /// How long the heartbeats let their keys live.
+    pub ttl: Duration,
+    /// Template of a host's engine; `{private_address}`, `{public_address}` and `{name}` are filled in.
+    pub engine: String,
+    /// Instances a host carries that does not say.
+    pub slots: u32,
+}
+
+/// The directory in a Redis.
+pub struct RedisDirectory {
+    settings: RedisSettings,
+    connection: ConnectionManager,
+}
+
+impl RedisDirectory {
+    /// Prepares the connection without opening it. Must be called on a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unreachable`] when the address cannot be understood.
+    pub fn new(settings: RedisSettings) -> Result<Self, DirectoryError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(ANSWER_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            // The next reading is another try; this one shall fail quickly.
+            .set_number_of_retries(1);
+        let connection = redis::Client::open(settings.url.expose_secret())
+            .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
+            .map_err(|e| unreachable(&settings.url, &e))?;
+        Ok(Self { settings, connection })
+    }
+
+    fn key_start(&self) -> String {
+        format!("{}server:", self.settings.prefix)
+    }
+
+    async fn read_all(&self) -> RedisResult<DirectoryReading> {
+        let mut connection = self.connection.clone();
+        let start = self.key_start();
+        let pattern = format!("{}*", escape_glob(&start));
+        // A set, because SCAN may name a key twice; sorted, because nothing declares an order.
+        let mut keys: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut cursor: u64 = 0;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(BATCH);
+            let (next, found): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+            keys.extend(found);
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        let keys: Vec<_> = keys.into_iter().collect();
+        let mut reading = DirectoryReading::default();
+        for batch in keys.chunks(BATCH) {
+            let values: Vec<Option<Vec<u8>>> = connection.mget(batch).await?;
+            for (key, value) in batch.iter().zip(values) {
+                // Gone since SCAN named it.
+                let Some(value) = value else { continue };
+                match self.host(key, start.len(), &value) {
+                    Ok(host) => reading.hosts.push(host),
+                    Err(why) => reading.malformed.push((String::from_utf8_lossy(key).into_owned(), why)),
+                }
+            }
+        }
+        Ok(reading)
+    }
+
+    /// The host that a key and its value describe.
+    fn host(&self, key: &[u8], name_at: usize, value: &[u8]) -> Result<HostRecord, String> {
+        let name = std::str::from_utf8(&key[name_at..]).map_err(|_| "the key is not UTF-8".to_owned())?;
+        let name = HostName::parse(name).map_err(|e| e.to_string())?;
+        let beat: Heartbeat = serde_json::from_slice(value).map_err(|e| format!("not a heartbeat: {e}"))?;
+        if beat.name != name.as_str() {
+            return Err("the name in it is not the one in its key".to_owned());
+        }
+        let slots = beat.slots.unwrap_or(self.settings.slots);
+        if !(1..=MAX_SLOTS).contains(&slots) {
+            return Err(format!("Slots must be from 1 to {MAX_SLOTS}"));
+        }
+        let engine = self
+            .settings
+            .engine
+            .replace("{private_address}", &in_url(beat.private_ip))
+            .replace("{public_address}", &in_url(beat.public_ip))
+            .replace("{name}", name.as_str());
+        Ok(HostRecord { name, public_address: beat.public_ip, engine, slots })
+    }
+}
+
+#[async_trait]
+impl Directory for RedisDirectory {
+    async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
+        match tokio::time::timeout(READ_TIMEOUT, self.read_all()).await {
+            Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e)),
+            Err(_) => Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}"))),
+        }
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        Some(self.settings.ttl)
+    }
+}
+
+/// What a host's heartbeat writes: the shape of the first getaredis, and what was added since. How many containers
+/// it counts is not read, for the ledger knows better; other members may come with newer hosts.
+#[derive(Deserialize)]
+struct Heartbeat {
+    #[serde(rename = "PublicIP")]
+    public_ip: IpAddr,
+    #[serde(rename = "PrivateIP")]
+    private_ip: IpAddr,
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(rename = "Slots")]
+    slots: Option<u32>,
+}
+
+/// The text as a pattern of `SCAN` that matches nothing but itself.
+fn escape_glob(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// An address as it stands in a URL, where IPv6 needs brackets.
+fn in_url(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+/// The error without the address, should the library ever quote it.
+fn unreachable(url: &SecretString, error: &redis::RedisError) -> DirectoryError {
+    DirectoryError::Unreachable(error.to_string().replace(url.expose_secret(), "(address hidden)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_matches_nothing_but_itself() {
+        assert_eq!(escape_glob(r"a*b?[c]\d"), r"a\*b\?\[c\]\\d");
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        assert_eq!(in_url("fd00::1".parse().unwrap()), "[fd00::1]");
+        assert_eq!(in_url("10.0.0.1".parse().unwrap()), "10.0.0.1");
+    }
+}

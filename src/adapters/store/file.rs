@@ -1,0 +1,147 @@
+//! The file of a SQLite database: where it is, who may use it, what is in it before the first query.
+//!
+//! Owns the claim on it: one process at a time, because a second server would place instances that the first one's
+//! ledger does not know. Speaks to operators: every refusal names the path and what to do.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection, migration::MigrationSource, sqlite::Sqlite};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use getaredis_actors::ports::StoreError;
+
+use super::{failure::Failure, sqlite::passing};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+const SCHEME: &str = "sqlite://";
+
+/// Only the server's own user may read who asked for what. SQLite gives its `-wal` and `-shm` files the same mode.
+const MODE: u32 = 0o600;
+
+/// A database file that this process alone uses for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct DatabaseFile {
+    /// Absolute, so that SQLite never takes it for a URI and no change of directory matters.
+    path: String,
+    /// The operating system releases the lock with the handle, also when the process is killed. The file stays:
+    /// removing it would let two processes hold locks on two files of the same name.
+    _lock: File,
+}
+
+impl DatabaseFile {
+    /// Finds or creates the file, locks it and brings its schema up to date. Blocks.
+    pub(super) fn open(url: &str) -> Result<Self, StoreError> {
+        let file = Self::claim(url)?;
+        file.migrate()?;
+        Ok(file)
+    }
+
+    fn claim(url: &str) -> Result<Self, StoreError> {
+        let path = path_of(url)?;
+        create(&path)?;
+        // Two names of one file must meet at one lock, hence the real path.
+        let path = path.canonicalize().map_err(|e| unusable(&path, &e.to_string()))?;
+        let lock = lock(&path)?;
+        // Only under the lock: closing a file drops all locks that this process's SQLite has on it.
+        OpenOptions::new().read(true).write(true).open(&path).map_err(|e| {
+            unusable(&path, &format!("{e}; the user that runs getaredis must be able to read and write it"))
+        })?;
+        match path.to_str() {
+            Some(path) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            None => Err(unusable(&path, "its path is not UTF-8; move it")),
+        }
+    }
+
+    /// Switches to write-ahead logging as well, which stays with the file.
+    fn migrate(&self) -> Result<(), StoreError> {
+        let mut conn = SqliteConnection::establish(&self.path).map_err(|e| self.unusable(&e.to_string()))?;
+        conn.batch_execute("PRAGMA journal_mode = WAL;").map_err(|e| self.explain(e.into()))?;
+        let broken = |e: &dyn std::fmt::Display| {
+            StoreError::Corrupt(format!("{} cannot be brought up to date: {e}; restore a backup of it", self.path))
+        };
+        let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(|e| broken(&e))?;
+        let applied = conn.applied_migrations().map_err(|e| broken(&e))?;
+        if let Some(newer) = applied.iter().find(|v| !known.iter().any(|k| k.name().version() == **v)) {
+            return Err(StoreError::Corrupt(format!(
+                "{} was written by another version of getaredis (it has migration {newer}); run that version, or set database.url to another file",
+                self.path
+            )));
+        }
+        conn.run_pending_migrations(MIGRATIONS).map_err(|e| broken(&e))?;
+        Ok(())
+    }
+
+    /// The absolute path.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The refusal that names this file.
+    pub(super) fn unusable(&self, why: &str) -> StoreError {
+        unusable(Path::new(&self.path), why)
+    }
+
+    fn explain(&self, failure: Failure) -> StoreError {
+        match failure.into_store_error(passing) {
+            StoreError::Unavailable(why) => self.unusable(&why),
+            StoreError::Corrupt(why) => StoreError::Corrupt(format!(
+                "{} cannot be read ({why}); restore a backup of it, or set database.url to another file",
+                self.path
+            )),
+            other => other,
+        }
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> StoreError {
+    StoreError::Unavailable(format!("cannot use {}: {why}", path.display()))
+}
+
+/// The absolute path that the URL names.
+fn path_of(url: &str) -> Result<PathBuf, StoreError> {
+    // The URL itself is never shown: one of another database would hold a password.
+    let refused = |why: &str| StoreError::Unavailable(format!("database.url {why}, such as sqlite://getaredis.db"));
+    let path = url.strip_prefix(SCHEME).ok_or_else(|| refused("must begin with sqlite://"))?;
+    if path.is_empty() || path.starts_with(':') || path.contains('?') {
+        return Err(refused("must be sqlite:// and the path of a file, without parameters"));
+    }
+    std::path::absolute(path).map_err(|e| unusable(Path::new(path), &e.to_string()))
+}
+
+/// Creates the file if it is not there. Does not open one that is: see [`DatabaseFile::claim`].
+fn create(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Err(unusable(path, "it is a directory; set database.url to a file"));
+    }
+    if let Some(directory) = path.parent().filter(|d| !d.is_dir()) {
+        let missing = format!("there is no directory {}; create it, or change database.url", directory.display());
+        return Err(unusable(path, &missing));
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(unusable(path, &format!("{e}; its directory must be writable for the user that runs getaredis"))),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = PathBuf::from(name);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(&lock).map_err(|e| {
+        unusable(&lock, &format!("{e}; its directory must be writable for the user that runs getaredis"))
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(unusable(
+            path,
+            "another getaredis server is using it; stop that one, or set database.url to another file",
+        )),
+        Err(TryLockError::Error(e)) => Err(unusable(&lock, &e.to_string())),
+    }
+}

@@ -1,0 +1,37 @@
+//! The tables as diesel sees them, the same for every database. Owns their names and column types only.
+
+diesel::table! {
+    instances (id) {
+        id -> Text,
+        creator -> Text,
+        flavour -> Text,
+        label -> Nullable<Text>,
+        host -> Text,
+        state -> Text,
+        reason -> Nullable<Text>,
+        address -> Nullable<Text>,
+        port -> Nullable<BigInt>,
+        idempotency_key -> Nullable<Text>,
+        fingerprint -> Text,
+        rotation -> BigInt,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        max_expires_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    counters (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    droplets (name) {
+        name -> Text,
+        state -> Text,
+        created_at -> BigInt,
+    }
+}

@@ -1,0 +1,145 @@
+//! SQLite: its dialect, its connections, its file.
+//!
+//! Owns what only SQLite needs: one connection that writes and several that read, the pragmas, the classification of
+//! its messages. A further database is a sibling of this module with the same names in it; what its
+//! `write_transaction!` must promise is that nobody else writes between the reads and the writes inside.
+
+use std::time::Duration;
+
+use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel_async::{
+    AsyncConnection, SimpleAsyncConnection,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, bb8::Pool},
+    sync_connection_wrapper::SyncConnectionWrapper,
+};
+use futures_util::FutureExt;
+use getaredis_actors::ports::StoreError;
+
+use super::file::DatabaseFile;
+
+#[path = "queries.rs"]
+pub(super) mod queries;
+
+/// A connection: diesel's blocking one, each call on a blocking thread.
+pub(super) type Conn = SyncConnectionWrapper<SqliteConnection>;
+
+/// A transaction that has the write lock from its first statement on. A deferred one would take it at its first
+/// write and fail, without waiting, whenever another had written since its first read.
+macro_rules! write_transaction {
+    ($conn:expr, $work:expr) => {
+        $conn.immediate_transaction::<_, $crate::adapters::store::failure::Failure, _>($work).await
+    };
+}
+
+/// The row, new or over the old one with the same key.
+macro_rules! upsert {
+    ($table:expr, $key:expr, $row:expr) => {
+        insert_into($table).values($row).on_conflict($key).do_update().set($row)
+    };
+}
+
+use upsert;
+use write_transaction;
+
+/// What SQLite says when it rolls back by itself, as it does where a statement cannot be undone alone: diesel's own
+/// ROLLBACK then finds nothing, and its complaint takes the place of the cause.
+const ROLLED_BACK: &str = "no transaction is active";
+
+/// In words for people, a message of SQLite's that speaks of something that passes or that an operator can mend.
+pub(super) fn passing(message: &str) -> Option<String> {
+    // sqlite3_errstr's texts of BUSY, LOCKED, FULL, IOERR, READONLY, CANTOPEN, NOMEM, INTERRUPT, PROTOCOL and PERM.
+    const PASSING: [&str; 9] = [
+        "is locked",
+        "disk is full",
+        "disk I/O error",
+        "readonly database",
+        "unable to open database file",
+        "out of memory",
+        "interrupted",
+        "locking protocol",
+        "access permission denied",
+    ];
+    if message.contains(ROLLED_BACK) {
+        return Some("SQLite gave up the transaction, as it does when the disk is full or fails".to_owned());
+    }
+    PASSING.iter().any(|text| message.contains(text)).then(|| message.to_owned())
+}
+
+/// An open database: the claim on its file and the connections to it.
+pub(super) struct Database {
+    /// Connections that only read; writers never stand in their way.
+    pub(super) read: Pool<Conn>,
+    /// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair
+    /// and wakes at once, waiting for SQLite's lock is polling.
+    pub(super) write: Pool<Conn>,
+    /// Last, so that it is given back after the connections are closed.
+    _file: DatabaseFile,
+}
+
+impl Database {
+    /// Claims the file, brings its schema up to date and connects.
+    pub(super) async fn open(url: &str, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
+        let url = url.to_owned();
+        let file = tokio::task::spawn_blocking(move || DatabaseFile::open(&url))
+            .await
+            .map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
+        let read = connect(&file, pool.saturating_sub(1).max(1), Access::Read, acquire_timeout).await?;
+        let write = connect(&file, 1, Access::Write, acquire_timeout).await?;
+        Ok(Self { read, write, _file: file })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
+async fn connect(
+    file: &DatabaseFile,
+    size: u32,
+    access: Access,
+    acquire_timeout: Duration,
+) -> Result<Pool<Conn>, StoreError> {
+    let mut config = ManagerConfig::default();
+    config.custom_setup = Box::new(move |path| set_up(path.to_owned(), access, acquire_timeout).boxed());
+    Pool::builder()
+        .max_size(size)
+        .min_idle(Some(1))
+        // A local file has no peer that closes a connection behind our back: nothing to renew, nothing to test.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_on_check_out(false)
+        .connection_timeout(acquire_timeout)
+        .error_sink(Box::new(LogConnectErrors))
+        .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
+        .await
+        .map_err(|e| file.unusable(&e.to_string()))
+}
+
+async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionResult<Conn> {
+    let mut conn = Conn::establish(&path).await?;
+    // The busy timeout comes first because the others may need a lock. NORMAL: in WAL mode a crash of the process
+    // loses nothing and one of the machine at most the last moments, never consistency.
+    let pragmas = format!(
+        "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA query_only = {};",
+        patience.as_millis(),
+        matches!(access, Access::Read)
+    );
+    conn.batch_execute(&pragmas).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+/// Says why the pool has no connection; the caller that waits for one only learns that it took too long.
+#[derive(Debug, Clone)]
+struct LogConnectErrors;
+
+impl bb8::ErrorSink<PoolError> for LogConnectErrors {
+    fn sink(&self, error: PoolError) {
+        tracing::warn!(%error, "store.connect");
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,334 @@
+//! The store against real SQLite in a directory of its own.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, prelude::QueryableByName};
+use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use getaredis_actors::{
+    domain::{EndReason, Endpoint},
+    sim::samples::{a_request, creator, droplet, id, later, now},
+    store_conformance,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const IMPATIENCE: Duration = Duration::from_millis(50);
+
+fn url(dir: &TempDir) -> String {
+    format!("sqlite://{}", dir.path().join("test.db").display())
+}
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub(super) async fn empty() -> (SqlStore, TempDir) {
+    let dir = dir();
+    (SqlStore::open(&url(&dir), 4, PATIENCE).await.unwrap(), dir)
+}
+
+async fn refusal(url: &str) -> String {
+    match SqlStore::open(url, 2, IMPATIENCE).await {
+        Ok(_) => panic!("{url} was opened"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A connection of somebody who does not ask for the lock file, such as an operator's `sqlite3`.
+fn by_hand(dir: &TempDir) -> SqliteConnection {
+    SqliteConnection::establish(dir.path().join("test.db").to_str().unwrap()).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+async fn run_one(store: &SqlStore, n: u128) -> Instance {
+    store.admit(a_request(n)).await.unwrap();
+    let endpoint = Endpoint { address: [203, 0, 113, 7].into(), port: 32768 };
+    store.apply(&id(n), &InstanceEvent::Started { endpoint }, now()).await.unwrap()
+}
+
+store_conformance!(empty);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_a_quota_of_six_still_admits_exactly_six() {
+    let (store, _dir) = empty().await;
+    let store = Arc::new(store);
+    let callers: Vec<_> = (0..40)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            let mut request = a_request(n);
+            request.quotas.per_creator = 6;
+            tokio::spawn(async move { store.admit(request).await.unwrap() })
+        })
+        .collect();
+    let mut new = 0;
+    for caller in callers {
+        new += usize::from(caller.await.unwrap() == Admitted::New);
+    }
+    assert_eq!((new, store.live().await.unwrap().len()), (6, 6));
+}
+
+#[tokio::test]
+async fn a_reopened_file_holds_what_was_written() {
+    let (store, dir) = empty().await;
+    let running = run_one(&store, 1).await;
+    store.put_droplet(&droplet("d1")).await.unwrap();
+    drop(store);
+    let store = SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
+    assert_eq!(store.live().await.unwrap(), [running]);
+    assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
+    assert_eq!(store.totals().await.unwrap().started, 1);
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_same_file_is_refused_until_the_first_is_gone() {
+    let (store, dir) = empty().await;
+    std::os::unix::fs::symlink(dir.path().join("test.db"), dir.path().join("alias.db")).unwrap();
+    for name in ["test.db", "alias.db"] {
+        let path = dir.path().join(name);
+        let refused = refusal(&format!("sqlite://{}", path.display())).await;
+        assert!(refused.contains("test.db: another getaredis server is using it; stop that one"), "{refused}");
+    }
+    store.ping().await.unwrap();
+    drop(store);
+    SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    let (store, dir) = empty().await;
+    store.put_droplet(&droplet("d1")).await.unwrap();
+    for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] {
+        assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_store_closes_the_database() {
+    let (store, dir) = empty().await;
+    store.put_droplet(&droplet("d1")).await.unwrap();
+    drop(store);
+    // SQLite removes the log when the last connection is closed.
+    assert!(!dir.path().join("test.db-wal").exists());
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_file_is_refused_without_showing_it() {
+    for bad in ["", "mysql://user:hunter2@db/x", "sqlite://", "sqlite://:memory:", "sqlite://a.db?mode=ro"] {
+        let refused = refusal(bad).await;
+        assert!(refused.contains("database.url must be") && !refused.contains("hunter2"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named() {
+    let dir = dir();
+    let refused = refusal(&format!("sqlite://{}/no/such/x.db", dir.path().display())).await;
+    let expected = format!("there is no directory {}/no/such; create it, or change database.url", dir.path().display());
+    assert!(refused.contains(&expected), "{refused}");
+}
+
+#[tokio::test]
+async fn a_directory_is_no_database() {
+    let dir = dir();
+    let refused = refusal(&format!("sqlite://{}", dir.path().display())).await;
+    assert!(refused.contains("it is a directory; set database.url to a file"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_as_it_is_and_named() {
+    let dir = dir();
+    let path = dir.path().join("test.db");
+    std::fs::write(&path, "a shopping list, long enough to be read as the header of a database file").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = refusal(&url(&dir)).await;
+    let expected = format!("{} cannot be read (file is not a database); restore a backup", path.display());
+    assert!(refused.contains(&expected), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_reported_as_corrupt() {
+    let (store, dir) = empty().await;
+    run_one(&store, 1).await;
+    drop(store);
+    let path = dir.path().join("test.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Everything but the first page, which holds the schema.
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let outcome = match SqlStore::open(&url(&dir), 2, PATIENCE).await {
+        Ok(store) => store.live().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(&outcome, StoreError::Corrupt(why) if why.contains("malformed")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_database_of_a_later_version_is_refused() {
+    let (store, dir) = empty().await;
+    drop(store);
+    by_hand(&dir).batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231235959')").unwrap();
+    let refused = refusal(&url(&dir)).await;
+    assert!(refused.contains("was written by another version of getaredis"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_is_named_with_its_column() {
+    let nonsense = [
+        ("state = 'dancing'", "column state: "),
+        ("state = 'stopping'", "column state: "),
+        ("state = 'running', reason = 'bored'", "column reason: "),
+        ("creator = 'nobody'", "column creator: "),
+        ("host = ''", "column host: "),
+        ("label = ''", "column label: "),
+        ("address = 'here', port = 1", "column address: "),
+        ("address = '192.0.2.1', port = 65536", "column port: "),
+        ("port = 5", "column port: "),
+        ("rotation = -1", "column rotation: "),
+        ("expires_at = 9223372036854775807", "column expires_at: "),
+        ("ended_at = 0", "column ended_at: "),
+    ];
+    for (change, column) in nonsense {
+        let (store, dir) = empty().await;
+        store.admit(a_request(1)).await.unwrap();
+        let sql = format!("PRAGMA ignore_check_constraints = ON; UPDATE instances SET {change}");
+        by_hand(&dir).batch_execute(&sql).unwrap();
+        let error = store.instance(&id(1)).await.unwrap_err();
+        let StoreError::Corrupt(why) = &error else { panic!("{change}: {error:?}") };
+        assert!(why.starts_with(&format!("instance {}, {column}", id(1))), "{change}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_refuses_a_value_of_another_type() {
+    let (store, dir) = empty().await;
+    store.admit(a_request(1)).await.unwrap();
+    assert!(by_hand(&dir).batch_execute("UPDATE instances SET created_at = 'yesterday'").is_err());
+    assert!(by_hand(&dir).batch_execute("UPDATE instances SET state = 'ended'").is_err());
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_too_long_is_unavailable_and_passes() {
+    let dir = dir();
+    let store = SqlStore::open(&url(&dir), 2, IMPATIENCE).await.unwrap();
+    let mut other = by_hand(&dir);
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let refused = store.admit(a_request(1)).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("locked")), "{refused:?}");
+    assert_eq!(store.live().await.unwrap(), [], "readers do not wait for writers");
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(store.admit(a_request(1)).await.unwrap(), Admitted::New);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_passes() {
+    let (store, _dir) = empty().await;
+    let pages = async |pragma: &str| {
+        store.database.write.get().await.unwrap().batch_execute(pragma).await.unwrap();
+    };
+    pages("PRAGMA max_page_count = 1").await;
+    let mut admitted = 0;
+    let refused = loop {
+        match store.admit(a_request(admitted)).await {
+            Ok(_) => admitted += 1,
+            Err(error) => break error,
+        }
+        assert!(admitted < 1000, "the disk never filled");
+    };
+    assert!(matches!(&refused, StoreError::Unavailable(why) if why.contains("full")), "{refused:?}");
+    assert_eq!(store.live().await.unwrap().len() as u128, admitted);
+    pages("PRAGMA max_page_count = 1000000").await;
+    assert_eq!(store.admit(a_request(admitted)).await.unwrap(), Admitted::New);
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
+    let dir = dir();
+    let store = SqlStore::open(&url(&dir), 2, IMPATIENCE).await.unwrap();
+    let hoarded = store.database.write.get().await.unwrap();
+    let refused = store.put_droplet(&droplet("d1")).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    drop(hoarded);
+    store.put_droplet(&droplet("d1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_half_way_leaves_a_whole_row_or_none_and_no_lock() {
+    let (store, _dir) = empty().await;
+    for n in 0..60 {
+        // Polled a little further each time, then dropped: every place it can be cut short at.
+        let mut call = store.admit(a_request(n));
+        for _ in 0..n % 6 {
+            let _ = futures_util::poll!(&mut call);
+            tokio::task::yield_now().await;
+        }
+        drop(call);
+    }
+    assert_eq!(store.admit(a_request(1000)).await.unwrap(), Admitted::New);
+    let live = store.live().await.unwrap().len();
+    assert!((1..=61).contains(&live), "{live}");
+}
+
+#[tokio::test]
+async fn a_connection_that_reads_cannot_write() {
+    let (store, _dir) = empty().await;
+    let mut reader = store.database.read.get().await.unwrap();
+    assert!(reader.batch_execute("DELETE FROM instances").await.is_err());
+}
+
+#[derive(QueryableByName)]
+struct PlanLine {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    detail: String,
+}
+
+#[tokio::test]
+async fn every_statement_on_instances_searches_an_index_that_leaves_out_the_ended() {
+    let dir = dir();
+    let store = SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
+    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for pool in [&store.database.read, &store.database.write] {
+        let said = Arc::clone(&said);
+        let listen = move |event: diesel::connection::InstrumentationEvent<'_>| {
+            if let diesel::connection::InstrumentationEvent::StartQuery { query, .. } = event {
+                said.lock().unwrap().push(query.to_string());
+            }
+        };
+        pool.get().await.unwrap().set_instrumentation(listen);
+    }
+    let mut request = a_request(1);
+    request.instance.idempotency_key = Some(IdempotencyKey::parse("k").unwrap());
+    store.admit(request).await.unwrap();
+    store.by_key(&creator(1), &IdempotencyKey::parse("k").unwrap()).await.unwrap();
+    store.instance(&id(1)).await.unwrap();
+    store.live().await.unwrap();
+    store.due(later(1), 10).await.unwrap();
+    store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();
+    drop(store);
+
+    let mut conn = by_hand(&dir);
+    let mut used = std::collections::BTreeSet::new();
+    let statements = said.lock().unwrap().clone();
+    for sql in statements.iter().filter(|sql| sql.contains("`instances`") && !sql.starts_with("INSERT")) {
+        let plan: Vec<PlanLine> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
+        for PlanLine { detail } in plan {
+            let index = detail.split_whitespace().find(|word| word.contains("instances_"));
+            // Walking all of an index is right where all that is live is wanted, for that is all that is in it.
+            assert!(index.is_some() && !detail.contains("TEMP B-TREE"), "{detail}: {sql}");
+            used.extend(index.map(str::to_owned));
+        }
+    }
+    let expected = [
+        "instances_by_age",
+        "instances_by_creator",
+        "instances_by_end",
+        "instances_by_key",
+        "sqlite_autoindex_instances_1",
+    ];
+    assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}

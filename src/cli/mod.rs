@@ -1,0 +1,83 @@
+//! The command line: what can be said, and which exit code answers it.
+//!
+//! Owns the words of the commands. Results go to standard output and everything else to standard error, so that a
+//! script can use what it reads. What a command does is in `configuration` and `instances`.
+
+mod args;
+mod configuration;
+mod exit;
+mod instances;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    config::{Config, Layers},
+    telemetry,
+};
+use args::{Arguments, Command};
+use exit::Failure;
+use output::Output;
+
+/// What starts the server.
+pub type Serve = fn(Config) -> anyhow::Result<ExitCode>;
+
+/// Does what the arguments of this process say. `serve` starts the server; everything else is done in here.
+#[must_use]
+pub fn run(serve: Serve) -> ExitCode {
+    // One provider for everything in the process. It fails only when it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and version come this way too; clap knows their exit code and stream.
+        Err(refusal) => {
+            let _ = refusal.print();
+            return u8::try_from(refusal.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let output = Output;
+    match dispatch(arguments, serve, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(words) = failure.words() {
+                output.note(&words);
+            }
+            failure.exit().into()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, serve: Serve, output: &Output) -> Result<ExitCode, Failure> {
+    let server = arguments.server();
+    match arguments.command {
+        Command::Serve(given) => {
+            let config = Config::from_layers(&Layers::gather(&given.inputs()))?;
+            telemetry::init(&config.telemetry).map_err(anyhow::Error::from)?;
+            return Ok(serve(config)?);
+        }
+        Command::Config(command) => configuration::run(&command, output)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "getaredis", &mut script);
+            output.text(&String::from_utf8_lossy(&script))?;
+        }
+        Command::Instances(command) => {
+            let server = server?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(instances::run(&command, server.as_ref(), output))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,139 @@
+//! `[directory]`: how hosts are found.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use getaredis_actors::domain::HostName;
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::Value;
+
+use super::{
+    kinds::{Read, duration, engine, list, optional_engine, parsed, reachable, text, whole, word},
+    reader::{Reader, read_section},
+};
+
+/// Where hosts announce themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectoryKind {
+    /// In the configuration.
+    Static,
+    /// In a Redis, each renewing its own key.
+    Redis,
+}
+
+/// A host that the configuration declares. What it leaves out is taken from `[docker]` and `[fleet]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredHost {
+    /// Its name.
+    pub name: HostName,
+    /// Its engine; nothing means `docker.endpoint`.
+    pub endpoint: Option<String>,
+    /// Where tenants reach it; nothing means `fleet.address`.
+    pub address: Option<IpAddr>,
+    /// Instances it carries; nothing means `fleet.slots`.
+    pub slots: Option<u32>,
+}
+
+/// The directory of hosts.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Which one.
+    pub kind: DirectoryKind,
+    /// Static hosts.
+    pub hosts: Vec<DeclaredHost>,
+    /// The Redis, with its password.
+    pub url: SecretString,
+    /// What the hosts' keys begin with.
+    pub prefix: String,
+    /// How often it is read.
+    pub poll: Duration,
+    /// How long a key lives without being renewed.
+    pub ttl: Duration,
+    /// Template of a found host's engine.
+    pub endpoint: String,
+}
+
+impl Directory {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let directory = read_section!(reader, "directory" => Directory {
+            kind: word(&[("static", DirectoryKind::Static), ("redis", DirectoryKind::Redis)]),
+            hosts: list(host),
+            url: parsed(redis_url),
+            prefix: text,
+            poll: duration(Duration::from_millis(100), Duration::from_secs(60)),
+            ttl: duration(Duration::from_secs(1), Duration::from_secs(3600)),
+            endpoint: template,
+        });
+        directory.rules(reader);
+        Some(directory)
+    }
+
+    fn rules(&self, reader: &mut Reader<'_>) {
+        reader.rule(
+            self.poll <= self.ttl,
+            &["directory.poll", "directory.ttl"],
+            "the directory must be read at least once in the life of a key",
+        );
+        reader.rule(
+            self.kind == DirectoryKind::Static || self.hosts.is_empty(),
+            &["directory.hosts", "directory.kind"],
+            "hosts can be declared only when the directory is static",
+        );
+        let names: BTreeSet<_> = self.hosts.iter().map(|host| &host.name).collect();
+        reader.rule(names.len() == self.hosts.len(), &["directory.hosts"], "every host needs a name of its own");
+        let engines: BTreeSet<_> = self.hosts.iter().map(|host| &host.endpoint).collect();
+        reader.rule(
+            engines.len() == self.hosts.len(),
+            &["directory.hosts"],
+            "every host needs an engine of its own, or its containers would be counted twice",
+        );
+    }
+}
+
+/// A host as it is written down.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Value,
+    endpoint: Option<Value>,
+    address: Option<Value>,
+    slots: Option<Value>,
+}
+
+fn host(value: &Value) -> Read<DeclaredHost> {
+    let written: Written = value.clone().try_into().map_err(|e: toml::de::Error| {
+        format!("must be a table of name, endpoint, address and slots: {}", e.message().trim())
+    })?;
+    let part = |name: &'static str| move |e: String| format!("({name}) {e}");
+    Ok(DeclaredHost {
+        name: parsed(HostName::parse)(&written.name).map_err(part("name"))?,
+        endpoint: written.endpoint.as_ref().map_or(Ok(None), optional_engine).map_err(part("endpoint"))?,
+        address: written.address.as_ref().map(reachable).transpose().map_err(part("address"))?,
+        slots: written.slots.as_ref().map(slots).transpose().map_err(part("slots"))?,
+    })
+}
+
+/// Instances a host may carry; a host has far fewer ports than the upper bound.
+pub(super) fn slots(value: &Value) -> Read<u32> {
+    whole(1..=10_000)(value)
+}
+
+/// Checks the address without ever repeating it: it may hold a password.
+fn redis_url(url: &str) -> Result<SecretString, &'static str> {
+    match redis::Client::open(url) {
+        Ok(_) if url.starts_with("redis://") => Ok(url.to_owned().into()),
+        _ => Err("must be an address such as redis://user:password@host:6379/0"),
+    }
+}
+
+/// The words a template may have in braces.
+const PLACEHOLDERS: [&str; 3] = ["{private_address}", "{public_address}", "{name}"];
+
+fn template(value: &Value) -> Read<String> {
+    let template = engine(value)?;
+    let rest = PLACEHOLDERS.iter().fold(template.clone(), |text, word| text.replace(word, ""));
+    if rest.contains(['{', '}']) || rest == template {
+        return Err(format!("must contain one of {} and nothing else in braces", PLACEHOLDERS.join(", ")));
+    }
+    Ok(template)
+}

@@ -1,0 +1,76 @@
+//! `[docker]`: the container engine and how instances are published on it.
+
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use super::{
+    kinds::{duration, ip, optional_engine, optional_path, ports, some_text, whole},
+    reader::{Reader, read_section},
+};
+
+/// Where an engine listens when nobody says otherwise.
+const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// The container engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Docker {
+    /// The engine of this machine, if it was named here or in `DOCKER_HOST`; see [`Docker::local_engine`].
+    pub endpoint: Option<String>,
+    /// The authority that signed the engines' certificates (PEM).
+    pub tls_ca: Option<PathBuf>,
+    /// Our client certificate (PEM).
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Image of an instance.
+    pub image: String,
+    /// Address on each host that ports are published on.
+    pub publish_address: IpAddr,
+    /// Ports to publish on; nothing lets the engine choose.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Longest wait for one answer.
+    pub call_timeout: Duration,
+    /// Longest wait until an instance is ready.
+    pub start_timeout: Duration,
+    /// Containers started on one host at once.
+    pub parallel_starts: usize,
+}
+
+impl Docker {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let short = Duration::from_millis(100);
+        let docker = read_section!(reader, "docker" => Docker {
+            endpoint: optional_engine,
+            tls_ca: optional_path,
+            tls_cert: optional_path,
+            tls_key: optional_path,
+            image: some_text,
+            publish_address: ip,
+            ports: ports,
+            call_timeout: duration(short, Duration::from_secs(300)),
+            start_timeout: duration(short, Duration::from_secs(600)),
+            parallel_starts: whole(1..=64),
+        });
+        docker.rules(reader);
+        Some(docker)
+    }
+
+    fn rules(&self, reader: &mut Reader<'_>) {
+        let files = [&self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().flatten().count();
+        reader.rule(
+            files == 0 || files == 3,
+            &["docker.tls_ca", "docker.tls_cert", "docker.tls_key"],
+            "the engines' authority, a client certificate and its key need each other",
+        );
+        reader.rule(
+            self.tls_ca.is_some() || !self.local_engine().starts_with("https://"),
+            &["docker.tls_ca", "docker.endpoint"],
+            "an engine on https:// needs the authority that signed its certificate",
+        );
+    }
+
+    /// The engine of this machine.
+    #[must_use]
+    pub fn local_engine(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(LOCAL_ENGINE)
+    }
+}

@@ -1,0 +1,65 @@
+//! What the brain is told: the configuration in its words. The adapters' part is in `wiring`, which knows them.
+
+use std::time::Duration;
+
+use getaredis_actors::{
+    domain::HostName,
+    ports::HostRecord,
+    settings::{HostSettings, Settings},
+};
+
+use super::Config;
+
+/// How often an engine is asked whether it is well: often enough that a dead host is noticed before a second visitor
+/// is sent there, rarely enough to be nothing beside the engine's own work.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the pool of droplets is looked at; a droplet takes longer than that to boot.
+const SCALING_EVERY: Duration = Duration::from_secs(30);
+
+/// The host that exists when none is declared.
+const LOCAL_HOST: &str = "local";
+
+impl Config {
+    /// The tunable numbers of all rooms.
+    #[must_use]
+    pub fn brain_settings(&self) -> Settings {
+        Settings {
+            strategy: self.fleet.strategy,
+            quotas: self.limits.quotas(),
+            lease: self.instances.lease(),
+            flavours: vec![self.instances.flavour()],
+            create_deadline: self.instances.create_deadline,
+            max_in_flight: self.limits.max_in_flight,
+            rate: self.limits.rate(),
+            banned: self.limits.banned.clone(),
+            host: HostSettings {
+                parallel_starts: self.docker.parallel_starts,
+                call_timeout: self.docker.call_timeout,
+                start_timeout: self.docker.start_timeout,
+                probe_every: PROBE_EVERY,
+            },
+            directory_poll: self.directory.poll,
+            reaper: self.reaper.settings(),
+            scaling: None,
+            scaling_every: SCALING_EVERY,
+        }
+    }
+
+    /// The hosts of a static directory in their declared order: those of `directory.hosts`, else this machine.
+    #[must_use]
+    pub fn static_hosts(&self) -> Vec<HostRecord> {
+        let record = |name, endpoint: Option<&String>, address: Option<_>, slots: Option<_>| HostRecord {
+            name,
+            public_address: address.unwrap_or(self.fleet.address),
+            engine: endpoint.cloned().unwrap_or_default(),
+            slots: slots.unwrap_or(self.fleet.slots),
+        };
+        let declared = &self.directory.hosts;
+        if declared.is_empty() {
+            HostName::parse(LOCAL_HOST).into_iter().map(|name| record(name, None, None, None)).collect()
+        } else {
+            declared.iter().map(|h| record(h.name.clone(), h.endpoint.as_ref(), h.address, h.slots)).collect()
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The configuration: gathered in layers, understood section by section, refused with everything that is wrong.
+//!
+//! Owns every tunable number of the program. The rest of the program gets the typed sections and what
+//! `mapping` makes of them; nobody else reads environment variables or the file.
+//!
+//! `config.toml` at the root of the repository says what each key means; it is built in as the lowest [layer](layers).
+//! A new key is a line there and a field in its section; a test holds the two together.
+
+mod admin;
+mod database;
+mod directory;
+mod docker;
+mod fleet;
+mod http;
+mod instances;
+mod kinds;
+pub mod layers;
+mod limits;
+mod mapping;
+mod problem;
+mod reader;
+mod reaper;
+mod show;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+
+pub use admin::Admin;
+pub use database::Database;
+pub use directory::{DeclaredHost, Directory, DirectoryKind};
+pub use docker::Docker;
+pub use fleet::{Fleet, Provider, RuntimeKind};
+pub use http::Http;
+pub use instances::Instances;
+pub use layers::{Inputs, Layers};
+pub use limits::Limits;
+pub use problem::{Place, Problem, Problems, Source};
+pub use reaper::Reaper;
+pub use show::show;
+pub use telemetry::{LogFormat, Telemetry};
+
+use reader::Reader;
+
+/// The whole configuration. Every value in it is valid, and all of them together are too.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[http]`
+    pub http: Http,
+    /// `[database]`
+    pub database: Database,
+    /// `[docker]`
+    pub docker: Docker,
+    /// `[directory]`
+    pub directory: Directory,
+    /// `[fleet]`
+    pub fleet: Fleet,
+    /// `[instances]`
+    pub instances: Instances,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[reaper]`
+    pub reaper: Reaper,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+}
+
+impl Config {
+    /// Gathers and understands the inputs.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn load(inputs: &Inputs) -> Result<Self, Problems> {
+        Self::from_layers(&Layers::gather(inputs))
+    }
+
+    /// Understands layers that were gathered.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn from_layers(layers: &Layers) -> Result<Self, Problems> {
+        let mut reader = Reader::new(layers);
+        let config = Self::read(&mut reader);
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let http = Http::read(reader);
+        let database = Database::read(reader);
+        let docker = Docker::read(reader);
+        let directory = Directory::read(reader);
+        let fleet = Fleet::read(reader);
+        let instances = Instances::read(reader);
+        let limits = Limits::read(reader);
+        let reaper = Reaper::read(reader);
+        let admin = Admin::read(reader);
+        let telemetry = Telemetry::read(reader);
+        let config = Self {
+            http: http?,
+            database: database?,
+            docker: docker?,
+            directory: directory?,
+            fleet: fleet?,
+            instances: instances?,
+            limits: limits?,
+            reaper: reaper?,
+            admin: admin?,
+            telemetry: telemetry?,
+        };
+        config.rules(reader);
+        Some(config)
+    }
+
+    /// What sections must agree upon.
+    fn rules(&self, reader: &mut Reader<'_>) {
+        reader.rule(
+            self.docker.start_timeout <= self.instances.create_deadline,
+            &["instances.create_deadline", "docker.start_timeout"],
+            "a create must be given at least the time that one start may take",
+        );
+        let is_static = self.directory.kind == DirectoryKind::Static;
+        reader.rule(
+            self.fleet.runtime == RuntimeKind::Docker || (is_static && self.directory.hosts.len() <= 1),
+            &["fleet.runtime", "directory.kind", "directory.hosts"],
+            "the process runtime runs on this machine only: the directory must be static and have one host at most",
+        );
+        let hosts = self.static_hosts();
+        reader.rule(
+            !is_static
+                || !self.docker.publish_address.is_loopback()
+                || hosts.iter().all(|host| host.public_address.is_loopback()),
+            &["docker.publish_address", "fleet.address", "directory.hosts"],
+            "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
+             publish on 0.0.0.0 or on the host's own address",
+        );
+        let most_slots = hosts.iter().map(|host| host.slots).max().unwrap_or(self.fleet.slots);
+        reader.rule(
+            self.docker.ports.as_ref().is_none_or(|ports| ports.len() >= most_slots as usize),
+            &["docker.ports", "fleet.slots", "directory.hosts"],
+            "there are fewer ports than a host has slots",
+        );
+    }
+}

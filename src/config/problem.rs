@@ -1,0 +1,134 @@
+//! What is wrong with a configuration, and where each value came from.
+//!
+//! Owns the words an operator reads. Must never show a secret: values pass through [`shown`] first.
+
+use std::{fmt, path::PathBuf};
+
+use toml::Value;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The `config.toml` that is built into the binary.
+    BuiltIn,
+    /// A file, and the line in it.
+    File(PathBuf, usize),
+    /// An environment variable of this name.
+    Env(String),
+    /// A command line argument, such as `--bind`.
+    Argument(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::Argument(name) => write!(f, "argument {name}"),
+        }
+    }
+}
+
+/// A key with its value and where that came from, as one problem mentions it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// `section.key`, or whatever was found in its place.
+    pub key: String,
+    /// The value without secrets; nothing where the key itself is the problem.
+    pub found: Option<String>,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// One thing that has to change before the configuration can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The keys involved, the one to change most likely first. Empty when a layer could not be read at all.
+    pub places: Vec<Place>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    /// For example `http.workers = "many" (env GETAREDIS__HTTP__WORKERS): must be a whole number …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, place) in self.places.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", place.key)?;
+            if let Some(found) = &place.found {
+                write!(f, " = {found}")?;
+            }
+            write!(f, " ({})", place.source)?;
+        }
+        let colon = if self.places.is_empty() { "" } else { ": " };
+        write!(f, "{colon}{}", self.message)
+    }
+}
+
+/// Everything that is wrong, in the order of the layers and then of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("the configuration has a problem:")?,
+            n => write!(f, "the configuration has {n} problems:")?,
+        }
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// What stands in place of a secret.
+const HIDDEN: &str = "(hidden)";
+
+/// The value as it may be shown, written as TOML. Hidden are the operator's token hash (a weak token could be found
+/// from it) and everything before the host of an address, in any key: somebody may have put a password there.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    hide(key, value).to_string()
+}
+
+fn hide(key: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if key == "admin.token_sha256" && !text.is_empty() => HIDDEN.into(),
+        Value::String(text) => without_user_info(text).into(),
+        Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
+        Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(key, v))).collect()),
+        other => other.clone(),
+    }
+}
+
+/// `redis://user:secret@host` as `redis://(hidden)@host`. Hides up to the last `@`, so that a password with unescaped
+/// characters in it is hidden in whole.
+fn without_user_info(text: &str) -> String {
+    let Some((secret, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = secret.split_once("://").map(|(scheme, _)| format!("{scheme}://")).unwrap_or_default();
+    format!("{scheme}{HIDDEN}@{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_hidden_in_whole() {
+        let value = Value::from("redis://me:p@ss/wo:rd@10.0.0.1:6379/0");
+        assert_eq!(shown("directory.url", &value), r#""redis://(hidden)@10.0.0.1:6379/0""#);
+        assert_eq!(shown("directory.url", &"redis://10.0.0.1".into()), r#""redis://10.0.0.1""#);
+    }
+
+    #[test]
+    fn a_token_hash_is_hidden_and_an_empty_one_is_not() {
+        assert_eq!(shown("admin.token_sha256", &"abc".into()), r#""(hidden)""#);
+        assert_eq!(shown("admin.token_sha256", &"".into()), r#""""#);
+    }
+
+    #[test]
+    fn a_password_inside_a_list_of_hosts_is_hidden() {
+        let hosts: toml::Table = toml::from_str(r#"v = [{ name = "a", endpoint = "https://u:secret@h" }]"#).unwrap();
+        assert!(!shown("directory.hosts", &hosts["v"]).contains("secret"));
+    }
+}

@@ -1,0 +1,137 @@
+//! `/v1/instances`: create, read, extend and delete.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Path, Payload},
+};
+use getaredis_actors::{
+    domain::{EndReason, IdempotencyKey, Instance, InstanceId, InstanceState},
+    rate_limit::messages::Admit,
+    reaper::messages::ExtendLease,
+    scheduler::messages::{CreateInstance, Created, DeleteInstance, Ending},
+    supervision::ask,
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{
+    Web,
+    body::{self, CreateBody, ExtendBody},
+    problem::{Kind, Problem},
+    request::{bearer, creator, idempotency_key},
+    views::{answer, own_link},
+};
+
+/// The rate limit looks into its memory only.
+const ADMIT_WITHIN: Duration = Duration::from_secs(2);
+/// What the brain may take beyond its own deadline to clean up and say so.
+const CREATE_MARGIN: Duration = Duration::from_secs(5);
+
+/// `POST /v1/instances`
+pub(super) async fn create(web: Data<Web>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
+    let key = idempotency_key(request.headers())?;
+    let wish = body::read(&request, payload, web.settings.max_body_bytes).await?;
+    let created = make(&web, &request, wish, key).await?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, own_link(&created.instance.id)));
+    if created.replayed {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer(response, &created.instance, &web))
+}
+
+/// Lets the creator in, or not, and has the instance made. Nobody is let in while the rate limit does not answer.
+pub(super) async fn make(
+    web: &Web,
+    request: &HttpRequest,
+    wish: CreateBody,
+    idempotency_key: Option<IdempotencyKey>,
+) -> Result<Created, Problem> {
+    let creator = creator(request, web);
+    ask(&web.doors.admit, Admit { creator }, ADMIT_WITHIN)
+        .await
+        .map_err(|error| Problem::of_ask(error, "rate limit"))?
+        .map_err(|refused| Problem::of_refused(&refused))?;
+    let create = CreateInstance {
+        creator,
+        ttl: wish.ttl.map(|ttl| ttl.0),
+        flavour: wish.flavour,
+        label: wish.label,
+        idempotency_key,
+    };
+    ask(&web.doors.create, create, web.settings.create_deadline + CREATE_MARGIN)
+        .await
+        .map_err(|error| Problem::of_ask(error, "scheduler"))?
+        .map_err(|error| Problem::of_create(error, web.clock.now()))
+}
+
+/// `GET /v1/instances/{id}`
+pub(super) async fn show(web: Data<Web>, request: HttpRequest, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let instance = owned(&web, &request, &id).await?;
+    Ok(answer(HttpResponse::Ok(), &instance, &web))
+}
+
+/// `PATCH /v1/instances/{id}`
+pub(super) async fn extend(
+    web: Data<Web>,
+    request: HttpRequest,
+    id: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let instance = owned(&web, &request, &id).await?;
+    let ExtendBody { ttl } = body::read(&request, payload, web.settings.max_body_bytes).await?;
+    let Some(ttl) = ttl else {
+        return Err(Problem::invalid("ttl", "Say how long it shall live from now on, as in {\"ttl\": \"2h\"}."));
+    };
+    let instance = ask(&web.doors.extend, ExtendLease { id: instance.id, ttl: ttl.0 }, web.settings.call_deadline)
+        .await
+        .map_err(|error| Problem::of_ask(error, "reaper"))?
+        .map_err(|error| Problem::of_extend(error, web.clock.now()))?;
+    Ok(answer(HttpResponse::Ok(), &instance, &web))
+}
+
+/// `DELETE /v1/instances/{id}`
+pub(super) async fn delete(web: Data<Web>, request: HttpRequest, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let instance = owned(&web, &request, &id).await?;
+    let delete = DeleteInstance { id: instance.id, reason: EndReason::Deleted };
+    let ending = ask(&web.doors.delete, delete, web.settings.call_deadline)
+        .await
+        .map_err(|error| Problem::of_ask(error, "scheduler"))?
+        .map_err(Problem::of_end)?;
+    Ok(match ending {
+        Ending::Gone(_) => HttpResponse::NoContent().finish(),
+        Ending::Pending { instance, why } => {
+            tracing::warn!(instance = %instance.id, host = %instance.host, error = %why, "instance.removal_pending");
+            HttpResponse::Accepted().json(json!({"id": instance.id, "state": instance.state.as_str()}))
+        }
+    })
+}
+
+/// The instance, if it is there, the request carries its management token, and it has not ended; in that order.
+async fn owned(web: &Web, request: &HttpRequest, id: &str) -> Result<Instance, Problem> {
+    let id = InstanceId::parse(id).map_err(|_| Problem::no_such_instance())?;
+    let instance = web.stored(web.store.instance(&id)).await?.ok_or_else(Problem::no_such_instance)?;
+    if !opens(web, request, &id) {
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            "Send this instance's management token as Authorization: Bearer gar_….",
+        ));
+    }
+    match instance.state {
+        InstanceState::Ended(_) => Err(Problem::ended(&instance)),
+        InstanceState::Creating | InstanceState::Running | InstanceState::Stopping(_) => Ok(instance),
+    }
+}
+
+/// Whether the request carries the management token of this instance. Digests are compared, which are equally long.
+fn opens(web: &Web, request: &HttpRequest, id: &InstanceId) -> bool {
+    let Some(token) = bearer(request.headers()) else { return false };
+    let digest = |text: &str| Sha256::digest(text.as_bytes());
+    let right = digest(web.master_key.management_token(id).expose_secret());
+    right.as_slice().ct_eq(digest(token.expose_secret()).as_slice()).into()
+}

@@ -1,0 +1,14 @@
+//! The HTTP contract, route by route, against actors that answer what the test tells them to.
+
+#![allow(clippy::unwrap_used)]
+
+mod capacity_and_health;
+mod create;
+mod every_answer;
+mod feed;
+mod kit;
+mod manage;
+mod operator;
+mod pages;
+mod problems;
+mod sockets;

@@ -1,0 +1,40 @@
+// The HTTP calls of the pages. Gives back an answer or a failure as problem.js describes it; never throws.
+
+import { answered, unanswered } from "./problem.js";
+
+// Longer than the server's own deadline for a create, so that its answer wins over our impatience.
+const TIMEOUT_MS = 45_000;
+
+async function request(method, path, { token, body, key } = {}) {
+  const headers = { Accept: "application/json, application/problem+json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (key) headers["Idempotency-Key"] = key;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
+  try {
+    const response = await fetch(path, {
+      method, headers, signal: abort.signal, cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await response.text();
+    let json = null;
+    try { json = text ? JSON.parse(text) : null; } catch { json = null; }
+    if (!response.ok) return answered(response.status, response.headers.get("Retry-After"), json, Date.now());
+    return { ok: true, status: response.status, body: json, at: performance.now() };
+  } catch {
+    if (abort.signal.aborted) return unanswered("timeout");
+    return unanswered(navigator.onLine === false ? "offline" : "network");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const instance = (id) => `/v1/instances/${encodeURIComponent(id)}`;
+
+export const capacity = () => request("GET", "/v1/capacity");
+export const createInstance = (body, key) => request("POST", "/v1/instances", { body, key });
+export const readInstance = (id, token) => request("GET", instance(id), { token });
+export const extendInstance = (id, token, ttl) => request("PATCH", instance(id), { token, body: { ttl } });
+export const deleteInstance = (id, token) => request("DELETE", instance(id), { token });
+export const readActors = (token) => request("GET", "/v1/admin/actors", { token });

@@ -1,0 +1,22 @@
+// The one error box of the page: it moves to the view that failed and says what happened and when to try again.
+
+import { byId, el } from "./dom.js";
+import { again, words } from "./wording.js";
+
+const box = byId("error");
+
+/** Shows a failure in the error slot of `view`, or below everything without one. Returns the paragraph that says when to try again, if there is one. */
+export function showFailure(view, failure) {
+  const { title, text } = words(failure);
+  const when = again(failure.retryAfter);
+  const whenLine = when ? el("p", { class: "when", text: when }) : null;
+  (view?.querySelector("[data-error-slot]") ?? byId("main")).append(box);
+  box.replaceChildren(el("h2", { text: title }), el("p", { text }), ...(whenLine ? [whenLine] : []));
+  box.hidden = false;
+  return whenLine;
+}
+
+export function hideFailure() {
+  box.hidden = true;
+  box.replaceChildren();
+}
