@@ -113,7 +113,7 @@ fn docker_settings(config: &Config) -> DockerSettings {
         ports: docker.ports.clone(),
         call_timeout: docker.call_timeout,
         start_timeout: docker.start_timeout,
-        parallel_starts: docker.parallel_starts,
+        network: docker.network.clone(),
     }
 }
 

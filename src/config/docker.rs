@@ -3,7 +3,7 @@
 use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    kinds::{duration, ip, optional_engine, optional_path, ports, some_text, whole},
+    kinds::{duration, ip, optional_engine, optional_path, optional_text, ports, some_text, whole},
     reader::{Reader, read_section},
 };
 
@@ -27,6 +27,8 @@ pub struct Docker {
     pub publish_address: IpAddr,
     /// Ports to publish on; nothing lets the engine choose.
     pub ports: Option<RangeInclusive<u16>>,
+    /// The operator's network for containers; nothing makes one of the deployment's own.
+    pub network: Option<String>,
     /// Longest wait for one answer.
     pub call_timeout: Duration,
     /// Longest wait until an instance is ready.
@@ -46,6 +48,7 @@ impl Docker {
             image: some_text,
             publish_address: ip,
             ports: ports,
+            network: optional_text,
             call_timeout: duration(short, Duration::from_secs(300)),
             start_timeout: duration(short, Duration::from_secs(600)),
             parallel_starts: whole(1..=64),

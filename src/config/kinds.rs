@@ -31,6 +31,11 @@ pub(super) fn some_text(value: &Value) -> Read<String> {
     text(value)?.some().ok_or_else(|| "must not be empty".to_owned())
 }
 
+/// A text, or nothing when it is empty.
+pub(super) fn optional_text(value: &Value) -> Read<Option<String>> {
+    Ok(text(value)?.some())
+}
+
 /// A path, or nothing when it is empty.
 pub(super) fn optional_path(value: &Value) -> Read<Option<PathBuf>> {
     Ok(text(value)?.some().map(PathBuf::from))

@@ -43,7 +43,7 @@ pub(crate) fn settings(deployment: &DeploymentId) -> DockerSettings {
         ports: None,
         call_timeout: Duration::from_secs(20),
         start_timeout: Duration::from_secs(30),
-        parallel_starts: 4,
+        network: None,
     }
 }
 

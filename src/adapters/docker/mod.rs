@@ -56,8 +56,9 @@ pub struct DockerSettings {
     pub call_timeout: Duration,
     /// The longest that starting a container may take, and then again its getting ready.
     pub start_timeout: Duration,
-    /// Containers that are created and started at once on one host; more would only slow each other down.
-    pub parallel_starts: usize,
+    /// The operator's network for containers; without it each deployment has its own, on which they do not reach each
+    /// other.
+    pub network: Option<String>,
 }
 
 /// Makes the runtimes of hosts that run a Docker Engine.

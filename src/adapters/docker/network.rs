@@ -1,6 +1,6 @@
-//! The deployment's own network: a bridge on which containers do not reach each other.
+//! The network that containers are on: the deployment's own, on which they do not reach each other, or the operator's.
 //!
-//! Owns one network per engine, made when it is first needed and never removed. Addresses are not translated on the
+//! Owns the deployment's network on each engine, made when it is first needed and never removed. Addresses are not translated on the
 //! way out, so that a container has no way to the world where the host's network does not route it; the host's own
 //! egress rules are not ours to write.
 
@@ -11,7 +11,7 @@ use getaredis_actors::{domain::DeploymentId, ports::RuntimeError};
 use tokio::sync::Mutex;
 
 use super::{
-    DEPLOYMENT_LABEL,
+    DEPLOYMENT_LABEL, DockerSettings,
     error::{bounded, meaning, status, within},
 };
 
@@ -20,16 +20,23 @@ pub(super) struct Network {
     docker: Docker,
     deployment: DeploymentId,
     call_timeout: Duration,
+    /// The operator's network; it is taken as it is.
+    given: Option<Arc<str>>,
     id: Mutex<Option<Arc<str>>>,
 }
 
 impl Network {
-    pub(super) fn new(docker: Docker, deployment: DeploymentId, call_timeout: Duration) -> Self {
-        Self { docker, deployment, call_timeout, id: Mutex::new(None) }
+    pub(super) fn new(docker: Docker, settings: &DockerSettings) -> Self {
+        let given = settings.network.as_deref().map(Into::into);
+        let deployment = settings.deployment.clone();
+        Self { docker, deployment, call_timeout: settings.call_timeout, given, id: Mutex::new(None) }
     }
 
-    /// The network's id; whoever comes first makes it, the others wait for that one.
+    /// The network's id or name; whoever comes first makes it, the others wait for that one.
     pub(super) async fn ensure(&self) -> Result<Arc<str>, RuntimeError> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
         let mut known = self.id.lock().await;
         if let Some(id) = &*known {
             return Ok(id.clone());

@@ -27,10 +27,7 @@ use getaredis_actors::{
     ports::{Found, Removal, Runtime, RuntimeError, StartSpec},
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{
     DEPLOYMENT_LABEL, DockerSettings, INSTANCE_LABEL, container,
@@ -59,7 +56,6 @@ pub struct DockerRuntime {
     image: Image,
     network: Network,
     ports: Option<PortRange>,
-    starts: Semaphore,
 }
 
 impl DockerRuntime {
@@ -72,9 +68,8 @@ impl DockerRuntime {
         Ok(Self {
             reach: readiness::reachable_at(settings.publish_address, public_address, address.is_on_this_machine()),
             image: Image::new(docker.clone(), &settings.image, settings.call_timeout),
-            network: Network::new(docker.clone(), settings.deployment.clone(), settings.call_timeout),
+            network: Network::new(docker.clone(), &settings),
             ports: settings.ports.clone().map(PortRange::new),
-            starts: Semaphore::new(settings.parallel_starts.max(1)),
             docker,
             public_address,
             settings,
@@ -248,11 +243,7 @@ struct Labelled {
 #[async_trait]
 impl Runtime for DockerRuntime {
     async fn start(&self, spec: &StartSpec) -> Result<Endpoint, RuntimeError> {
-        let (container, port) = {
-            // Never closed; were it, an unbounded start would still be a start.
-            let _turn = self.starts.acquire().await.ok();
-            self.launch(spec).await?
-        };
+        let (container, port) = self.launch(spec).await?;
         let address = SocketAddr::new(self.reach, port);
         let vitals = || self.vitals(&container, spec);
         readiness::wait(address, &spec.password, self.settings.start_timeout, vitals).await?;
