@@ -41,7 +41,7 @@ impl Desk {
     async fn confirm_gone(&self, id: &InstanceId) -> Result<Instance, EndError> {
         let ended = match self.apply(id, &InstanceEvent::ConfirmedGone).await {
             Ok(ended) => {
-                tracing::info!(instance = %id, host = %ended.host, reason = ?ended.state.reason(), "instance.ended");
+                tracing::info!(instance = %id, host = %ended.host, reason = ended.state.reason().map(tracing::field::display), "instance.ended");
                 if let Some(reason) = ended.state.reason() {
                     self.tell(Fact::InstanceEnded { id: id.clone(), reason });
                 }

@@ -16,7 +16,7 @@ use actix_web::{
     rt,
     web::{Data, Payload},
 };
-use actix_ws::{CloseCode, CloseReason, Message, MessageStream, Session};
+use actix_ws::{CloseCode, CloseReason, Message, MessageStream, ProtocolError, Session};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use getaredis_actors::{
@@ -199,6 +199,8 @@ impl Viewer {
                 _ = &mut closing => return said(CloseCode::Away, "the server is shutting down"),
                 message = self.stream.recv() => match message {
                     Some(Ok(message)) => self.heard(session, message).await,
+                    // The connection broke, without a word.
+                    Some(Err(ProtocolError::Io(_))) => return Over::Silent("the client is gone"),
                     Some(Err(_)) => return said(CloseCode::Protocol, "the frames make no sense"),
                     None => return Over::Silent("the client is gone"),
                 },

@@ -31,6 +31,7 @@ pub(super) fn clear(home: &Path) -> io::Result<()> {
             if Instant::now() >= deadline {
                 return Err(io::Error::other(format!("process {pid} of an earlier run still lives; end it first")));
             }
+            #[expect(clippy::disallowed_methods, reason = "at the start, before there is an actor to block")]
             std::thread::sleep(LOOK_EVERY);
         }
         fs::remove_dir_all(&directory)?;

@@ -1,0 +1,127 @@
+//! An instance ends: by its time, by its creator, by itself.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::support::{
+    SOON,
+    api::Instance,
+    engine::{Container, Engine},
+    eventually, same,
+    server::Server,
+    tenant::{must_work, ping},
+};
+
+/// Fails unless it ended so, its container is gone, and its slot is free.
+async fn must_be_gone(server: &Server, instance: &Instance, reasons: &[&str]) {
+    let answer = server.api().until_ended(instance).await;
+    assert_eq!(answer.problem(410), "instance-ended");
+    assert!(reasons.iter().any(|reason| answer.body["reason"] == *reason), "{answer:?}");
+    let ended_at: Timestamp = answer.body["ended_at"].as_str().unwrap().parse().unwrap();
+    assert!(ended_at >= instance.created_at && ended_at <= Timestamp::now(), "{answer:?}");
+    assert!(!answer.body.to_string().contains(&instance.password));
+    same(server.containers().await, Vec::new()).unwrap();
+    assert_eq!(server.api().capacity().await.slots_used, 0);
+    assert!(ping(&instance.redis_url).await.is_err());
+}
+
+#[tokio::test]
+async fn a_deleted_instance_is_gone_with_its_container_when_the_answer_comes() {
+    let server = Server::start(&[]).await;
+    let api = server.api();
+    let instance = api.create().await;
+    must_work(&instance).await;
+    let answer = api.delete(&instance).await;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    must_be_gone(&server, &instance, &["deleted"]).await;
+    assert_eq!(api.delete(&instance).await.problem(410), "instance-ended");
+    assert_eq!(api.extend(&instance, json!("2h")).await.problem(410), "instance-ended");
+}
+
+#[tokio::test]
+async fn an_instance_lives_until_its_time_and_no_longer() {
+    let server = Server::start(&[]).await;
+    let instance = server.api().create_for(3).await;
+    let due = instance.expires_at;
+    let (mut last_answer, give_up) = (Timestamp::MIN, Instant::now() + SOON);
+    let first_silence = loop {
+        let asked = Timestamp::now();
+        match ping(&instance.redis_url).await {
+            Ok(_) => last_answer = asked,
+            Err(_) => break asked,
+        }
+        assert!(Instant::now() < give_up, "it still answers");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let late = |at: Timestamp| at.duration_since(due).as_millis();
+    assert!(late(first_silence) >= 0, "it was silent {} ms before its time", -late(first_silence));
+    assert!(late(last_answer) < 3000, "it answered {} ms after its time", late(last_answer));
+    must_be_gone(&server, &instance, &["expired"]).await;
+    assert!(late(Timestamp::now()) < 5000, "its container was there {} ms after its time", late(Timestamp::now()));
+}
+
+#[tokio::test]
+async fn an_extended_instance_outlives_its_first_time() {
+    let server = Server::start(&[
+        ("instances.default_ttl", "4s"),
+        ("instances.max_ttl", "1m"),
+        ("instances.max_lifetime", "2m"),
+    ])
+    .await;
+    let api = server.api();
+    let (instance, other) = tokio::join!(api.create(), api.create());
+    let extended = api.extend(&instance, json!(30)).await;
+    assert_eq!(extended.status, 200, "{extended:?}");
+    let extended = extended.instance();
+    assert!((28..=30).contains(&extended.expires_in_s), "{}", extended.expires_in_s);
+    assert_eq!((&extended.redis_url, extended.max_expires_at), (&instance.redis_url, instance.max_expires_at));
+    // The other one shows that the time is over.
+    api.until_ended(&other).await;
+    assert!(Timestamp::now() > instance.expires_at);
+    must_work(&instance).await;
+    assert_eq!(api.show(&instance).await.instance().expires_at, extended.expires_at);
+
+    let shorter = api.extend(&instance, json!("2s")).await;
+    assert_eq!((shorter.problem(400), &shorter.body["field"]), ("invalid-request", &json!("ttl")));
+    let beyond = api.extend(&instance, json!("3h")).await;
+    assert_eq!((beyond.problem(400), &beyond.body["field"]), ("invalid-request", &json!("ttl")));
+    assert!(beyond.body["allowed"].is_object(), "{beyond:?}");
+}
+
+/// Ends its only instance behind the server's back.
+async fn lose(server: &Server, how: impl AsyncFn(&Engine, &Container)) -> Instance {
+    let instance = server.api().create().await;
+    let container = server.container(&instance.id).await;
+    how(&Engine::given(), &container).await;
+    instance
+}
+
+#[tokio::test]
+async fn an_instance_whose_container_is_killed_by_hand_has_exited() {
+    let server = Server::start(&[]).await;
+    let instance = lose(&server, async |engine, container| engine.kill(container).await).await;
+    must_be_gone(&server, &instance, &["exited"]).await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_container_is_removed_by_hand_is_noticed() {
+    let server = Server::start(&[]).await;
+    let instance = lose(&server, async |engine, container| engine.remove(container).await).await;
+    must_be_gone(&server, &instance, &["exited", "lost"]).await;
+}
+
+#[tokio::test]
+async fn a_container_of_this_deployment_that_no_row_claims_is_removed() {
+    let mut server = Server::start(&[]).await;
+    let instance = server.api().create().await;
+    // The database is lost: the container is an orphan to the next server.
+    server.kill();
+    for file in ["getaredis.db", "getaredis.db-wal", "getaredis.db-shm"] {
+        let _ = std::fs::remove_file(server.home().join(file));
+    }
+    server.start_again().await;
+    eventually("the orphan is removed", SOON, async || same(server.containers().await, Vec::new())).await;
+    assert_eq!(server.api().show(&instance).await.problem(404), "not-found");
+}

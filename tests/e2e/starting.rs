@@ -1,0 +1,61 @@
+//! Starts that cannot go well, and say why.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+};
+
+use crate::support::{free_port, server::Server};
+
+/// Runs a server that ends by itself.
+async fn refused(mut command: Command) -> String {
+    command.stderr(Stdio::piped());
+    let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_database_is_refused_and_told_what_to_do() {
+    let server = Server::start(&[]).await;
+    let words = refused(server.command(free_port())).await;
+    assert!(words.contains("getaredis.db") && words.contains("another getaredis server is using it"), "{words}");
+    assert!(words.contains("database.url"), "{words}");
+    assert!(!words.contains("panicked"), "{words}");
+    server.api().create().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let server = Server::start(&[]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    let words = refused(server.command(taken.port())).await;
+    assert!(words.contains(&taken.to_string()) && words.contains("http.bind"), "{words}");
+    assert!(words.contains("in use"), "{words}");
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_with_the_configuration_is_said_at_once() {
+    let server = Server::start(&[]).await;
+    let mut command = server.command(free_port());
+    command.env("GETAREDIS__INSTANCES__MIN_TTL", "soon").env("GETAREDIS__FLEET__SLOTZ", "3");
+    let words = refused(command).await;
+    assert!(words.contains("instances.min_ttl") && words.contains("SLOTZ"), "{words}");
+}
+
+#[tokio::test]
+async fn the_files_of_a_server_are_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start(&[]).await;
+    server.api().create().await;
+    for file in ["master.key", "getaredis.db"] {
+        let mode = std::fs::metadata(server.home().join(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{file}");
+    }
+    let database = std::fs::read(server.home().join("getaredis.db")).unwrap();
+    let log = std::fs::read(server.home().join("getaredis.db-wal")).unwrap_or_default();
+    for bytes in [database, log] {
+        assert_eq!(server.secrets().found_in(&String::from_utf8_lossy(&bytes)), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,159 @@
+//! A headless Chromium with a profile of its own, driven through chromedriver.
+//!
+//! Owns both processes and everything that they started: all of it is ended with the value, by process id.
+
+use std::{
+    fs::File,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{
+    eventually, given,
+    processes::{descendants, signal},
+};
+
+/// For what a person would wait for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module's header.
+pub struct Browser {
+    // Dropped first: it is what keeps the session.
+    client: Option<Client>,
+    driver: Child,
+    home: TempDir,
+}
+
+impl Browser {
+    pub async fn open() -> Self {
+        let home = TempDir::new().unwrap();
+        let said = home.path().join("driver.out");
+        // On a port that is free; it says which.
+        let driver = Command::new(given("GETAREDIS_TEST_CHROMEDRIVER"))
+            .arg("--port=0")
+            .env("HOME", home.path())
+            .env("TMPDIR", home.path())
+            .stdin(Stdio::null())
+            .stdout(File::create(&said).unwrap())
+            .stderr(File::create(home.path().join("driver.err")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut browser = Self { client: None, driver, home };
+        let port = eventually("chromedriver listens", PATIENCE, async || {
+            let text = std::fs::read_to_string(&said).unwrap();
+            let port = text.split("started successfully on port ").nth(1).and_then(|rest| rest.split_once('.'));
+            port.map(|(port, _)| port.to_owned()).ok_or(text)
+        })
+        .await;
+        browser.client = Some(session(&format!("http://127.0.0.1:{port}"), &browser.home).await);
+        browser
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().unwrap()
+    }
+
+    /// Opens a page with everything that belongs to it. Chromium drops what it is loading when an interface of the
+    /// machine comes or goes, as those of containers do (`ERR_NETWORK_CHANGED`); then a person would load it again.
+    pub async fn goto(&self, url: &str) {
+        const LOADED: &str = "const done = arguments[0];
+            const scripts = [...document.querySelectorAll('script[type=module]')];
+            Promise.all(scripts.map((script) => import(script.src))).then(() => done(''), (e) => done(String(e)))";
+        eventually("the page is loaded", PATIENCE, async || {
+            self.client().goto(url).await.map_err(|e| e.to_string())?;
+            let failure = self.client().execute_async(LOADED, vec![]).await.map_err(|e| e.to_string())?;
+            if failure == "" { Ok(()) } else { Err(failure.to_string()) }
+        })
+        .await;
+    }
+
+    /// Where it is now.
+    pub async fn address(&self) -> String {
+        self.client().current_url().await.unwrap().to_string()
+    }
+
+    /// The one element that a CSS selector finds.
+    pub async fn element(&self, selector: &str) -> Result<Element, String> {
+        self.client().find(Locator::Css(selector)).await.map_err(|e| format!("{selector}: {e}"))
+    }
+
+    /// What an element says, whether it can be seen or not.
+    pub async fn text(&self, selector: &str) -> Result<String, String> {
+        let text = self.element(selector).await?.prop("textContent").await.map_err(|e| e.to_string())?;
+        Ok(text.unwrap_or_default().trim().to_owned())
+    }
+
+    /// Waits until an element says what `wanted` finds in it.
+    pub async fn reads<T>(&self, selector: &str, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        eventually(what, PATIENCE, async || {
+            let text = self.text(selector).await?;
+            wanted(&text).ok_or(text)
+        })
+        .await
+    }
+
+    /// Waits until an element can be seen.
+    pub async fn sees(&self, selector: &str) -> Element {
+        eventually(&format!("{selector} is seen"), PATIENCE, async || {
+            let element = self.element(selector).await?;
+            match element.is_displayed().await {
+                Ok(true) => Ok(element),
+                Ok(false) => Err("it is hidden".to_owned()),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+        .await
+    }
+
+    /// Clicks a button as soon as a person could.
+    pub async fn click(&self, selector: &str) {
+        eventually(&format!("{selector} is clicked"), PATIENCE, async || {
+            let element = self.element(selector).await?;
+            if element.attr("disabled").await.map_err(|e| e.to_string())?.is_some() {
+                return Err("it is disabled".to_owned());
+            }
+            if element.attr("aria-disabled").await.map_err(|e| e.to_string())?.as_deref() == Some("true") {
+                return Err("it is busy".to_owned());
+            }
+            element.click().await.map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        self.sees(selector).await.send_keys(text).await.unwrap();
+    }
+}
+
+async fn session(driver: &str, home: &TempDir) -> Client {
+    let profile = home.path().join("profile");
+    let options = json!({
+        "binary": given("GETAREDIS_TEST_CHROMIUM"),
+        "args": [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--window-size=1000,1400", format!("--user-data-dir={}", profile.display()),
+        ],
+    });
+    let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+    ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(driver).await.unwrap()
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let browser = descendants(self.driver.id());
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+        for process in browser {
+            if process.lives() {
+                signal(process.id, "KILL");
+            }
+        }
+        drop(self.client.take());
+    }
+}

@@ -1,0 +1,65 @@
+//! What every end-to-end test needs: the real server in a home of its own, and clients of everything it speaks.
+//!
+//! Owns the tidying up: whatever a test starts is ended and removed with the value that stands for it, also when the
+//! test fails. Knows the product by its outside only: HTTP, websocket, command line, Redis and Docker.
+
+pub mod api;
+pub mod browser;
+pub mod cli;
+pub mod directory;
+pub mod engine;
+pub mod feed;
+pub mod processes;
+pub mod proxy;
+pub mod secrets;
+pub mod server;
+pub mod tenant;
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Long enough for anything that ought to happen by itself, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until `look` finds what it looks for. Its error says how things stand instead, and is the test's message when
+/// that does not change in time.
+pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < deadline, "not within {within:?}: {what}; instead: {instead}"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// `Ok` when `found` is what was expected, for [`eventually`].
+pub fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
+}
+
+/// What script/test says through the environment.
+pub fn given(name: &str) -> String {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => value,
+        _ => panic!(
+            "{name} is not set: run script/test, which starts what the end-to-end tests need and says where it is"
+        ),
+    }
+}
+
+/// A port of the loopback address that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A text that no other test has.
+pub fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
