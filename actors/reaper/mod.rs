@@ -11,11 +11,12 @@
 pub mod messages;
 pub mod state;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
 };
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
@@ -24,13 +25,15 @@ use crate::{
     feed::messages::{Fact, Publish},
     host::messages::InstanceExited,
     patience,
-    ports::{Clock, Store, StoreError},
-    scheduler::messages::{DeleteInstance, DescribeFleet, EndError, Ending, HostInventory, HostReady, RemoveOrphan},
+    ports::{Clock, Found, Store, StoreError},
+    scheduler::messages::{
+        DeleteInstance, DescribeFleet, EndError, Ending as Answer, HostInventory, HostReady, RemoveOrphan,
+    },
     settings::Settings,
     supervision::ask,
 };
 use messages::{DescribeReaper, ExtendError, ExtendLease, ReaperStatus, SweepNow};
-use state::{Endings, Findings};
+use state::{Ending, Endings, Findings};
 
 /// Leases that one look may find at once; the next look is not far.
 const DUE_AT_ONCE: u32 = 500;
@@ -78,7 +81,7 @@ pub struct ReaperActor {
 /// What one sweep over all hosts found.
 #[derive(Default)]
 struct Sweep {
-    to_end: Vec<(InstanceId, EndReason)>,
+    to_end: Vec<Ending>,
     orphans_removed: u64,
     errors: Vec<String>,
 }
@@ -105,7 +108,7 @@ impl ReaperActor {
             match due {
                 Ok(rows) => {
                     for row in rows {
-                        actor.endings.want(row.id, EndReason::Expired, Instant::now());
+                        actor.endings.want(Ending::of(&row, EndReason::Expired), Instant::now());
                     }
                 }
                 Err(error) => actor.note_error(&error.to_string()),
@@ -118,7 +121,7 @@ impl ReaperActor {
     /// Begins the endings whose time has come.
     fn work(&mut self, ctx: &mut Context<Self>) {
         let settings = self.tools.settings.reaper;
-        for (id, reason) in self.endings.take(settings.parallel, Instant::now()) {
+        for Ending { id, reason, .. } in self.endings.take(settings.parallel, Instant::now()) {
             let (delete, patience) = (self.peers.delete.clone(), self.tools.settings.host.longest_call() * 2);
             let request = DeleteInstance { id: id.clone(), reason };
             let end = async move { ask(&delete, request, patience).await };
@@ -134,17 +137,17 @@ impl ReaperActor {
         &mut self,
         id: &InstanceId,
         reason: EndReason,
-        outcome: Result<Result<Ending, EndError>, crate::supervision::AskError>,
+        outcome: Result<Result<Answer, EndError>, crate::supervision::AskError>,
     ) {
         let why = match outcome {
-            Ok(Ok(Ending::Gone(_))) => {
+            Ok(Ok(Answer::Gone(_))) => {
                 self.status.ended += 1;
                 return self.endings.done(id);
             }
             Ok(Err(EndError::NotFound | EndError::AlreadyEnded(_) | EndError::NotDue)) => {
                 return self.endings.done(id);
             }
-            Ok(Ok(Ending::Pending { why, .. })) => why,
+            Ok(Ok(Answer::Pending { why, .. })) => why,
             Ok(Err(error)) => error.to_string(),
             Err(error) => format!("the scheduler did not answer: {error}"),
         };
@@ -178,8 +181,8 @@ impl ReaperActor {
             actor.status.sweeps += 1;
             actor.status.orphans_removed += found.orphans_removed;
             actor.status.last_error = found.errors.last().cloned();
-            for (id, reason) in found.to_end {
-                actor.endings.want(id, reason, Instant::now());
+            for ending in found.to_end {
+                actor.endings.want(ending, Instant::now());
             }
             actor.work(ctx);
             // Sooner than a whole period if somebody asked while this one was under way.
@@ -211,32 +214,54 @@ async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
             return sweep;
         }
     };
-    let answering: BTreeSet<HostName> =
-        fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name).collect();
-    for host in answering {
-        if let Err(error) = sweep_host(tools, peers, &host, &before, &mut sweep).await {
-            sweep.errors.push(format!("{host}: {error}"));
+    let answering = fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name);
+    // All at once: a host that hangs costs the others nothing.
+    let inventories = join_all(answering.map(|host| inventory_of(tools, peers, host))).await;
+    let after = match patience::store(tools.store.live()).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            sweep.errors.push(error.to_string());
+            return sweep;
+        }
+    };
+    for (host, inventory) in inventories {
+        let outcome = match inventory {
+            Ok(inventory) => settle_host(tools, peers, &host, &before, &inventory, &after, &mut sweep).await,
+            Err(why) => Err(why),
+        };
+        if let Err(why) = outcome {
+            sweep.errors.push(format!("{host}: {why}"));
         }
     }
     sweep
 }
 
-async fn sweep_host(
+async fn inventory_of(tools: &Tools, peers: &Peers, host: HostName) -> (HostName, Result<Vec<Found>, String>) {
+    let request = HostInventory { host: host.clone() };
+    let inventory = match ask(&peers.inventory, request, tools.settings.host.longest_call() * 2).await {
+        Ok(Ok(inventory)) => Ok(inventory),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    (host, inventory)
+}
+
+/// Notes what must end on a host, and removes its orphans.
+async fn settle_host(
     tools: &Tools,
     peers: &Peers,
     host: &HostName,
     before: &[Instance],
+    inventory: &[Found],
+    after: &[Instance],
     sweep: &mut Sweep,
 ) -> Result<(), String> {
-    let patience = tools.settings.host.longest_call() * 2;
-    let inventory = ask(&peers.inventory, HostInventory { host: host.clone() }, patience).await;
-    let inventory = inventory.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-    let after = patience::store(tools.store.live()).await.map_err(|e| e.to_string())?;
-    let Findings { orphans, to_end } = state::compare(host, before, &inventory, &after);
+    let Findings { orphans, to_end } = state::compare(host, before, inventory, after);
     sweep.to_end.extend(to_end);
     for id in orphans {
         tracing::warn!(%host, instance = %id, "reaper.orphan");
-        let removal = ask(&peers.remove_orphan, RemoveOrphan { host: host.clone(), id }, patience).await;
+        let request = RemoveOrphan { host: host.clone(), id };
+        let removal = ask(&peers.remove_orphan, request, tools.settings.host.longest_call() * 2).await;
         removal.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         sweep.orphans_removed += 1;
     }
@@ -257,7 +282,9 @@ answers_probe!(ReaperActor);
 impl Handler<HostReady> for ReaperActor {
     type Result = ();
 
-    fn handle(&mut self, _: HostReady, ctx: &mut Self::Context) {
+    fn handle(&mut self, ready: HostReady, ctx: &mut Self::Context) {
+        self.endings.host_is_back(&ready.host, Instant::now());
+        self.work(ctx);
         self.sweep_in(SWEEP_SOON, ctx);
     }
 }
@@ -271,7 +298,7 @@ impl Handler<InstanceExited> for ReaperActor {
         let row = async move { patience::store(store.instance(&id)).await };
         ctx.spawn(row.into_actor(self).map(move |row, actor, ctx| match row {
             Ok(Some(row)) if row.state == InstanceState::Running && row.host == exited.host => {
-                actor.endings.want(row.id, EndReason::Exited, Instant::now());
+                actor.endings.want(Ending::of(&row, EndReason::Exited), Instant::now());
                 actor.work(ctx);
             }
             // Somebody ends it already, or it is an orphan; the sweep knows.

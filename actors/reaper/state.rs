@@ -15,13 +15,32 @@ use crate::{
 /// The wait before a failed ending is tried again; it doubles with every failure up to the configured maximum.
 const RETRY_INITIAL: Duration = Duration::from_secs(1);
 
+/// An instance that must end, on which host, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Which.
+    pub id: InstanceId,
+    /// Where its container is, or was.
+    pub host: HostName,
+    /// Why.
+    pub reason: EndReason,
+}
+
+impl Ending {
+    /// The ending of a row.
+    #[must_use]
+    pub fn of(row: &Instance, reason: EndReason) -> Self {
+        Self { id: row.id.clone(), host: row.host.clone(), reason }
+    }
+}
+
 /// What a comparison of one host's rows and containers calls for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Containers that no live row claims on this host.
     pub orphans: Vec<InstanceId>,
     /// Running rows whose container is gone, or is there and stopped.
-    pub to_end: Vec<(InstanceId, EndReason)>,
+    pub to_end: Vec<Ending>,
 }
 
 /// Compares one host's rows and containers.
@@ -31,18 +50,19 @@ pub struct Findings {
 /// and a row has lost its container only if it was running **before** already and still is.
 #[must_use]
 pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
-    let here = |rows: &[Instance]| -> BTreeMap<InstanceId, InstanceState> {
-        rows.iter().filter(|row| &row.host == host).map(|row| (row.id.clone(), row.state)).collect()
-    };
-    let (before, after) = (here(before), here(after));
-    let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|f| (&f.id, f.running)).collect();
-    let orphans = inventory.iter().filter(|f| !after.contains_key(&f.id)).map(|f| f.id.clone()).collect();
-    let running_throughout = after
-        .iter()
-        .filter(|(id, state)| **state == InstanceState::Running && before.get(*id) == Some(&InstanceState::Running));
-    let to_end = running_throughout.filter_map(|(id, _)| match found.get(id) {
-        None => Some((id.clone(), EndReason::Lost)),
-        Some(false) => Some((id.clone(), EndReason::Exited)),
+    let here =
+        |rows: &'_ [Instance]| -> Vec<Instance> { rows.iter().filter(|row| &row.host == host).cloned().collect() };
+    let claimed = here(after);
+    let ids: BTreeSet<&InstanceId> = claimed.iter().map(|row| &row.id).collect();
+    let orphans = inventory.iter().filter(|found| !ids.contains(&found.id)).map(|found| found.id.clone()).collect();
+
+    let ran_before: BTreeSet<InstanceId> =
+        here(before).into_iter().filter(|row| row.state == InstanceState::Running).map(|row| row.id).collect();
+    let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|found| (&found.id, found.running)).collect();
+    let runs_still = |row: &&Instance| row.state == InstanceState::Running && ran_before.contains(&row.id);
+    let to_end = claimed.iter().filter(runs_still).filter_map(|row| match found.get(&row.id) {
+        None => Some(Ending::of(row, EndReason::Lost)),
+        Some(false) => Some(Ending::of(row, EndReason::Exited)),
         Some(true) => None,
     });
     Findings { orphans, to_end: to_end.collect() }
@@ -51,7 +71,7 @@ pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after:
 /// Rows that a crash, or an ending that could not be confirmed, left behind: those that are stopping, and those that
 /// are still on their way although no create takes that long.
 #[must_use]
-pub fn left_behind(rows: &[Instance], create_deadline: Duration, now: Timestamp) -> Vec<(InstanceId, EndReason)> {
+pub fn left_behind(rows: &[Instance], create_deadline: Duration, now: Timestamp) -> Vec<Ending> {
     // Twice: the last step of a create may begin right before its deadline, and its undoing takes time too.
     let stale =
         |row: &Instance| now.duration_since(row.created_at) > (2 * create_deadline).try_into().unwrap_or_default();
@@ -60,13 +80,13 @@ pub fn left_behind(rows: &[Instance], create_deadline: Duration, now: Timestamp)
         InstanceState::Creating if stale(row) => Some(EndReason::Failed),
         _ => None,
     };
-    rows.iter().filter_map(|row| reason(row).map(|reason| (row.id.clone(), reason))).collect()
+    rows.iter().filter_map(|row| reason(row).map(|reason| Ending::of(row, reason))).collect()
 }
 
 /// An ending that is to be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
-    reason: EndReason,
+    ending: Ending,
     failures: u32,
     not_before: Instant,
 }
@@ -76,28 +96,42 @@ struct Wanted {
 #[derive(Debug, Default)]
 pub struct Endings {
     wanted: HashMap<InstanceId, Wanted>,
-    under_way: BTreeSet<InstanceId>,
+    under_way: BTreeMap<InstanceId, HostName>,
 }
 
 impl Endings {
     /// Wants an instance ended. One that is wanted already keeps its turn and its first reason.
-    pub fn want(&mut self, id: InstanceId, reason: EndReason, now: Instant) {
-        self.wanted.entry(id).or_insert(Wanted { reason, failures: 0, not_before: now });
+    pub fn want(&mut self, ending: Ending, now: Instant) {
+        self.wanted.entry(ending.id.clone()).or_insert(Wanted { ending, failures: 0, not_before: now });
     }
 
-    /// Takes up to so many endings, with those under way, whose time has come; the longest waiting first.
-    pub fn take(&mut self, at_once: usize, now: Instant) -> Vec<(InstanceId, EndReason)> {
-        let room = at_once.saturating_sub(self.under_way.len());
-        let mut ready: Vec<_> = self
-            .wanted
-            .iter()
-            .filter(|(id, wanted)| wanted.not_before <= now && !self.under_way.contains(*id))
-            .map(|(id, wanted)| (wanted.not_before, id.clone(), wanted.reason))
-            .collect();
-        ready.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        ready.truncate(room);
-        self.under_way.extend(ready.iter().map(|(_, id, _)| id.clone()));
-        ready.into_iter().map(|(_, id, reason)| (id, reason)).collect()
+    /// Takes the endings whose time has come, the longest waiting first, so that no host has more than `at_once` of
+    /// them under way: a host that does not answer delays nobody but itself.
+    pub fn take(&mut self, at_once: usize, now: Instant) -> Vec<Ending> {
+        let mut busy: HashMap<HostName, usize> = HashMap::new();
+        for host in self.under_way.values() {
+            *busy.entry(host.clone()).or_default() += 1;
+        }
+        let is_ready = |wanted: &&Wanted| wanted.not_before <= now && !self.under_way.contains_key(&wanted.ending.id);
+        let mut ready: Vec<&Wanted> = self.wanted.values().filter(is_ready).collect();
+        ready.sort_by(|a, b| (a.not_before, &a.ending.id).cmp(&(b.not_before, &b.ending.id)));
+        let mut taken = Vec::new();
+        for Wanted { ending, .. } in ready {
+            let busy = busy.entry(ending.host.clone()).or_default();
+            if *busy < at_once {
+                *busy += 1;
+                taken.push(ending.clone());
+            }
+        }
+        self.under_way.extend(taken.iter().map(|ending| (ending.id.clone(), ending.host.clone())));
+        taken
+    }
+
+    /// A host answers again: what waits for it is tried at once.
+    pub fn host_is_back(&mut self, host: &HostName, now: Instant) {
+        for wanted in self.wanted.values_mut().filter(|wanted| &wanted.ending.host == host) {
+            wanted.not_before = wanted.not_before.min(now);
+        }
     }
 
     /// The ending is done, or there is nothing to end.
@@ -155,6 +189,10 @@ mod tests {
         }
     }
 
+    fn ending(n: u128, on: u8, reason: EndReason) -> Ending {
+        Ending { id: id(n), host: host(on), reason }
+    }
+
     fn found(n: u128, running: bool) -> Found {
         Found { id: id(n), running }
     }
@@ -183,7 +221,7 @@ mod tests {
     #[test]
     fn a_row_lost_its_container_only_if_it_was_running_throughout() {
         let running = [row(1, 1, Running)];
-        assert_eq!(compare(&host(1), &running, &[], &running).to_end, [(id(1), EndReason::Lost)]);
+        assert_eq!(compare(&host(1), &running, &[], &running).to_end, [ending(1, 1, EndReason::Lost)]);
         assert_eq!(compare(&host(1), &[row(1, 1, Creating)], &[], &running).to_end, []);
         assert_eq!(compare(&host(1), &running, &[], &[row(1, 1, Stopping(EndReason::Deleted))]).to_end, []);
     }
@@ -191,7 +229,7 @@ mod tests {
     #[test]
     fn a_container_that_stopped_has_exited() {
         let running = [row(1, 1, Running)];
-        assert_eq!(compare(&host(1), &running, &[found(1, false)], &running).to_end, [(id(1), EndReason::Exited)]);
+        assert_eq!(compare(&host(1), &running, &[found(1, false)], &running).to_end, [ending(1, 1, EndReason::Exited)]);
     }
 
     #[test]
@@ -199,15 +237,18 @@ mod tests {
         let rows = [row(1, 1, Creating), row(2, 1, Running), row(3, 1, Stopping(EndReason::Expired))];
         let minute = Duration::from_secs(60);
         let soon = Timestamp::UNIX_EPOCH + minute;
-        assert_eq!(left_behind(&rows, minute, soon), [(id(3), EndReason::Expired)]);
+        assert_eq!(left_behind(&rows, minute, soon), [ending(3, 1, EndReason::Expired)]);
         let late = soon + 2 * minute;
-        assert_eq!(left_behind(&rows, minute, late), [(id(1), EndReason::Failed), (id(3), EndReason::Expired)]);
+        assert_eq!(
+            left_behind(&rows, minute, late),
+            [ending(1, 1, EndReason::Failed), ending(3, 1, EndReason::Expired)]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_ending_is_tried_again_after_a_growing_wait_for_ever() {
         let mut endings = Endings::default();
-        endings.want(id(1), EndReason::Expired, Instant::now());
+        endings.want(ending(1, 1, EndReason::Expired), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..6 {
             let begun = Instant::now();
@@ -224,15 +265,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_so_many_endings_are_under_way_and_none_twice() {
+    async fn only_so_many_endings_of_one_host_are_under_way_and_none_twice() {
         let mut endings = Endings::default();
         for n in 0..5 {
-            endings.want(id(n), EndReason::Expired, Instant::now());
+            endings.want(ending(n, 1, EndReason::Expired), Instant::now());
         }
         assert_eq!(endings.take(2, Instant::now()).len(), 2);
-        assert_eq!(endings.take(3, Instant::now()), [(id(2), EndReason::Expired)]);
+        assert_eq!(endings.take(3, Instant::now()), [ending(2, 1, EndReason::Expired)]);
+        endings.want(ending(9, 2, EndReason::Expired), Instant::now());
+        assert_eq!(endings.take(3, Instant::now()), [ending(9, 2, EndReason::Expired)], "another host has room");
         endings.done(&id(0));
-        endings.want(id(1), EndReason::Deleted, Instant::now());
-        assert_eq!(endings.take(9, Instant::now()), [(id(3), EndReason::Expired), (id(4), EndReason::Expired)]);
+        endings.want(ending(1, 1, EndReason::Deleted), Instant::now());
+        let rest = [ending(3, 1, EndReason::Expired), ending(4, 1, EndReason::Expired)];
+        assert_eq!(endings.take(9, Instant::now()), rest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_host_is_tried_at_once_when_it_is_back() {
+        let mut endings = Endings::default();
+        for (n, on) in [(1, 1), (2, 2)] {
+            endings.want(ending(n, on, EndReason::Expired), Instant::now());
+        }
+        for Ending { id, .. } in endings.take(8, Instant::now()) {
+            endings.failed(&id, Duration::from_secs(60), Instant::now());
+        }
+        assert_eq!(endings.take(8, Instant::now()), []);
+        endings.host_is_back(&host(2), Instant::now());
+        assert_eq!(endings.take(8, Instant::now()), [ending(2, 2, EndReason::Expired)]);
     }
 }

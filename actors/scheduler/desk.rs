@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use super::{Peers, Tools, hosts::HostChild, messages::HostView, state::Ledger};
 use crate::{
     discovery::messages::DescribeDirectory,
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
+    domain::{Creator, EndReason, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState},
     feed::messages::{Fact, Publish},
     patience,
+    ports::StoreError,
     supervision::ask,
 };
 
@@ -65,6 +66,7 @@ impl Desk {
                 ledger.adopt(&row.id, &row.host);
             }
         }
+        self.abandon_creates_of_the_dead(&rows).await?;
         self.ready.set(true);
         tracing::info!(instances = rows.len(), started = totals.started, "scheduler.rebuilt");
         // Discovery tells of each host anyway; asking only spares a fresh ledger the wait. At a first start discovery
@@ -72,6 +74,23 @@ impl Desk {
         if let Ok(view) = ask(&self.peers.discovery, DescribeDirectory, super::REBUILD_PATIENCE / 2).await {
             for record in view.hosts {
                 self.join(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody waits any more for what an earlier incarnation was creating. The intent to end it is written at once, so
+    /// that it does not use up its creator's quota and idempotency key; the reaper removes what is left of it. Only one
+    /// server works on a store, so a row that is `creating` before the first create is always such a one.
+    async fn abandon_creates_of_the_dead(&self, rows: &[Instance]) -> Result<(), String> {
+        let event = InstanceEvent::StopRequested { reason: EndReason::Failed };
+        for row in rows.iter().filter(|row| row.state == InstanceState::Creating) {
+            let stopping = patience::store(self.tools.store.apply(&row.id, &event, self.tools.clock.now())).await;
+            match stopping {
+                Ok(stopping) => self.publish_instance(&stopping),
+                // It was ended by somebody else meanwhile.
+                Err(StoreError::Illegal(_)) => {}
+                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(())

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use getaredis_actors::{
-    domain::{EndReason, InstanceState},
-    scheduler::messages::DeleteInstance,
+    domain::{EndReason, IdempotencyKey, InstanceState, Quotas},
+    scheduler::messages::{CreateInstance, DeleteInstance},
+    settings::Settings,
     sim::harness::{World, creator, request, settings},
     supervision::ask,
 };
@@ -108,4 +109,23 @@ async fn an_actor_that_panics_at_any_call_leaves_rows_ledger_and_containers_in_a
             world.finish().await;
         }
     }
+}
+
+#[actix::test]
+async fn a_create_that_a_crash_cut_off_costs_its_creator_nothing_after_the_restart() {
+    tokio::time::pause();
+    let settings = Settings { quotas: Quotas { per_creator: 1, global: 0 }, ..settings() };
+    let mut world = World::running(settings, &[("a", 4)]).await;
+    let keyed = CreateInstance { idempotency_key: Some(IdempotencyKey::parse("k").unwrap()), ..request(creator(1)) };
+    world.faults.slow_next("runtime.start:a", Duration::from_secs(10));
+    tokio::select! {
+        answer = world.create(keyed.clone()) => panic!("answered: {answer:?}"),
+        () = tokio::time::sleep(Duration::from_secs(5)) => {}
+    }
+    assert_eq!(world.live_rows()[0].state, InstanceState::Creating);
+    world.crash().await;
+    world.start().await;
+    let again = world.create(keyed).await.unwrap().unwrap();
+    assert!(!again.replayed);
+    world.finish().await;
 }

@@ -111,6 +111,29 @@ async fn an_instance_on_a_silent_host_stays_stopping_until_its_host_confirms() {
 }
 
 #[actix::test]
+async fn a_silent_host_delays_no_other_hosts_expiries() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 20), ("b", 20)]).await;
+    let ttl = Some(Duration::from_secs(60));
+    for n in 0..40 {
+        world.create(CreateInstance { ttl, ..request(creator(n)) }).await.unwrap().unwrap();
+    }
+    world.runtimes.reach(&host("a"), Reach::Silent);
+    let on_b: Vec<_> = world.live_rows().into_iter().filter(|row| row.host == host("b")).collect();
+    assert_eq!(on_b.len(), 20);
+    for instance in on_b {
+        let (_, ended_at) = until_ended(&world, &instance.id).await;
+        let late = ended_at.duration_since(instance.lease.expires_at);
+        assert!(late.as_millis() <= 1000, "{late:?} late");
+    }
+    world.runtimes.reach(&host("a"), Reach::Well);
+    let back = tokio::time::Instant::now();
+    world.eventually("a's have ended too", async |world| world.live_rows().is_empty()).await;
+    assert!(back.elapsed() < Duration::from_secs(20), "the host's return wakes the reaper: {:?}", back.elapsed());
+    world.finish().await;
+}
+
+#[actix::test]
 async fn a_removal_that_fails_is_tried_until_it_succeeds() {
     tokio::time::pause();
     let world = World::running(settings(), &[("a", 1)]).await;
