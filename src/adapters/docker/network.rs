@@ -1,8 +1,8 @@
 //! The network that containers are on: the deployment's own, on which they do not reach each other, or the operator's.
 //!
-//! Owns the deployment's network on each engine, made when it is first needed and never removed. Addresses are not translated on the
-//! way out, so that a container has no way to the world where the host's network does not route it; the host's own
-//! egress rules are not ours to write.
+//! Owns the deployment's network on each engine, made when it is first needed and never removed. Its addresses are not
+//! translated on the way out, so that a container has no way to the world where the host's network does not route it;
+//! the host's own egress rules are not ours to write, and neither is the operator's network.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
