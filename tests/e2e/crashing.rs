@@ -102,6 +102,35 @@ async fn a_server_killed_in_a_burst_keeps_what_it_answered_and_leaves_nothing_el
 }
 
 #[tokio::test]
+async fn a_delete_that_a_crash_interrupted_is_finished_or_was_never_begun() {
+    let mut server = Server::start(&[]).await;
+    let api = server.api();
+    let instances = join_all((0..5).map(|_| api.create())).await;
+    let mut deleting = JoinSet::new();
+    for instance in instances.clone() {
+        let api = api.clone();
+        deleting.spawn(async move { (api.try_delete(&instance).await.ok().map(|answer| answer.status), instance) });
+    }
+    let first = deleting.join_next().await.unwrap().unwrap();
+    server.kill();
+    let outcomes: Vec<_> = std::iter::once(first).chain(deleting.join_all().await).collect();
+
+    server.start_again().await;
+    let alive = agreement(&server).await;
+    for (status, instance) in outcomes {
+        let answer = server.api().show(&instance).await;
+        match answer.status {
+            410 => assert_eq!(answer.body["reason"], "deleted", "{answer:?}"),
+            _ => {
+                assert_eq!(status, None, "it was said to be deleted: {answer:?}");
+                must_work(&answer.instance()).await;
+            }
+        }
+        assert_eq!(alive.contains(&instance.id), server.api().show(&instance).await.status == 200);
+    }
+}
+
+#[tokio::test]
 async fn a_restarted_server_answers_the_same_key_with_the_same_password_and_its_data_is_there() {
     let mut server = Server::start(&[]).await;
     let first = server.api().post_with_key("one").await.created();

@@ -10,11 +10,14 @@ use getaredis_actors::{
     settings::Settings,
     sim::harness::{World, settings},
 };
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::{
+    SOON,
     api::Api,
+    eventually,
     feed::{Feed, PROTOCOL, refused, request},
     secrets::Secrets,
     server::Server,
@@ -112,7 +115,7 @@ async fn without_a_configured_token_the_operators_doors_stay_shut() {
     assert!(answer.body["detail"].as_str().unwrap().contains("admin.token_sha256"), "{answer:?}");
 }
 
-// A panic cannot be caused from outside, so this one has the whole server in its process, on simulated ports.
+// A panic cannot be caused from outside, so these have the whole server in their process, on simulated ports.
 
 const TOKEN: &str = "a-token-of-the-operator";
 
@@ -164,11 +167,15 @@ fn web_settings(settings: &Settings) -> WebSettings {
     }
 }
 
+/// Runs a test with a server in its process.
+fn inside(test: impl AsyncFnOnce(Inside)) {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    actix_web::rt::System::with_tokio_rt(runtime).block_on(async { test(Inside::start().await).await });
+}
+
 #[test]
 fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_a_gap() {
-    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    actix_web::rt::System::with_tokio_rt(runtime).block_on(async {
-        let Inside { mut world, authority } = Inside::start().await;
+    inside(async |Inside { mut world, authority }| {
         world.expect_restarts();
         let api = Api::new(format!("http://{authority}"), Secrets::default());
         let mut feed = Feed::open(&authority, TOKEN).await;
@@ -195,6 +202,44 @@ fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_
             told.iter().partition(|said| said.starts_with("instance"));
         assert_eq!(about_instance, ["instance creating", "instance running", "instance stopping", "instance ended"]);
         assert_eq!(about_actor, ["discovery backing_off 1", "discovery up 1"]);
+        world.finish().await;
+    });
+}
+
+#[test]
+fn a_create_that_meets_a_panic_is_told_when_to_come_back_and_nobody_else_notices() {
+    inside(async |Inside { mut world, authority }| {
+        world.expect_restarts();
+        let api = Api::new(format!("http://{authority}"), Secrets::default());
+        let before = api.create().await;
+        let mut feed = Feed::open(&authority, TOKEN).await;
+        feed.snapshot().await;
+
+        world.faults.panic_next("store.admit");
+        let refused = api.post(json!({})).await;
+        assert_eq!(refused.problem(503), "restarting");
+        assert!((1..=5).contains(&refused.retry_after()), "{refused:?}");
+        feed.until("the scheduler is back", |fact| {
+            let actor = (fact["kind"] == "actor_changed").then(|| &fact["actor"])?;
+            (actor["name"] == "scheduler" && actor["status"] == "up").then_some(())
+        })
+        .await;
+        assert_eq!(api.show(&before).await.instance().redis_url, before.redis_url);
+        let after = eventually("the next create", SOON, async || {
+            let answer = api.post(json!({})).await;
+            if answer.status == 201 {
+                return Ok(answer.created());
+            }
+            // Its hosts are joining again; nobody is sent away for long.
+            assert!((1..=5).contains(&answer.retry_after()), "{answer:?}");
+            Err(answer.body.to_string())
+        })
+        .await;
+        assert_eq!(api.capacity().await.slots_used, 2);
+        assert_eq!(api.delete(&after).await.status, 204);
+        let actors = api.send(api.request(Method::GET, "/v1/admin/actors").bearer_auth(TOKEN)).await;
+        let scheduler = actors.body["actors"].as_array().unwrap().iter().find(|actor| actor["name"] == "scheduler");
+        assert_eq!(scheduler.map(|actor| &actor["restarts"]), Some(&1.into()));
         world.finish().await;
     });
 }

@@ -49,9 +49,11 @@ impl Problem {
             )
             .retry_after(AFTER_A_RUSH),
             CreateError::NoPlace(why) => {
+                // After a restart every host joins anew, which is a matter of a moment.
+                let wait = if why.joining > 0 { AFTER_A_RESTART } else { AFTER_A_FULL_FLEET };
                 Self::new(Kind::FleetFull, format!("No host has room for another instance: {why}."))
                     .reason(why)
-                    .retry_after(AFTER_A_FULL_FLEET)
+                    .retry_after(wait)
             }
             CreateError::Busy { in_flight } => {
                 Self::new(Kind::Busy, "As many requests are being worked on as can be at once.")

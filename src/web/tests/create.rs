@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use getaredis_actors::{
-    domain::{Creator, Endpoint, Instance, InstanceState, Label},
+    domain::{Creator, Endpoint, Instance, InstanceState, Label, NoPlace},
     rate_limit::messages::{Admit, Refused},
     scheduler::messages::{CreateError, CreateInstance, Created},
 };
@@ -190,6 +190,16 @@ async fn the_old_address_answers_as_the_old_program_did() {
     let answer = kit.ask(post("/instance")).await;
     assert_eq!((answer.status.as_u16(), answer.slug().as_str()), (503, "fleet-full"));
     assert_eq!(answer.json()["reason"], "no hosts");
+}
+
+#[actix_web::test]
+async fn a_host_that_is_joining_is_worth_a_short_wait() {
+    for (joining, seconds) in [(1, "2"), (0, "30")] {
+        let why = NoPlace { full: 3, joining, ..NoPlace::default() };
+        let mut kit = Kit::new();
+        kit.doors.create = door(move |_: CreateInstance| Err(CreateError::NoPlace(why.clone())));
+        assert_eq!(kit.ask(post("/v1/instances")).await.header("retry-after"), seconds);
+    }
 }
 
 #[actix_web::test]

@@ -152,7 +152,12 @@ impl Api {
     }
 
     pub async fn delete(&self, instance: &Instance) -> Answer {
-        self.send(self.own(Method::DELETE, instance)).await
+        self.try_delete(instance).await.unwrap()
+    }
+
+    /// Deletes, on a server that may not be there.
+    pub async fn try_delete(&self, instance: &Instance) -> Result<Answer, reqwest::Error> {
+        self.try_send(self.own(Method::DELETE, instance)).await
     }
 
     /// Waits until an instance has ended; what is answered for it then.
