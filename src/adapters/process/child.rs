@@ -99,8 +99,16 @@ pub(super) async fn start(
     directives.push(("bind", vec![address.ip().to_string()]));
     directives.push(("port", vec![address.port().to_string()]));
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(engine::config_file(&directives).as_bytes()).await?;
-        stdin.shutdown().await?;
+        let config = engine::config_file(&directives);
+        let written = async {
+            stdin.write_all(config.as_bytes()).await?;
+            stdin.shutdown().await
+        };
+        match written.await {
+            // It ended before it read: its last words say why, and whoever waits for it finds them.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
     }
     Ok(Born { child, last_words, outputs: outputs.into_iter().flatten().collect() })
 }

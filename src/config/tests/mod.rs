@@ -249,7 +249,7 @@ fn declared_hosts_keep_their_order_and_take_what_they_leave_out_from_the_fleet()
 fn the_brain_is_told_what_was_configured() {
     let inputs = set(&[("limits.burst", "3"), ("reaper.poll", "100ms"), ("instances.connections", "9")]);
     let settings = Config::load(&inputs).unwrap().brain_settings();
-    assert_eq!((settings.rate.per_minute, settings.rate.burst), (30, 3));
+    assert_eq!((settings.rate.per_minute, settings.rate.burst), (60, 3));
     assert_eq!(settings.reaper.poll, Duration::from_millis(100));
     assert_eq!((settings.flavours[0].name.as_str(), settings.flavours[0].connections), ("redis", 9));
     assert!(settings.scaling.is_none());
