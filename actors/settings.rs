@@ -76,7 +76,7 @@ pub struct ReaperSettings {
     pub poll: Duration,
     /// How often it compares rows and containers of all hosts.
     pub sweep: Duration,
-    /// Instances that it ends at once.
+    /// Instances that it ends at once on one host; another host's do not wait for them.
     pub parallel: usize,
     /// The longest it waits before it tries to remove a container again.
     pub retry_max: Duration,
