@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
     domain::MasterKey,
-    ports::{Directory, Runtimes},
+    ports::{Directory, Runtimes, StoreError},
 };
 
 use crate::{
@@ -47,8 +47,9 @@ pub fn serve(config: Config) -> Result<ExitCode> {
 }
 
 async fn run(config: &Config) -> Result<ExitCode> {
-    let listener = TcpListener::bind(config.http.bind)
-        .with_context(|| format!("cannot listen on {} (http.bind)", config.http.bind))?;
+    let listener = TcpListener::bind(config.http.bind).with_context(|| {
+        format!("cannot listen on {} (http.bind); free it, or choose another with --bind", config.http.bind)
+    })?;
     let master_key = Arc::new(master_key::load_or_create(&config.instances.master_key_file)?);
     let ports = ports(config).await?;
     let settings = Arc::new(config.brain_settings());
@@ -86,7 +87,11 @@ async fn run(config: &Config) -> Result<ExitCode> {
 /// What stands behind each port.
 async fn ports(config: &Config) -> Result<Ports> {
     let database = &config.database;
-    let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await?;
+    let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await.map_err(|e| match e {
+        // At a start the reason is a whole sentence by itself.
+        StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
+        other => other.into(),
+    })?;
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
         RuntimeKind::Docker => Arc::new(DockerRuntimes::new(docker_settings(config))?),
         RuntimeKind::Process => {
