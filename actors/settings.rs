@@ -62,10 +62,17 @@ pub struct HostSettings {
 }
 
 impl HostSettings {
-    /// The longest that any question to a host may take: a removal waits for the start that it overtakes.
+    /// The longest that a start may take before it is cut off: a moment longer than the runtime gives itself, so that
+    /// it is the runtime that says why.
+    #[must_use]
+    pub fn longest_start(&self) -> Duration {
+        self.start_timeout + Duration::from_secs(1)
+    }
+
+    /// The longest that any question to a host may take: a removal waits for a start of the same instance that is under way.
     #[must_use]
     pub fn longest_call(&self) -> Duration {
-        self.start_timeout + 2 * self.call_timeout
+        self.longest_start() + 2 * self.call_timeout
     }
 }
 

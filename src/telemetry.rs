@@ -37,9 +37,13 @@ where
     }
 }
 
-/// bollard prints whole request bodies below `info`, and those name what a tenant's engine is started with.
+/// bollard prints whole request bodies below `info`, and those name what a tenant's engine is started with. actix-http
+/// calls every malformed request an error, so anybody who knocks could fill the log.
 fn may_be_logged(line: &Metadata<'_>) -> bool {
-    *line.level() <= Level::INFO || !line.target().starts_with("bollard")
+    match line.target() {
+        target if target.starts_with("bollard") => *line.level() <= Level::INFO,
+        target => target != "actix_http::h1::dispatcher",
+    }
 }
 
 #[cfg(test)]

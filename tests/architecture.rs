@@ -32,7 +32,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     assert!(!files.is_empty(), "{folder} holds no Rust");
     let code = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         (name, lines.collect::<Vec<_>>().join("\n"))

@@ -212,7 +212,10 @@ impl Instance {
                 next.state = Running;
                 next.endpoint = Some(*endpoint);
             }
-            (Running, InstanceEvent::Extended { lease }) => next.lease = *lease,
+            // Of two extensions at once the longer one stays, whichever is written last.
+            (Running, InstanceEvent::Extended { lease }) if lease.expires_at >= self.lease.expires_at => {
+                next.lease = *lease;
+            }
             // A lease ends at its time and never before, whoever thinks otherwise.
             (Creating | Running, InstanceEvent::StopRequested { reason: EndReason::Expired })
                 if now < self.lease.expires_at =>

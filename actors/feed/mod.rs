@@ -59,6 +59,10 @@ pub struct Peers {
     pub actors: Arc<dyn Fn() -> Vec<ActorView> + Send + Sync>,
 }
 
+/// Who may wait for a rebuild at once. They ask again when they have waited too long, and while the store is away
+/// nobody but this number would ever tell them apart from those who still wait.
+const MOST_WAITING: usize = 64;
+
 /// Numbers facts and passes them on. See the module.
 pub struct FeedActor {
     clock: Arc<dyn Clock>,
@@ -206,6 +210,8 @@ impl Handler<Subscribe> for FeedActor {
     fn handle(&mut self, _: Subscribe, _: &mut Context<Self>) -> Self::Result {
         let (sender, receiver) = oneshot::channel();
         match &mut self.stage {
+            // Beyond that many the sender is dropped, and its owner comes back.
+            Stage::Rebuilding { waiting, .. } if waiting.len() >= MOST_WAITING => {}
             Stage::Rebuilding { waiting, .. } => waiting.push(sender),
             Stage::Live(model) => admit(model, &mut self.subscribers, sender, self.clock.now()),
         }

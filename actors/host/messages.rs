@@ -44,8 +44,7 @@ pub struct InstanceExited {
     pub id: InstanceId,
 }
 
-/// The host's engine answered after it had not (or for the first time). Told to the scheduler, repeated with every
-/// probe.
+/// The host's engine answered. Told to the scheduler with every probe.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct HostWell {

@@ -115,10 +115,14 @@ impl Handler<StartInstance> for HostActor {
         let password = self.master_key.password(&request.id, request.rotation);
         let spec = StartSpec { id: request.id, flavour: request.flavour, password };
         let (runtime, starts, patience) =
-            (Arc::clone(&self.runtime), Rc::clone(&self.starts), self.settings.start_timeout);
+            (Arc::clone(&self.runtime), Rc::clone(&self.starts), self.settings.longest_start());
         let start = async move {
             let _turn = starts.take_turn(&spec.id).await?;
-            bounded(patience, runtime.start(&spec)).await
+            // A start that takes too long says something about the instance; whether the engine is well is the
+            // probe's to say.
+            timeout(patience, runtime.start(&spec)).await.unwrap_or_else(|_| {
+                Err(RuntimeError::NotReady(format!("it took longer than {} ms", patience.as_millis())))
+            })
         };
         Box::pin(start.into_actor(self).map(|outcome, actor, _| {
             // An engine that went away is not waited for until the next probe.

@@ -21,11 +21,11 @@ use tokio::time::Instant;
 
 use crate::{
     answers_probe,
-    domain::{EndReason, Health, HostName, Instance, InstanceEvent, InstanceId, InstanceState},
+    domain::{EndReason, Health, HostName, Instance, InstanceEvent, InstanceId, InstanceState, LeaseRefused},
     feed::messages::{Fact, Publish},
     host::messages::InstanceExited,
     patience,
-    ports::{Clock, Found, Store, StoreError},
+    ports::{Clock, Found, Removal, Store, StoreError},
     scheduler::messages::{
         DeleteInstance, DescribeFleet, EndError, Ending as Answer, HostInventory, HostReady, RemoveOrphan,
     },
@@ -225,12 +225,9 @@ async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
         }
     };
     for (host, inventory) in inventories {
-        let outcome = match inventory {
+        match inventory {
             Ok(inventory) => settle_host(tools, peers, &host, &before, &inventory, &after, &mut sweep).await,
-            Err(why) => Err(why),
-        };
-        if let Err(why) = outcome {
-            sweep.errors.push(format!("{host}: {why}"));
+            Err(why) => sweep.errors.push(format!("{host}: {why}")),
         }
     }
     sweep
@@ -255,17 +252,20 @@ async fn settle_host(
     inventory: &[Found],
     after: &[Instance],
     sweep: &mut Sweep,
-) -> Result<(), String> {
+) {
     let Findings { orphans, to_end } = state::compare(host, before, inventory, after);
     sweep.to_end.extend(to_end);
     for id in orphans {
         tracing::warn!(%host, instance = %id, "reaper.orphan");
         let request = RemoveOrphan { host: host.clone(), id };
         let removal = ask(&peers.remove_orphan, request, tools.settings.host.longest_call() * 2).await;
-        removal.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        sweep.orphans_removed += 1;
+        match removal.map_err(|e| e.to_string()).and_then(|removal| removal.map_err(|e| e.to_string())) {
+            Ok(Removal::Removed) => sweep.orphans_removed += 1,
+            Ok(Removal::AlreadyGone) => {}
+            // The others are not kept waiting for this one; the next sweep finds it again.
+            Err(why) => sweep.errors.push(format!("{host}: {why}")),
+        }
     }
-    Ok(())
 }
 
 impl Actor for ReaperActor {
@@ -330,6 +330,11 @@ async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Instance, Extend
     let now = tools.clock.now();
     let lease = row.lease.extend(request.ttl, now).map_err(ExtendError::Lease)?;
     match patience::store(tools.store.apply(&request.id, &InstanceEvent::Extended { lease }, now)).await {
+        // A longer extension was written between the look and the write.
+        Err(StoreError::Illegal(illegal)) if illegal.from == InstanceState::Running => {
+            let row = patience::store(tools.store.instance(&request.id)).await?.ok_or(ExtendError::NotFound)?;
+            Err(ExtendError::Lease(LeaseRefused::Shortens { expires_at: row.lease.expires_at }))
+        }
         // It ended between the look and the write.
         Err(StoreError::Illegal(illegal)) => {
             Err(ExtendError::NotRunning(Box::new(Instance { state: illegal.from, ..row })))

@@ -5,11 +5,14 @@
 
 use std::rc::Rc;
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     desk::Desk,
-    messages::{CreateError, CreateInstance, Created},
+    messages::{CreateError, CreateInstance, Created, EndError},
 };
 use crate::{
     domain::{Creator, EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceState},
@@ -79,7 +82,8 @@ impl Desk {
         }
         let _turn = Turn::take(&self)?;
         let Some(key) = &request.idempotency_key else { return self.create_new(&request).await };
-        let _hold = KeyHold::take(&self, request.creator, key).await;
+        let hold = KeyHold::take(&self, request.creator, key);
+        let _hold = timeout(self.tools.settings.create_deadline, hold).await.map_err(|_| CreateError::KeyInUse)?;
         // Before a slot is looked for: a repeated request is answered also when the fleet is full.
         let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
         match earlier.map_err(CreateError::Store)? {
@@ -144,17 +148,22 @@ impl Desk {
                 Err(why) => why,
             };
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
-            // Whatever the failed start left is taken away before another host is tried. If that fails too, the row
-            // does not name this host any more soon, and the sweep removes the container as an orphan.
-            let _ = self.remove_from(&instance.host, &instance.id).await;
             failed.push(instance.host.clone());
-            match self.next_host(&instance, &failed, deadline) {
-                Some(host) => instance = self.relocate(instance, host).await?,
-                None => {
-                    self.give_up(&instance).await;
-                    return Err(CreateError::Host(why));
-                }
-            }
+            let Some(host) = self.next_host(&instance, &failed, deadline) else {
+                self.give_up(&instance).await;
+                return Err(CreateError::Host(why));
+            };
+            self.clear(&instance).await;
+            instance = self.relocate(instance, host).await?;
+        }
+    }
+
+    /// Takes away whatever a failed start left. If that fails too, it keeps its slot on that host until the sweep,
+    /// which finds it claimed by no row there, has removed it.
+    async fn clear(&self, instance: &Instance) {
+        self.ledger.borrow_mut().leave_behind(&instance.id, &instance.host);
+        if let Err(error) = self.remove_from(&instance.host, &instance.id).await {
+            tracing::warn!(instance = %instance.id, host = %instance.host, %error, "instance.leftover");
         }
     }
 
@@ -176,6 +185,7 @@ impl Desk {
         let host = self.ledger.borrow_mut().reserve(&instance.id, self.tools.settings.strategy, failed).ok()?;
         self.publish_host(&instance.host);
         self.publish_host(&host);
+        self.forget_empty_hosts();
         Some(host)
     }
 
@@ -223,11 +233,12 @@ impl Desk {
         }
     }
 
-    /// Ends an instance that never became ready. If the store does not answer, the row stays `creating` and its slot
-    /// taken, until the reaper ends it after the deadline.
+    /// Ends an instance that never became ready. If the store does not answer now, the scheduler goes on until it does,
+    /// because the row may even say that it is running.
     async fn give_up(&self, instance: &Instance) {
-        if let Err(error) = self.end(&instance.id, EndReason::Failed).await {
-            tracing::warn!(instance = %instance.id, %error, "instance.left_to_the_reaper");
+        if let Err(error @ EndError::Store(_)) = self.end(&instance.id, EndReason::Failed).await {
+            tracing::warn!(instance = %instance.id, %error, "instance.not_ended_yet");
+            self.unfinished.borrow_mut().push(instance.id.clone());
         }
     }
 

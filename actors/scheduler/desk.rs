@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -20,6 +21,9 @@ use crate::{
     supervision::ask,
 };
 
+/// Discovery answers from memory, or is being restarted.
+const DISCOVERY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// See the module's header.
 pub(super) struct Desk {
     pub(super) tools: Tools,
@@ -32,6 +36,8 @@ pub(super) struct Desk {
     pub(super) in_flight: Cell<usize>,
     /// Idempotency keys whose first request is being worked on; the channel closes when it is done.
     pub(super) keys: RefCell<HashMap<(Creator, IdempotencyKey), watch::Receiver<()>>>,
+    /// Instances that were given up while the store did not answer; somebody must go on ending them.
+    pub(super) unfinished: RefCell<Vec<InstanceId>>,
     /// Instances started so far, as far as this incarnation knows.
     started: Cell<u64>,
     /// What was last told of each host, so that only changes are told.
@@ -48,13 +54,13 @@ impl Desk {
             ready: Cell::new(false),
             in_flight: Cell::new(0),
             keys: RefCell::default(),
+            unfinished: RefCell::default(),
             started: Cell::new(0),
             published: RefCell::default(),
         }
     }
 
-    /// Fills the ledger from the store and the hosts from discovery. What cannot be read is an error; hosts that join
-    /// later announce themselves.
+    /// Fills the ledger from the store. What cannot be read is an error.
     pub(super) async fn rebuild(&self) -> Result<(), String> {
         let store = &self.tools.store;
         let rows = patience::store(store.live()).await.map_err(|e| e.to_string())?;
@@ -69,14 +75,17 @@ impl Desk {
         self.abandon_creates_of_the_dead(&rows).await?;
         self.ready.set(true);
         tracing::info!(instances = rows.len(), started = totals.started, "scheduler.rebuilt");
-        // Discovery tells of each host anyway; asking only spares a fresh ledger the wait. At a first start discovery
-        // may be waiting for its first reading, so its answer is not waited for long.
-        if let Ok(view) = ask(&self.peers.discovery, DescribeDirectory, super::REBUILD_PATIENCE / 2).await {
-            for record in view.hosts {
-                self.join(record);
-            }
-        }
         Ok(())
+    }
+
+    /// Asks discovery for the hosts that it knows already; those that join later it announces. False when it did not
+    /// answer.
+    pub(super) async fn ask_for_hosts(&self) -> bool {
+        let Ok(view) = ask(&self.peers.discovery, DescribeDirectory, DISCOVERY_PATIENCE).await else { return false };
+        for record in view.hosts {
+            self.join(record);
+        }
+        true
     }
 
     /// Nobody waits any more for what an earlier incarnation was creating. The intent to end it is written at once, so
@@ -102,6 +111,7 @@ impl Desk {
         if let Some(host) = host {
             self.publish_host(&host);
         }
+        self.forget_empty_hosts();
     }
 
     /// Tells the feed of a host, if there is anything new about it.

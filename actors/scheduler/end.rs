@@ -1,5 +1,9 @@
 //! The end of an instance: intent, removal, confirmation, and only then its slot is free.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::{
     desk::Desk,
     messages::{EndError, Ending},
@@ -11,6 +15,9 @@ use crate::{
     ports::StoreError,
 };
 
+/// How long a store that did not answer is left alone.
+const TRY_TO_WRITE_AGAIN: Duration = Duration::from_secs(2);
+
 impl Desk {
     /// Ends an instance, or goes on with an ending that was begun. May be repeated.
     pub(super) async fn end(&self, id: &InstanceId, reason: EndReason) -> Result<Ending, EndError> {
@@ -18,6 +25,13 @@ impl Desk {
         match self.remove_from(&stopping.host, id).await {
             Ok(_) => self.confirm_gone(id).await.map(|ended| Ending::Gone(Box::new(ended))),
             Err(error) => Ok(Ending::Pending { instance: Box::new(stopping), why: error.to_string() }),
+        }
+    }
+
+    /// Ends an instance that was given up, as soon as the store can write it.
+    pub(super) async fn end_until_it_is_written(&self, id: &InstanceId) {
+        while let Err(EndError::Store(_)) = self.end(id, EndReason::Failed).await {
+            sleep(TRY_TO_WRITE_AGAIN).await;
         }
     }
 
@@ -52,7 +66,6 @@ impl Desk {
             Err(error) => return Err(error.into()),
         };
         self.release_slot(id);
-        self.forget_empty_hosts();
         Ok(ended)
     }
 

@@ -25,6 +25,18 @@ pub(super) struct HostChild {
     child: Child<HostActor>,
 }
 
+impl HostChild {
+    fn is_down(&self) -> bool {
+        self.child.report().status == Status::Down
+    }
+
+    /// Whether this actor lives and speaks to that very engine.
+    fn serves(&self, record: &HostRecord) -> bool {
+        let same = (&self.record.engine, self.record.public_address) == (&record.engine, record.public_address);
+        same && !self.is_down()
+    }
+}
+
 /// What a host is asked through.
 #[derive(Clone)]
 pub(super) struct HostDoors {
@@ -42,11 +54,26 @@ impl Desk {
     /// A host was announced, or announces something else. Repeating it changes nothing.
     pub(super) fn join(&self, record: HostRecord) {
         let name = record.name.clone();
-        if self.hosts.borrow().get(&name).is_some_and(|child| child.record == record) {
+        // As long as it is the same engine, its actor and what it is doing stay.
+        if self.hosts.borrow().get(&name).is_some_and(|child| child.serves(&record)) {
             let isolated = self.ledger.borrow().view(&name).is_none_or(|view| view.isolated);
             self.ledger.borrow_mut().announce(record, isolated);
             return self.publish_host(&name);
         }
+        self.open(record);
+    }
+
+    /// Gives a host a new actor after the one before was given up.
+    pub(super) fn revive(&self, name: &HostName) {
+        let record = self.hosts.borrow().get(name).filter(|host| host.is_down()).map(|host| host.record.clone());
+        if let Some(record) = record {
+            self.open(record);
+        }
+    }
+
+    /// Starts an actor for a host, in place of the one before if there is one.
+    fn open(&self, record: HostRecord) {
+        let name = record.name.clone();
         let runtime = match self.tools.runtimes.open(&record) {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(host = %name, %error, "host.unusable"),
@@ -129,14 +156,12 @@ impl Desk {
         }
     }
 
-    /// A host's actor was given up: the host is cordoned and unreachable until it is announced anew.
-    pub(super) fn host_gave_up(&self, gave_up: &GaveUp) {
+    /// A host's actor was given up: the host is cordoned, and unreachable until it has a new actor. Tells which.
+    pub(super) fn host_gave_up(&self, gave_up: &GaveUp) -> Option<HostName> {
         // The news may speak of a child of an earlier incarnation; the one that is held now tells the truth.
-        let is_down = |name: &HostName, host: &HostChild| {
-            child_name(name) == gave_up.name && host.child.report().status == Status::Down
-        };
+        let is_down = |name: &HostName, host: &HostChild| child_name(name) == gave_up.name && host.is_down();
         let host = self.hosts.borrow().iter().find(|(name, host)| is_down(name, host)).map(|(name, _)| name.clone());
-        let Some(name) = host else { return };
+        let name = host?;
         let why = format!("its actor was given up: {}", gave_up.cause);
         tracing::error!(host = %name, why, "host.given_up");
         {
@@ -147,6 +172,7 @@ impl Desk {
             }
         }
         self.publish_host(&name);
+        Some(name)
     }
 
     /// The doors to a host.
@@ -157,12 +183,19 @@ impl Desk {
     /// What is on a host.
     pub(super) async fn inventory_of(&self, host: &HostName) -> Result<Vec<Found>, HostError> {
         let doors = self.doors(host)?;
-        Ok(ask(&doors.inventory, Inventory, self.tools.settings.host.longest_call()).await??)
+        let found = ask(&doors.inventory, Inventory, self.tools.settings.host.longest_call()).await??;
+        self.ledger.borrow_mut().drop_leftovers(host, |id| !found.iter().any(|found| &found.id == id));
+        self.publish_host(host);
+        Ok(found)
     }
 
     /// Removes a container from a host; returns when it is confirmed gone.
     pub(super) async fn remove_from(&self, host: &HostName, id: &InstanceId) -> Result<Removal, HostError> {
         let doors = self.doors(host)?;
-        Ok(ask(&doors.remove, RemoveInstance { id: id.clone() }, self.tools.settings.host.longest_call()).await??)
+        let request = RemoveInstance { id: id.clone() };
+        let removal = ask(&doors.remove, request, self.tools.settings.host.longest_call()).await??;
+        self.ledger.borrow_mut().drop_leftovers(host, |leftover| leftover == id);
+        self.publish_host(host);
+        Ok(removal)
     }
 }

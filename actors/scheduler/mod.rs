@@ -48,6 +48,9 @@ const REBUILD_PATIENCE: Duration = Duration::from_secs(2);
 /// How long after a failed rebuild the next one is tried.
 const REBUILD_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long after its actor was given up a host gets a new one. The cordon stays, but what it carries must end.
+const REVIVE_HOST_AFTER: Duration = Duration::from_secs(60);
+
 /// Who the scheduler speaks to.
 #[derive(Clone)]
 pub struct Peers {
@@ -99,17 +102,38 @@ impl SchedulerActor {
     /// Rebuilds the ledger, and tries again later when that fails.
     fn rebuild(&self) -> impl ActorFuture<Self, Output = ()> + use<> {
         let desk = Rc::clone(&self.desk);
-        async move { timeout(REBUILD_PATIENCE, desk.rebuild()).await }.into_actor(self).map(|outcome, _, ctx| {
+        async move { timeout(REBUILD_PATIENCE, desk.rebuild()).await }.into_actor(self).map(|outcome, actor, ctx| {
             let error = match outcome {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return actor.ask_for_hosts(ctx),
                 Ok(Err(error)) => error,
                 Err(_) => format!("took longer than {} s", REBUILD_PATIENCE.as_secs()),
             };
             tracing::warn!(error, "scheduler.rebuild_failed");
             ctx.run_later(REBUILD_AGAIN, |actor, ctx| {
-                ctx.spawn(actor.rebuild());
+                // Nothing may end meanwhile, or it would be adopted after its end.
+                ctx.wait(actor.rebuild());
             });
         })
+    }
+}
+
+impl SchedulerActor {
+    /// Asks discovery for its hosts until it answers: without them nothing can be placed.
+    fn ask_for_hosts(&mut self, ctx: &mut Context<Self>) {
+        let desk = Rc::clone(&self.desk);
+        ctx.spawn(async move { desk.ask_for_hosts().await }.into_actor(self).map(|answered, _, ctx| {
+            if !answered {
+                ctx.run_later(REBUILD_AGAIN, Self::ask_for_hosts);
+            }
+        }));
+    }
+
+    /// Goes on ending what could not be ended when it was given up.
+    fn finish_what_was_given_up(&mut self, ctx: &mut Context<Self>) {
+        for id in self.desk.unfinished.take() {
+            let desk = Rc::clone(&self.desk);
+            ctx.spawn(async move { desk.end_until_it_is_written(&id).await }.into_actor(self));
+        }
     }
 }
 
@@ -127,7 +151,11 @@ impl Handler<CreateInstance> for SchedulerActor {
     type Result = ResponseActFuture<Self, Result<Created, CreateError>>;
 
     fn handle(&mut self, request: CreateInstance, _: &mut Self::Context) -> Self::Result {
-        Box::pin(Rc::clone(&self.desk).create(request).into_actor(self))
+        let create = Rc::clone(&self.desk).create(request).into_actor(self);
+        Box::pin(create.map(|answer, actor, ctx| {
+            actor.finish_what_was_given_up(ctx);
+            answer
+        }))
     }
 }
 
@@ -233,7 +261,9 @@ impl Handler<HostUnwell> for SchedulerActor {
 impl Handler<GaveUp> for SchedulerActor {
     type Result = ();
 
-    fn handle(&mut self, gave_up: GaveUp, _: &mut Self::Context) {
-        self.desk.host_gave_up(&gave_up);
+    fn handle(&mut self, gave_up: GaveUp, ctx: &mut Self::Context) {
+        if let Some(host) = self.desk.host_gave_up(&gave_up) {
+            ctx.run_later(REVIVE_HOST_AFTER, move |actor, _| actor.desk.revive(&host));
+        }
     }
 }

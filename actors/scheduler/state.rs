@@ -20,6 +20,8 @@ enum Hold {
     Reserved,
     /// Taken by an instance that a row says is there.
     Committed,
+    /// Taken by what a failed start may have left, although the instance is tried elsewhere.
+    Leftover,
 }
 
 /// A host in the ledger.
@@ -140,6 +142,21 @@ impl Ledger {
             }
         }
         Some(host)
+    }
+
+    /// A start of `id` failed on `host` and what it left could not be removed: that takes a slot until it is gone.
+    pub fn leave_behind(&mut self, id: &InstanceId, host: &HostName) {
+        self.slots.entry(host.clone()).or_default().insert(id.clone(), Hold::Leftover);
+    }
+
+    /// Of what failed starts left on a host, these are gone.
+    pub fn drop_leftovers(&mut self, host: &HostName, is_gone: impl Fn(&InstanceId) -> bool) {
+        if let Some(slots) = self.slots.get_mut(host) {
+            slots.retain(|id, hold| *hold != Hold::Leftover || !is_gone(id));
+            if slots.is_empty() {
+                self.slots.remove(host);
+            }
+        }
     }
 
     /// Slots that are taken or reserved on a host.

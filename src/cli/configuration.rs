@@ -7,7 +7,13 @@ pub(super) fn run(command: &ConfigCommand, output: &Output) -> Result<(), Failur
     match command {
         ConfigCommand::Check(given) => {
             let layers = Layers::gather(&given.inputs());
-            Config::from_layers(&layers)?;
+            let config = Config::from_layers(&layers)?;
+            let missing = config.docker.unreadable_files();
+            if !missing.is_empty() {
+                let missing = missing.iter().map(|(key, file)| format!("{key} ({})", file.display()));
+                let missing = missing.collect::<Vec<_>>().join(", ");
+                return Err(Failure::Usage(format!("these files are not there, or may not be read: {missing}")));
+            }
             let set = layers.entries.iter().filter(|entry| entry.source != Source::BuiltIn).count();
             output.line(&format!("the configuration is valid; {set} of {} keys are set", layers.entries.len()))?;
         }

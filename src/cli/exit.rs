@@ -43,6 +43,9 @@ pub(super) enum Failure {
     /// It was told something that cannot be done.
     #[error("{0}")]
     Usage(String),
+    /// An instance that nobody here knows.
+    #[error("{0}")]
+    Unknown(String),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] Problems),
@@ -79,6 +82,7 @@ impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Config(_) => Exit::Invalid,
+            Self::Unknown(_) => Exit::Gone,
             Self::Client(ClientError::Unreachable { .. }) => Exit::Unreachable,
             Self::Client(error) => match error.status() {
                 Some(400 | 409 | 413 | 415 | 422) => Exit::Invalid,

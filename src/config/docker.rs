@@ -1,6 +1,11 @@
 //! `[docker]`: the container engine and how instances are published on it.
 
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     kinds::{duration, ip, optional_engine, optional_path, optional_text, ports, some_text, whole},
@@ -69,6 +74,17 @@ impl Docker {
             &["docker.tls_ca", "docker.endpoint"],
             "an engine on https:// needs the authority that signed its certificate",
         );
+    }
+
+    /// Keys that name a file which is not there or may not be read, each with the file. Whoever loads the configuration
+    /// may not be on the machine that it is for, so this is no rule; `config check` and the server ask.
+    #[must_use]
+    pub fn unreadable_files(&self) -> Vec<(&'static str, &Path)> {
+        [("docker.tls_ca", &self.tls_ca), ("docker.tls_cert", &self.tls_cert), ("docker.tls_key", &self.tls_key)]
+            .into_iter()
+            .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+            .filter(|(_, file)| std::fs::File::open(file).is_err())
+            .collect()
     }
 
     /// The engine of this machine.

@@ -104,3 +104,12 @@ fn a_wrong_argument_is_a_usage_error() {
         assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_check_names_the_files_that_are_not_there() {
+    let files = ["docker.tls_ca=ca.pem", "docker.tls_cert=cert.pem", "docker.tls_key=key.pem"];
+    let set: Vec<_> = files.iter().flat_map(|file| ["--set", file]).collect();
+    let checked = Home::empty().run(&[&["config", "check"], &set[..]].concat());
+    assert_eq!(checked.code, 2);
+    assert!(files.iter().all(|file| checked.err.contains(&file.replace('=', " ("))), "{}", checked.err);
+}

@@ -154,12 +154,25 @@ fn nothing_to_list_is_no_failure() {
 }
 
 #[test]
+fn a_server_that_is_named_is_asked_and_no_other() {
+    let (bench, other) = (Bench::new(), Fake::start());
+    let id = bench.new_id();
+    let asked = bench.fake.inner().seen.len();
+    for command in ["show", "rm"] {
+        let answer = bench.home.run(&["--server", &other.url, command, &id]);
+        assert_eq!(answer.code, 5, "{answer:?}");
+    }
+    assert_eq!(bench.fake.inner().seen.len(), asked, "the server that made it was left alone");
+    assert_eq!(bench.remembered(), [id], "and it is still remembered");
+}
+
+#[test]
 fn an_instance_made_elsewhere_needs_its_id_and_token() {
     let bench = Bench::new();
     let id = bench.new_id();
     let elsewhere = Home::empty();
     let unknown = elsewhere.run(&["--server", &bench.fake.url, "show", &id]);
-    assert_eq!(unknown.code, 2);
+    assert_eq!(unknown.code, 5);
     assert!(unknown.err.contains("--token"), "{}", unknown.err);
     assert_eq!(elsewhere.run(&["show", "abc"]).code, 2);
 

@@ -1,7 +1,7 @@
 //! The process dies at every step of a create and a delete, and single actors die at every call they make. Afterwards
 //! rows, ledger and containers agree, and whoever was answered has what they were promised.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use getaredis_actors::{
     domain::{EndReason, IdempotencyKey, InstanceState, Quotas},
@@ -16,23 +16,22 @@ const AFTERMATH: Duration = Duration::from_secs(300);
 
 /// Creates two instances on two hosts, the first after a host failed, and deletes the second. Each step may go
 /// unanswered.
-async fn scenario(world: &World) -> Promises {
-    let mut promises = Promises::default();
+async fn scenario(world: &World, promises: &RefCell<Promises>) {
     world.faults.fail_next("runtime.start:a", 1);
     if let Ok(Ok(created)) = world.create(request(creator(1))).await {
-        promises.alive.push(created.instance.id);
+        promises.borrow_mut().alive.push(created.instance.id);
     }
     if let Ok(Ok(created)) = world.create(request(creator(2))).await {
         let id = created.instance.id;
         let delete = DeleteInstance { id: id.clone(), reason: EndReason::Deleted };
         // Unanswered, it may be ended or not.
         if let Ok(Ok(_)) = ask(&world.doors().delete, delete, Duration::from_secs(120)).await {
-            promises.ended.push(id);
+            promises.borrow_mut().ended.push(id);
         }
     }
-    promises
 }
 
+/// What the creators were told, kept outside of what a crash drops.
 #[derive(Default)]
 struct Promises {
     alive: Vec<getaredis_actors::domain::InstanceId>,
@@ -56,25 +55,30 @@ async fn a_process_that_dies_at_any_step_leaves_rows_ledger_and_containers_in_ag
     tokio::time::pause();
     let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
     let before = world.faults.total_calls();
-    scenario(&world).await;
+    scenario(&world, &RefCell::default()).await;
     let steps = world.faults.total_calls() - before;
     world.finish().await;
     assert!(steps >= 10, "the scenario makes {steps} calls only");
 
+    let mut kept = 0;
     for step in 1..=steps {
         let mut world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
         world.faults.freeze_at(step);
-        let promises = tokio::select! {
-            promises = scenario(&world) => promises,
-            () = world.faults.until_frozen() => Promises::default(),
-        };
+        let promises = RefCell::default();
+        tokio::select! {
+            () = scenario(&world, &promises) => {}
+            () = world.faults.until_frozen() => {}
+        }
         world.crash().await;
         world.start().await;
         tokio::time::sleep(AFTERMATH).await;
+        let promises = promises.into_inner();
         promises.check(&world, step);
+        kept += promises.alive.len() + promises.ended.len();
         world.must_create(creator(3)).await;
         world.finish().await;
     }
+    assert!(kept > 0, "no crash came after an answer");
 }
 
 #[actix::test]
@@ -100,11 +104,12 @@ async fn an_actor_that_panics_at_any_call_leaves_rows_ledger_and_containers_in_a
             world.expect_restarts();
             world.faults.pass_next(op, skip);
             world.faults.panic_next(op);
-            let promises = scenario(&world).await;
+            let promises = RefCell::default();
+            scenario(&world, &promises).await;
             tokio::time::sleep(AFTERMATH).await;
             // The scenario may not have come to a call that late.
             world.faults.heal(op);
-            promises.check(&world, skip as u64);
+            promises.into_inner().check(&world, skip as u64);
             world.must_create(creator(3)).await;
             world.finish().await;
         }

@@ -7,6 +7,7 @@ mod creating;
 mod discovery;
 mod ending;
 mod feed;
+mod promises;
 mod rate_limit;
 mod support;
 mod week;

@@ -54,7 +54,7 @@ pub struct DockerSettings {
     pub ports: Option<RangeInclusive<u16>>,
     /// The longest that one call to an engine may take.
     pub call_timeout: Duration,
-    /// The longest that starting a container may take, and then again its getting ready.
+    /// The longest that starting a container and its getting ready may take together.
     pub start_timeout: Duration,
     /// The operator's network for containers; without it each deployment has its own, on which they do not reach each
     /// other.

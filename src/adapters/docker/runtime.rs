@@ -40,6 +40,10 @@ use super::{
 };
 use crate::adapters::readiness;
 
+/// How often the engine may choose a port itself. Between its choice and its listening another program can take the
+/// port; that this happens three times in a row is not to be expected.
+const TRIES_OF_THE_ENGINE: usize = 3;
+
 /// How often a removal is checked that takes its time.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 /// Lines of a dead container's log that are told.
@@ -78,7 +82,7 @@ impl DockerRuntime {
 
     /// Creates and starts; returns the container's id and its published port.
     async fn launch(&self, spec: &StartSpec) -> Result<(String, u16), RuntimeError> {
-        let tries = self.ports.as_ref().map_or(1, PortRange::len);
+        let tries = self.ports.as_ref().map_or(TRIES_OF_THE_ENGINE, PortRange::len);
         let mut refusal = RuntimeError::Refused("the range of ports is empty".into());
         for _ in 0..tries {
             let port = self.ports.as_ref().map(PortRange::next);
@@ -91,9 +95,9 @@ impl DockerRuntime {
                     };
                     return Ok((container, port));
                 }
-                Err(RuntimeError::Refused(why)) if port.is_some() && is_taken(&why) => {
+                Err(RuntimeError::Refused(why)) if is_taken(&why) => {
                     self.remove_container(&container).await?;
-                    refusal = RuntimeError::Refused(format!("every port of the range is taken: {why}"));
+                    refusal = RuntimeError::Refused(format!("every port that was tried is taken: {why}"));
                 }
                 Err(error) => return Err(error),
             }
@@ -243,10 +247,12 @@ struct Labelled {
 #[async_trait]
 impl Runtime for DockerRuntime {
     async fn start(&self, spec: &StartSpec) -> Result<Endpoint, RuntimeError> {
+        let begun = Instant::now();
         let (container, port) = self.launch(spec).await?;
         let address = SocketAddr::new(self.reach, port);
         let vitals = || self.vitals(&container, spec);
-        readiness::wait(address, &spec.password, self.settings.start_timeout, vitals).await?;
+        let left = self.settings.start_timeout.saturating_sub(begun.elapsed());
+        readiness::wait(address, &spec.password, left, vitals).await?;
         Ok(Endpoint { address: self.public_address, port })
     }
 

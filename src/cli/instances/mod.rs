@@ -76,10 +76,10 @@ impl Target {
         };
         let found: Vec<_> =
             all.iter().filter(|one| !wanted.is_empty() && one.id.as_str().starts_with(&wanted)).collect();
-        // Of two servers' instances, those of the server in question.
+        // A server that was named is asked, and no other: what is remembered of others does not count then.
         let there: Vec<_> =
-            found.iter().copied().filter(|one| server.is_some_and(|s| s.to_string() == one.server)).collect();
-        match (if there.is_empty() { found } else { there }).as_slice() {
+            found.into_iter().filter(|one| server.is_none_or(|s| s.to_string() == one.server)).collect();
+        match there.as_slice() {
             [one] => Ok(Self {
                 client: client(Some(&one.server.parse().map_err(Failure::Usage)?))?,
                 id: one.id.clone(),
@@ -97,7 +97,9 @@ impl Target {
         let id = InstanceId::parse(id)
             .map_err(|_| Failure::Usage(format!("no instance that begins with {id:?} was made here")))?;
         let token = token.ok_or_else(|| {
-            Failure::Usage(format!("{id} was not made here; give its token with --token or GETAREDIS_TOKEN"))
+            Failure::Unknown(format!(
+                "{id} has ended, or was not made here; in that case give its token with --token or GETAREDIS_TOKEN"
+            ))
         })?;
         Ok(Self { client: client(server)?, id, token })
     }

@@ -66,9 +66,7 @@ impl Problem {
             }
             CreateError::Store(error) => Self::of_store(error),
             CreateError::Host(words) => {
-                Self::new(Kind::HostFailed, "No machine managed to start it. Nothing was left behind.")
-                    .retry_after(AFTER_A_HOST)
-                    .because(words)
+                Self::new(Kind::HostFailed, "No machine managed to start it.").retry_after(AFTER_A_HOST).because(words)
             }
             CreateError::GivenUp(words) => {
                 Self::new(Kind::HostFailed, "It could not be started in time and was given up.")
