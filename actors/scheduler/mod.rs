@@ -8,8 +8,8 @@
 //! did not confirm; touch a container engine itself (its HostActors do).
 //!
 //! Forgets on restart: the whole ledger, reservations, cordons, and creates in flight. Slots come back from the store's
-//! live rows, hosts from discovery, and a row whose create was forgotten is ended by the reaper once its deadline has
-//! passed. The autoscaler renews the cordons of hosts that it drains with every pass.
+//! live rows, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
+//! autoscaler renews the cordons of hosts that it drains with every pass.
 
 mod create;
 mod desk;
