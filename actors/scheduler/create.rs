@@ -127,8 +127,11 @@ impl Desk {
             Ok(Admitted::Existing(earlier)) => replay(*earlier),
             Ok(Admitted::Conflict) => Err(CreateError::KeyConflict),
             Ok(Admitted::Refused(quota)) => Err(CreateError::Quota(quota)),
-            // The row may be written all the same; without a container it is ended by the reaper.
-            Err(error) => Err(CreateError::Store(error)),
+            // The row may be written all the same, and is ended as soon as the store answers.
+            Err(error) => {
+                self.unfinished.borrow_mut().push(instance.id.clone());
+                Err(CreateError::Store(error))
+            }
         };
         self.release_slot(&instance.id);
         refusal

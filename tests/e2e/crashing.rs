@@ -66,13 +66,7 @@ async fn insist(server: &Server, clients: usize) -> Vec<Instance> {
 #[tokio::test]
 async fn a_server_killed_in_a_burst_keeps_what_it_answered_and_leaves_nothing_else() {
     const CLIENTS: usize = 8;
-    // Creates that nobody works on any more are ended after twice this.
-    let mut server = Server::start(&[
-        ("limits.per_creator", "0"),
-        ("instances.create_deadline", "4s"),
-        ("docker.start_timeout", "4s"),
-    ])
-    .await;
+    let mut server = Server::start(&[("limits.per_creator", "0")]).await;
     let mut asking = burst(&server, CLIENTS);
     let mut kept = Vec::new();
     while kept.len() < 3 {
