@@ -15,7 +15,7 @@ use crate::{
         messages::{DescribeScaling, ScaleNow},
     },
     discovery::{self, DiscoveryActor, messages::DescribeDirectory},
-    domain::{DeploymentId, MasterKey},
+    domain::{DeploymentId, MasterKey, ServerId},
     feed::{
         self, FeedActor,
         messages::{ActorView, Fact, Publish, Subscribe},
@@ -163,6 +163,7 @@ impl Brain {
             master_key,
             settings: Arc::clone(&settings),
             roster: roster.clone(),
+            server: ServerId::from_unused(&ports.clock.new_id()),
         };
         let scheduler_peers = scheduler::Peers {
             feed: publish.clone(),

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use crate::domain::scaling::DropletState;
 use crate::domain::{
     Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
-    QuotaExceeded, Quotas, Timestamp,
+    Notice, QuotaExceeded, Quotas, ServerId, SinkName, Timestamp,
 };
 
 // ---- Clock and ids -------------------------------------------------------------------------------------------
@@ -49,10 +49,12 @@ pub enum StoreError {
 /// A request for admission: the row as it would be written, and the caps it must fit under.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// The row, in state `creating`.
+    /// The row, in state `creating`, with its host and the server that asks.
     pub instance: Instance,
     /// The caps at this moment.
     pub quotas: Quotas,
+    /// Instances that the row's host may carry.
+    pub slots: u32,
 }
 
 /// What admission decided.
@@ -66,6 +68,39 @@ pub enum Admitted {
     Conflict,
     /// A quota stands in the way.
     Refused(QuotaExceeded),
+    /// The host has no room: other servers have filled it.
+    HostFull,
+}
+
+/// What became of an instance that was to be tried on another host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Relocated {
+    /// The row names the other host now.
+    Moved(Box<Instance>),
+    /// The other host has no room; nothing changed.
+    HostFull,
+}
+
+/// A server's sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Whose.
+    pub server: ServerId,
+    /// How often it gave one. A count and no time, because no two machines' clocks agree.
+    pub beats: u64,
+}
+
+/// A notice on its way to a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is told.
+    pub notice: Notice,
+    /// To whom.
+    pub sink: SinkName,
+    /// When it happened.
+    pub created_at: Timestamp,
+    /// How often it has been taken, this time included.
+    pub attempts: u32,
 }
 
 /// Numbers for the page and the feed.
@@ -86,14 +121,31 @@ pub struct DropletRow {
     pub created_at: Timestamp,
 }
 
-/// The database: the only arbiter of who gets what. Every method is one transaction. It may be called from several
-/// servers at once (where the database itself allows that).
+/// The database: the only arbiter of who gets what. Every method is one transaction, and two of them that collide are
+/// repeated by the store itself. Several servers may use it at once where [`is_shared`](Self::is_shared) says so.
+///
+/// Where it was opened with sinks, every transition that is worth a [`Notice`] writes one delivery for each of them, in
+/// the same transaction.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Decides idempotency key, creator quota and global cap, and writes the row, all in one transaction: of any
-    /// number of concurrent calls exactly as many are admitted as the caps allow. The quota counts the creator's
-    /// instances that are creating or running, the cap everybody's that have not ended.
+    /// Decides idempotency key, creator quota, global cap and slot, and writes the row, all in one transaction: of any
+    /// number of concurrent calls, from any number of servers, exactly as many are admitted as the caps allow. The
+    /// quota counts the creator's instances that are neither ending nor ended, the cap everybody's that have not ended,
+    /// the slots those of the same host that have not ended. They are looked at in this order.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
+
+    /// Writes [`InstanceEvent::Moved`] to `host`, if that has fewer than `slots` instances that have not ended, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    async fn relocate(
+        &self,
+        id: &InstanceId,
+        host: &HostName,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<Relocated, StoreError>;
 
     /// The instance, also when it has ended.
     async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError>;
@@ -111,8 +163,40 @@ pub trait Store: Send + Sync {
     /// Every instance that has not ended, oldest first.
     async fn live(&self) -> Result<Vec<Instance>, StoreError>;
 
-    /// Running and creating instances whose lease ended at or before `now`, the longest overdue first.
+    /// Instances that are not ending yet although their lease ended at or before `now`, the longest overdue first.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError>;
+
+    /// Running and unreachable instances whose owner is to be warned at or before `now`, the longest waiting first.
+    async fn warnings_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError>;
+
+    /// Deletes up to `limit` instances that ended before `ended_before`, the oldest first, and with them all that is
+    /// known of their creators. Returns how many.
+    async fn purge(&self, ended_before: Timestamp, limit: u32) -> Result<u32, StoreError>;
+
+    /// Takes up to `limit` deliveries to `sink` that are due at `now`, the longest waiting first, so that nobody else
+    /// takes them before `until`.
+    async fn take_deliveries(
+        &self,
+        sink: &SinkName,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
+    /// The delivery was made, or is given up: forgets it. Fine when there is none.
+    async fn close_delivery(&self, delivery: &Delivery) -> Result<(), StoreError>;
+
+    /// The delivery failed and is due again at `until`. Fine when there is none.
+    async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError>;
+
+    /// Gives a sign of life of `server` and returns the latest one of every server, its own included.
+    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError>;
+
+    /// Forgets a server that is dead or ends. Fine when there is none.
+    async fn retire(&self, server: &ServerId) -> Result<(), StoreError>;
+
+    /// Whether other servers may use the database at the same time.
+    fn is_shared(&self) -> bool;
 
     /// The numbers for the page.
     async fn totals(&self) -> Result<Totals, StoreError>;

@@ -87,4 +87,8 @@ pub struct ReaperSettings {
     pub parallel: usize,
     /// The longest it waits before it tries to remove a container again.
     pub retry_max: Duration,
+    /// How long a host may be silent before what it carried is given up as lost.
+    pub lost_after: Duration,
+    /// How long the row of an instance is kept after its end, and with it the address of its creator.
+    pub keep_ended: Duration,
 }

@@ -116,6 +116,32 @@ text_newtype!(
 );
 
 text_newtype!(
+    /// One run of one server. Several servers may share a database; each row that is being created names the one that
+    /// does it.
+    ServerId,
+    "a server id",
+    "1 to 32 lower-case letters or digits",
+    |t| (1..=32).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+);
+
+impl ServerId {
+    /// The server id that an unused instance id makes: both are random enough never to meet another one.
+    #[must_use]
+    pub fn from_unused(id: &InstanceId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
+text_newtype!(
+    /// Where notices are posted to, by the name that the operator gave it.
+    SinkName,
+    "the name of a sink",
+    "1 to 32 lower-case letters, digits or hyphens",
+    |t| (1..=32).contains(&t.len())
+        && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+);
+
+text_newtype!(
     /// What a creator sends along so that a repeated request gets the first one's answer.
     /// Its scope is the creator: two creators with one key do not meet.
     IdempotencyKey,

@@ -1,4 +1,4 @@
-//! One tenant's data store and its life: `creating → running → stopping → ended`.
+//! One tenant's data store and its life: `creating → running ⇄ unreachable → stopping → ended`.
 //!
 //! Owns the only transition function. The store persists what it returns and nothing else, so a state that is not
 //! in the table of the tests below can never be written.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Timestamp,
     creator::Creator,
-    ids::{HostName, IdempotencyKey, InstanceId, InvalidName, Label},
+    ids::{HostName, IdempotencyKey, InstanceId, InvalidName, Label, ServerId},
     lease::Lease,
 };
 
@@ -24,7 +24,7 @@ pub enum EndReason {
     Deleted,
     /// Its engine stopped by itself, and with it its data.
     Exited,
-    /// Its container is gone and nobody here removed it.
+    /// Its container is gone and nobody here removed it, or its host has been silent for too long.
     Lost,
     /// It never became ready.
     Failed,
@@ -79,6 +79,8 @@ pub enum InstanceState {
     Creating,
     /// It answered an authenticated PING and its creator knows its address.
     Running,
+    /// It was running when its host fell silent; nobody knows how it is.
+    Unreachable,
     /// It is to be removed for this reason; its container may still be there.
     Stopping(EndReason),
     /// Its container is confirmed gone.
@@ -92,6 +94,7 @@ impl InstanceState {
         match self {
             Self::Creating => "creating",
             Self::Running => "running",
+            Self::Unreachable => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Ended(_) => "ended",
         }
@@ -101,7 +104,7 @@ impl InstanceState {
     #[must_use]
     pub fn reason(self) -> Option<EndReason> {
         match self {
-            Self::Creating | Self::Running => None,
+            Self::Creating | Self::Running | Self::Unreachable => None,
             Self::Stopping(reason) | Self::Ended(reason) => Some(reason),
         }
     }
@@ -114,11 +117,12 @@ impl InstanceState {
         match (state, reason) {
             ("creating", None) => Ok(Self::Creating),
             ("running", None) => Ok(Self::Running),
+            ("unreachable", None) => Ok(Self::Unreachable),
             ("stopping", Some(reason)) => Ok(Self::Stopping(reason)),
             ("ended", Some(reason)) => Ok(Self::Ended(reason)),
             _ => Err(InvalidName {
                 what: "an instance state",
-                allowed: "creating, running, or stopping or ended with a reason",
+                allowed: "creating, running, unreachable, or stopping or ended with a reason",
             }),
         }
     }
@@ -148,6 +152,12 @@ pub enum InstanceEvent {
         /// When it ends now.
         lease: Lease,
     },
+    /// Its owner was warned of its end.
+    Warned,
+    /// Its host does not answer.
+    HostSilent,
+    /// Its host answers again.
+    HostAnswered,
     /// It shall end. The first reason stands.
     StopRequested {
         /// Why.
@@ -155,6 +165,9 @@ pub enum InstanceEvent {
     },
     /// Its container is confirmed gone.
     ConfirmedGone,
+    /// Its host has been silent for so long that nothing of it is expected any more. Should the host come back all the
+    /// same, the container is an orphan there.
+    GivenUp,
 }
 
 /// An event that cannot happen in this state. Nothing was changed.
@@ -180,6 +193,8 @@ pub struct Instance {
     pub label: Option<Label>,
     /// The host that its container is, was or shall be on.
     pub host: HostName,
+    /// The server that is creating it, as long as it is `creating`.
+    pub server: Option<ServerId>,
     /// Where it stands.
     pub state: InstanceState,
     /// Where it is reached; known once it ran.
@@ -194,6 +209,8 @@ pub struct Instance {
     pub created_at: Timestamp,
     /// When it ends, and how far that can be moved.
     pub lease: Lease,
+    /// Since when its host has been silent, if it is.
+    pub unreachable_since: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
@@ -204,7 +221,8 @@ impl Instance {
     /// # Errors
     /// [`IllegalTransition`] when `event` cannot happen in its state.
     pub fn after(&self, event: &InstanceEvent, now: Timestamp) -> Result<Self, IllegalTransition> {
-        use InstanceState::{Creating, Ended, Running, Stopping};
+        use InstanceState::{Creating, Ended, Running, Stopping, Unreachable};
+        let illegal = || Err(IllegalTransition { from: self.state, event: event.clone() });
         let mut next = self.clone();
         match (self.state, event) {
             (Creating, InstanceEvent::Moved { host }) => next.host = host.clone(),
@@ -213,20 +231,43 @@ impl Instance {
                 next.endpoint = Some(*endpoint);
             }
             // Of two extensions at once the longer one stays, whichever is written last.
-            (Running, InstanceEvent::Extended { lease }) if lease.expires_at >= self.lease.expires_at => {
+            (Running | Unreachable, InstanceEvent::Extended { lease }) if lease.expires_at >= self.lease.expires_at => {
                 next.lease = *lease;
             }
+            (Running | Unreachable, InstanceEvent::Warned) if self.lease.warn_at.is_some_and(|at| at <= now) => {
+                next.lease.warn_at = None;
+            }
+            (Running, InstanceEvent::HostSilent) => {
+                next.state = Unreachable;
+                next.unreachable_since = Some(now);
+            }
+            (Stopping(_), InstanceEvent::HostSilent) if self.unreachable_since.is_none() => {
+                next.unreachable_since = Some(now);
+            }
+            (Unreachable, InstanceEvent::HostAnswered) => {
+                next.state = Running;
+                next.unreachable_since = None;
+            }
+            (Stopping(_), InstanceEvent::HostAnswered) => next.unreachable_since = None,
             // A lease ends at its time and never before, whoever thinks otherwise.
-            (Creating | Running, InstanceEvent::StopRequested { reason: EndReason::Expired })
+            (Creating | Running | Unreachable, InstanceEvent::StopRequested { reason: EndReason::Expired })
                 if now < self.lease.expires_at =>
             {
-                return Err(IllegalTransition { from: self.state, event: event.clone() });
+                return illegal();
             }
-            (Creating | Running, InstanceEvent::StopRequested { reason }) => next.state = Stopping(*reason),
+            (Creating | Running | Unreachable, InstanceEvent::StopRequested { reason }) => {
+                next.state = Stopping(*reason);
+            }
             (Creating, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Failed),
-            (Running, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Lost),
+            (Running | Unreachable, InstanceEvent::ConfirmedGone) => next.state = Ended(EndReason::Lost),
             (Stopping(reason), InstanceEvent::ConfirmedGone) => next.state = Ended(reason),
-            _ => return Err(IllegalTransition { from: self.state, event: event.clone() }),
+            (Unreachable | Stopping(_), InstanceEvent::GivenUp) if self.unreachable_since.is_some() => {
+                next.state = Ended(EndReason::Lost);
+            }
+            _ => return illegal(),
+        }
+        if next.state != Creating {
+            next.server = None;
         }
         if matches!(next.state, Stopping(_) | Ended(_)) {
             // The key may be used again: its answer has stopped being true.
@@ -258,7 +299,9 @@ mod tests {
             fingerprint: String::new(),
             rotation: 0,
             created_at: now,
-            lease: Lease { expires_at: now, max_expires_at: now },
+            lease: Lease { expires_at: now, max_expires_at: now, warn_at: Some(now) },
+            server: Some(ServerId::parse("s1").unwrap()),
+            unreachable_since: None,
             ended_at: None,
         }
     }
@@ -268,29 +311,69 @@ mod tests {
         vec![
             InstanceEvent::Moved { host: HostName::parse("h2").unwrap() },
             InstanceEvent::Started { endpoint: Endpoint { address: [192, 0, 2, 9].into(), port: 1 } },
-            InstanceEvent::Extended { lease: Lease { expires_at: at, max_expires_at: at } },
+            InstanceEvent::Extended { lease: Lease { expires_at: at, max_expires_at: at, warn_at: None } },
+            InstanceEvent::Warned,
+            InstanceEvent::HostSilent,
+            InstanceEvent::HostAnswered,
             InstanceEvent::StopRequested { reason: EndReason::Deleted },
             InstanceEvent::ConfirmedGone,
+            InstanceEvent::GivenUp,
         ]
     }
 
     #[test]
     fn the_transition_table_is_exactly_this() {
         use EndReason::{Deleted, Expired, Failed, Lost};
-        use InstanceState::{Creating, Ended, Running, Stopping};
-        // columns: moved, started, extended, stop requested (deleted), confirmed gone
+        use InstanceState::{Creating, Ended, Running, Stopping, Unreachable};
+        let stopping = Stopping(Expired);
+        // (state, whether its host is silent) and, in the order of `events`, where each event leads
+        #[rustfmt::skip]
         let table = [
-            (Creating, [Some(Creating), Some(Running), None, Some(Stopping(Deleted)), Some(Ended(Failed))]),
-            (Running, [None, None, Some(Running), Some(Stopping(Deleted)), Some(Ended(Lost))]),
-            (Stopping(Expired), [None, None, None, None, Some(Ended(Expired))]),
-            (Ended(Expired), [None, None, None, None, None]),
+            // moved, started, extended, warned, host silent, host answered, stop requested, confirmed gone, given up
+            ((Creating, false), [Some(Creating), Some(Running), None, None, None, None, Some(Stopping(Deleted)), Some(Ended(Failed)), None]),
+            ((Running, false), [None, None, Some(Running), Some(Running), Some(Unreachable), None, Some(Stopping(Deleted)), Some(Ended(Lost)), None]),
+            ((Unreachable, true), [None, None, Some(Unreachable), Some(Unreachable), None, Some(Running), Some(Stopping(Deleted)), Some(Ended(Lost)), Some(Ended(Lost))]),
+            ((stopping, false), [None, None, None, None, Some(stopping), Some(stopping), None, Some(Ended(Expired)), None]),
+            ((stopping, true), [None, None, None, None, None, Some(stopping), None, Some(Ended(Expired)), Some(Ended(Lost))]),
+            ((Ended(Expired), false), [None; 9]),
         ];
-        for (from, expected) in table {
+        for ((from, silent), expected) in table {
+            let since = silent.then_some(Timestamp::UNIX_EPOCH);
+            let before = Instance { unreachable_since: since, ..instance(from) };
             for (event, to) in events().into_iter().zip(expected) {
-                let result = instance(from).after(&event, Timestamp::UNIX_EPOCH).ok().map(|i| i.state);
+                let result = before.after(&event, Timestamp::UNIX_EPOCH).ok().map(|i| i.state);
                 assert_eq!(result, to, "{from:?} after {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_row_knows_since_when_its_host_is_silent_and_forgets_it_when_it_answers() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);
+        let silent = instance(InstanceState::Running).after(&InstanceEvent::HostSilent, at(3)).unwrap();
+        assert_eq!(silent.unreachable_since, Some(at(3)));
+        let back = silent.after(&InstanceEvent::HostAnswered, at(4)).unwrap();
+        assert_eq!((back.state, back.unreachable_since), (InstanceState::Running, None));
+        let stop = InstanceEvent::StopRequested { reason: EndReason::Deleted };
+        assert_eq!(silent.after(&stop, at(5)).unwrap().unreachable_since, Some(at(3)), "it is silent still");
+    }
+
+    #[test]
+    fn a_warning_is_given_once_and_not_before_its_time() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut row = instance(InstanceState::Running);
+        row.lease.warn_at = Some(now + Duration::from_secs(1));
+        assert!(row.after(&InstanceEvent::Warned, now).is_err());
+        let warned = row.after(&InstanceEvent::Warned, now + Duration::from_secs(1)).unwrap();
+        assert!(warned.after(&InstanceEvent::Warned, now + Duration::from_secs(2)).is_err());
+    }
+
+    #[test]
+    fn only_what_is_creating_belongs_to_a_server() {
+        let started = InstanceEvent::Started { endpoint: Endpoint { address: [192, 0, 2, 9].into(), port: 1 } };
+        let creating = instance(InstanceState::Creating);
+        assert!(creating.server.is_some());
+        assert_eq!(creating.after(&started, Timestamp::UNIX_EPOCH).unwrap().server, None);
     }
 
     #[test]
@@ -307,7 +390,7 @@ mod tests {
     fn nothing_expires_before_its_time() {
         let now = Timestamp::UNIX_EPOCH;
         let expire = InstanceEvent::StopRequested { reason: EndReason::Expired };
-        let lease = Lease { expires_at: now + Duration::from_millis(1), max_expires_at: now };
+        let lease = Lease { expires_at: now + Duration::from_millis(1), max_expires_at: now, warn_at: None };
         let early = Instance { lease, ..instance(InstanceState::Running) };
         assert!(early.after(&expire, now).is_err());
         assert!(early.after(&expire, lease.expires_at).is_ok());
@@ -315,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_state_is_read_back_as_it_was_written() {
-        let states = [InstanceState::Creating, InstanceState::Running]
+        let states = [InstanceState::Creating, InstanceState::Running, InstanceState::Unreachable]
             .into_iter()
             .chain(EndReason::ALL.map(InstanceState::Stopping))
             .chain(EndReason::ALL.map(InstanceState::Ended));

@@ -15,6 +15,9 @@ pub struct LeasePolicy {
     pub max_ttl: Duration,
     /// The longest an instance may live, all extensions included, counted from its creation.
     pub max_lifetime: Duration,
+    /// How long before its end an owner is warned; zero for never. A lease that is not twice as long is warned of when
+    /// half of it is over.
+    pub warn_before: Duration,
 }
 
 /// When an instance ends, and how far that can be moved.
@@ -24,6 +27,8 @@ pub struct Lease {
     pub expires_at: Timestamp,
     /// No extension reaches beyond this time.
     pub max_expires_at: Timestamp,
+    /// When its owner is to be warned of its end; `None` when that was done, or is not to be done.
+    pub warn_at: Option<Timestamp>,
 }
 
 /// Why a lease was not granted or extended.
@@ -51,23 +56,6 @@ pub enum LeaseRefused {
     },
 }
 
-impl Lease {
-    /// The same lease, ending `ttl` from `now`. Only the maximum lifetime bounds it: how long a lease may be asked for
-    /// at once has been decided when it was granted.
-    ///
-    /// # Errors
-    /// [`LeaseRefused::BeyondLifetime`], or [`LeaseRefused::Shortens`] when it is no extension at all.
-    pub fn extend(self, ttl: Duration, now: Timestamp) -> Result<Self, LeaseRefused> {
-        match now.checked_add(ttl) {
-            Ok(expires_at) if expires_at < self.expires_at => {
-                Err(LeaseRefused::Shortens { expires_at: self.expires_at })
-            }
-            Ok(expires_at) if expires_at <= self.max_expires_at => Ok(Self { expires_at, ..self }),
-            _ => Err(LeaseRefused::BeyondLifetime { max_expires_at: self.max_expires_at }),
-        }
-    }
-}
-
 impl LeasePolicy {
     /// Grants a lease that begins `now`.
     ///
@@ -75,7 +63,30 @@ impl LeasePolicy {
     /// [`LeaseRefused::OutOfBounds`] when the wish is shorter than `min_ttl` or longer than `max_ttl`.
     pub fn grant(&self, wish: Option<Duration>, now: Timestamp) -> Result<Lease, LeaseRefused> {
         let ttl = self.check(wish.unwrap_or(self.default_ttl))?;
-        Ok(Lease { expires_at: now + ttl, max_expires_at: now + self.max_lifetime.max(ttl) })
+        let expires_at = now + ttl;
+        let max_expires_at = now + self.max_lifetime.max(ttl);
+        Ok(Lease { expires_at, max_expires_at, warn_at: self.warn_at(ttl, expires_at) })
+    }
+
+    /// The same lease, ending `ttl` from `now`. Only the maximum lifetime bounds it: how long a lease may be asked for
+    /// at once has been decided when it was granted.
+    ///
+    /// # Errors
+    /// [`LeaseRefused::BeyondLifetime`], or [`LeaseRefused::Shortens`] when it is no extension at all.
+    pub fn extend(&self, lease: Lease, ttl: Duration, now: Timestamp) -> Result<Lease, LeaseRefused> {
+        match now.checked_add(ttl) {
+            Ok(expires_at) if expires_at < lease.expires_at => {
+                Err(LeaseRefused::Shortens { expires_at: lease.expires_at })
+            }
+            Ok(expires_at) if expires_at <= lease.max_expires_at => {
+                Ok(Lease { expires_at, warn_at: self.warn_at(ttl, expires_at), ..lease })
+            }
+            _ => Err(LeaseRefused::BeyondLifetime { max_expires_at: lease.max_expires_at }),
+        }
+    }
+
+    fn warn_at(&self, ttl: Duration, expires_at: Timestamp) -> Option<Timestamp> {
+        (!self.warn_before.is_zero()).then(|| expires_at - self.warn_before.min(ttl / 2))
     }
 
     fn check(&self, ttl: Duration) -> Result<Duration, LeaseRefused> {
@@ -95,7 +106,13 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn policy() -> LeasePolicy {
-        LeasePolicy { default_ttl: 12 * HOUR, min_ttl: HOUR / 60, max_ttl: 24 * HOUR, max_lifetime: 72 * HOUR }
+        LeasePolicy {
+            default_ttl: 12 * HOUR,
+            min_ttl: HOUR / 60,
+            max_ttl: 24 * HOUR,
+            max_lifetime: 72 * HOUR,
+            warn_before: HOUR / 6,
+        }
     }
 
     #[test]
@@ -118,7 +135,7 @@ mod tests {
     fn an_extension_that_shortens_is_refused() {
         let lease = policy().grant(Some(2 * HOUR), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(
-            lease.extend(HOUR, Timestamp::UNIX_EPOCH),
+            policy().extend(lease, HOUR, Timestamp::UNIX_EPOCH),
             Err(LeaseRefused::Shortens { expires_at: lease.expires_at })
         );
     }
@@ -126,11 +143,23 @@ mod tests {
     #[test]
     fn an_extension_may_reach_the_maximum_lifetime_at_once_and_never_beyond() {
         let lease = policy().grant(None, Timestamp::UNIX_EPOCH).unwrap();
-        assert!(lease.extend(72 * HOUR, Timestamp::UNIX_EPOCH).is_ok());
+        assert!(policy().extend(lease, 72 * HOUR, Timestamp::UNIX_EPOCH).is_ok());
         for beyond in [72 * HOUR + HOUR / 60, Duration::MAX] {
-            let refused = lease.extend(beyond, Timestamp::UNIX_EPOCH);
+            let refused = policy().extend(lease, beyond, Timestamp::UNIX_EPOCH);
             assert_eq!(refused, Err(LeaseRefused::BeyondLifetime { max_expires_at: lease.max_expires_at }));
         }
+    }
+
+    #[test]
+    fn an_owner_is_warned_in_time_and_again_after_an_extension() {
+        let (policy, now) = (policy(), Timestamp::UNIX_EPOCH);
+        let lease = policy.grant(None, now).unwrap();
+        assert_eq!(lease.warn_at, Some(now + 12 * HOUR - HOUR / 6));
+        let warned = Lease { warn_at: None, ..lease };
+        assert_eq!(policy.extend(warned, 24 * HOUR, now).unwrap().warn_at, Some(now + 24 * HOUR - HOUR / 6));
+        assert_eq!(policy.grant(Some(HOUR / 60), now).unwrap().warn_at, Some(now + HOUR / 120), "half of a short one");
+        let never = LeasePolicy { warn_before: Duration::ZERO, ..policy };
+        assert_eq!(never.grant(None, now).unwrap().warn_at, None);
     }
 
     proptest! {
@@ -141,7 +170,7 @@ mod tests {
             let mut now = born;
             for (ttl, pause) in wishes {
                 now += Duration::from_secs(pause);
-                if let Ok(longer) = lease.extend(Duration::from_secs(ttl), now) {
+                if let Ok(longer) = policy().extend(lease, Duration::from_secs(ttl), now) {
                     prop_assert!(longer.expires_at >= lease.expires_at);
                     lease = longer;
                 }

@@ -328,7 +328,7 @@ async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Instance, Extend
         return Err(ExtendError::NotRunning(Box::new(row)));
     }
     let now = tools.clock.now();
-    let lease = row.lease.extend(request.ttl, now).map_err(ExtendError::Lease)?;
+    let lease = tools.settings.lease.extend(row.lease, request.ttl, now).map_err(ExtendError::Lease)?;
     match patience::store(tools.store.apply(&request.id, &InstanceEvent::Extended { lease }, now)).await {
         // A longer extension was written between the look and the write.
         Err(StoreError::Illegal(illegal)) if illegal.from == InstanceState::Running => {

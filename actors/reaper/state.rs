@@ -184,7 +184,9 @@ mod tests {
             fingerprint: String::new(),
             rotation: 0,
             created_at: at,
-            lease: Lease { expires_at: at, max_expires_at: at },
+            lease: Lease { expires_at: at, max_expires_at: at, warn_at: None },
+            server: None,
+            unreachable_since: None,
             ended_at: None,
         }
     }

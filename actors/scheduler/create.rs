@@ -15,10 +15,13 @@ use super::{
     messages::{CreateError, CreateInstance, Created, EndError},
 };
 use crate::{
-    domain::{Creator, EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceState},
+    domain::{
+        Creator, EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
+        InstanceState, NoPlace,
+    },
     host::messages::StartInstance,
     patience,
-    ports::{Admission, Admitted, StoreError},
+    ports::{Admission, Admitted, Relocated, StoreError},
     supervision::ask,
 };
 
@@ -100,41 +103,57 @@ impl Desk {
         let now = tools.clock.now();
         let lease = tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease)?;
         let id = tools.clock.new_id();
-        let host = self.ledger.borrow_mut().reserve(&id, tools.settings.strategy, &[]);
-        let host = host.map_err(CreateError::NoPlace)?;
+        let mut full = Vec::new();
+        loop {
+            let (host, slots) = self.reserve(&id, &full).map_err(CreateError::NoPlace)?;
+            let instance = Instance {
+                id: id.clone(),
+                creator: request.creator,
+                flavour: flavour.name.clone(),
+                label: request.label.clone(),
+                host,
+                server: Some(tools.server.clone()),
+                state: InstanceState::Creating,
+                endpoint: None,
+                idempotency_key: request.idempotency_key.clone(),
+                fingerprint: fingerprint(request),
+                rotation: 0,
+                created_at: now,
+                lease,
+                unreachable_since: None,
+                ended_at: None,
+            };
+            let admission = Admission { instance: instance.clone(), quotas: tools.settings.quotas, slots };
+            let refusal = match patience::store(tools.store.admit(admission)).await {
+                Ok(Admitted::New) => {
+                    self.publish_instance(&instance);
+                    return self.start_somewhere(instance, &flavour, deadline).await;
+                }
+                Ok(Admitted::HostFull) => {
+                    self.release_slot(&id);
+                    full.push(instance.host);
+                    continue;
+                }
+                Ok(Admitted::Existing(earlier)) => replay(*earlier),
+                Ok(Admitted::Conflict) => Err(CreateError::KeyConflict),
+                Ok(Admitted::Refused(quota)) => Err(CreateError::Quota(quota)),
+                // The row may be written all the same, and is ended as soon as the store answers.
+                Err(error) => {
+                    self.unfinished.borrow_mut().push(id.clone());
+                    Err(CreateError::Store(error))
+                }
+            };
+            self.release_slot(&id);
+            return refusal;
+        }
+    }
+
+    /// Takes a slot, and tells how many the host has.
+    fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<(HostName, u32), NoPlace> {
+        let host = self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed)?;
         self.publish_host(&host);
-        let instance = Instance {
-            id,
-            creator: request.creator,
-            flavour: flavour.name.clone(),
-            label: request.label.clone(),
-            host,
-            state: InstanceState::Creating,
-            endpoint: None,
-            idempotency_key: request.idempotency_key.clone(),
-            fingerprint: fingerprint(request),
-            rotation: 0,
-            created_at: now,
-            lease,
-            ended_at: None,
-        };
-        let admission = Admission { instance: instance.clone(), quotas: tools.settings.quotas };
-        let refusal = match patience::store(tools.store.admit(admission)).await {
-            Ok(Admitted::New) => {
-                self.publish_instance(&instance);
-                return self.start_somewhere(instance, &flavour, deadline).await;
-            }
-            Ok(Admitted::Existing(earlier)) => replay(*earlier),
-            Ok(Admitted::Conflict) => Err(CreateError::KeyConflict),
-            Ok(Admitted::Refused(quota)) => Err(CreateError::Quota(quota)),
-            // The row may be written all the same, and is ended as soon as the store answers.
-            Err(error) => {
-                self.unfinished.borrow_mut().push(instance.id.clone());
-                Err(CreateError::Store(error))
-            }
-        };
-        self.release_slot(&instance.id);
-        refusal
+        let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);
+        Ok((host, slots))
     }
 
     /// Starts an admitted instance on its host, or on the next one when that fails, until the deadline.
@@ -152,12 +171,12 @@ impl Desk {
             };
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
             failed.push(instance.host.clone());
-            let Some(host) = self.next_host(&instance, &failed, deadline) else {
+            let Some((host, slots)) = self.next_host(&instance, &failed, deadline) else {
                 self.give_up(&instance).await;
                 return Err(CreateError::Host(why));
             };
             self.clear(&instance).await;
-            instance = self.relocate(instance, host).await?;
+            instance = self.relocate(instance, host, slots).await?;
         }
     }
 
@@ -181,25 +200,28 @@ impl Desk {
     }
 
     /// Takes a slot on another host, if the deadline and the fleet allow.
-    fn next_host(&self, instance: &Instance, failed: &[HostName], deadline: Instant) -> Option<HostName> {
+    fn next_host(&self, instance: &Instance, failed: &[HostName], deadline: Instant) -> Option<(HostName, u32)> {
         if Instant::now() >= deadline {
             return None;
         }
-        let host = self.ledger.borrow_mut().reserve(&instance.id, self.tools.settings.strategy, failed).ok()?;
+        let room = self.reserve(&instance.id, failed).ok()?;
         self.publish_host(&instance.host);
-        self.publish_host(&host);
         self.forget_empty_hosts();
-        Some(host)
+        Some(room)
     }
 
     /// Writes the next host into the row before anything happens there.
-    async fn relocate(&self, instance: Instance, host: HostName) -> Result<Instance, CreateError> {
-        let event = InstanceEvent::Moved { host };
-        let moved = patience::store(self.tools.store.apply(&instance.id, &event, self.tools.clock.now())).await;
+    async fn relocate(&self, instance: Instance, host: HostName, slots: u32) -> Result<Instance, CreateError> {
+        let now = self.tools.clock.now();
+        let moved = patience::store(self.tools.store.relocate(&instance.id, &host, slots, now)).await;
         match moved {
-            Ok(moved) => {
+            Ok(Relocated::Moved(moved)) => {
                 self.publish_instance(&moved);
-                Ok(moved)
+                Ok(*moved)
+            }
+            Ok(Relocated::HostFull) => {
+                self.give_up(&instance).await;
+                Err(CreateError::Host(format!("{host} was filled by another server")))
             }
             Err(error) => Err(self.not_ours_any_more(&instance, error).await),
         }

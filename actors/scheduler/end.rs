@@ -45,7 +45,7 @@ impl Desk {
             Err(StoreError::Illegal(illegal)) => match illegal.from {
                 InstanceState::Stopping(_) => self.read(id).await,
                 InstanceState::Ended(_) => Err(EndError::AlreadyEnded(Box::new(self.read(id).await?))),
-                InstanceState::Creating | InstanceState::Running => Err(EndError::NotDue),
+                InstanceState::Creating | InstanceState::Running | InstanceState::Unreachable => Err(EndError::NotDue),
             },
             Err(error) => Err(error.into()),
         }

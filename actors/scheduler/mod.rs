@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::{
     answers_probe,
     discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost},
-    domain::{Cordon, HostEvent, MasterKey},
+    domain::{Cordon, HostEvent, MasterKey, ServerId},
     feed::messages::Publish,
     host::messages::{HostUnwell, HostWell, InstanceExited},
     ports::{Clock, Found, Removal, Runtimes, Store},
@@ -85,6 +85,8 @@ pub struct Tools {
     pub settings: Arc<Settings>,
     /// Where its HostActors are listed.
     pub roster: Roster,
+    /// This run of this server, which rows that are being created name.
+    pub server: ServerId,
 }
 
 /// See the module's header.

@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
         strategy: Strategy::Fill,
         quotas: Quotas { per_creator: 0, global: 0 },
         lease: LeasePolicy {
+            warn_before: Duration::from_secs(600),
             default_ttl: 12 * HOUR,
             min_ttl: Duration::from_secs(1),
             max_ttl: 24 * HOUR,
@@ -74,6 +75,8 @@ pub fn settings() -> Settings {
             sweep: Duration::from_secs(30),
             parallel: 8,
             retry_max: Duration::from_secs(60),
+            lost_after: Duration::from_secs(3600),
+            keep_ended: Duration::from_secs(7 * 24 * 3600),
         },
         scaling: None,
         scaling_every: Duration::from_secs(30),

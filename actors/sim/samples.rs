@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{Creator, HostName, Instance, InstanceId, InstanceState, Lease, Quotas, Timestamp},
+    domain::{Creator, HostName, Instance, InstanceId, InstanceState, Lease, Quotas, ServerId, Timestamp},
     ports::{Admission, DropletRow, DropletState},
 };
 
@@ -32,14 +32,21 @@ pub fn creator(n: u8) -> Creator {
     Creator::of([192, 0, 2, n].into())
 }
 
-/// A request without caps and key, of creator 1, for an instance with the `n`-th id and for an hour, made `n` seconds
-/// after [`now`].
+/// The server with this number.
+#[must_use]
+pub fn server(n: u8) -> ServerId {
+    ServerId::parse(&format!("s{n}")).unwrap()
+}
+
+/// A request to server 1 without caps and key, of creator 1, for an instance with the `n`-th id on a host that is never
+/// full, for an hour with a warning ten minutes before its end, made `n` seconds after [`now`].
 #[must_use]
 pub fn a_request(n: u128) -> Admission {
     let created_at = later(u64::try_from(n).unwrap());
     let lease = Lease {
         expires_at: created_at + Duration::from_secs(3600),
         max_expires_at: created_at + Duration::from_secs(7200),
+        warn_at: Some(created_at + Duration::from_secs(3000)),
     };
     let instance = Instance {
         id: id(n),
@@ -54,9 +61,11 @@ pub fn a_request(n: u128) -> Admission {
         rotation: 0,
         created_at,
         lease,
+        server: Some(server(1)),
+        unreachable_since: None,
         ended_at: None,
     };
-    Admission { instance, quotas: Quotas { per_creator: 0, global: 0 } }
+    Admission { instance, quotas: Quotas { per_creator: 0, global: 0 }, slots: u32::MAX }
 }
 
 /// A droplet that shall be created.

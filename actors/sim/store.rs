@@ -12,8 +12,11 @@ use async_trait::async_trait;
 
 use super::faults::Faults;
 use crate::{
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Timestamp, Usage},
-    ports::{Admission, Admitted, DropletRow, Store, StoreError, Totals},
+    domain::{
+        Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
+        SinkName, Timestamp, Usage,
+    },
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
 };
 
 /// A database in memory.
@@ -21,6 +24,8 @@ use crate::{
 pub struct SimStore {
     tables: Arc<Mutex<Tables>>,
     faults: Faults,
+    sinks: Vec<SinkName>,
+    shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -28,13 +33,28 @@ struct Tables {
     instances: BTreeMap<InstanceId, Instance>,
     droplets: BTreeMap<HostName, DropletRow>,
     totals: Totals,
+    beats: BTreeMap<ServerId, u64>,
+    /// With the time at which each is due.
+    deliveries: Vec<(Timestamp, Delivery)>,
 }
 
 impl SimStore {
     /// An empty database whose calls pass these faults.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { tables: Arc::default(), faults }
+        Self { faults, ..Self::default() }
+    }
+
+    /// The same database, of which notices are delivered to these sinks.
+    #[must_use]
+    pub fn with_sinks(self, sinks: Vec<SinkName>) -> Self {
+        Self { sinks, ..self }
+    }
+
+    /// The same database, as one that several servers may use.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// Writes a row as it is, whatever was there. For a test's beginning: asks no quota and meets no fault.
@@ -72,7 +92,11 @@ impl Tables {
         }
     }
 
-    fn admit(&mut self, Admission { instance, quotas }: Admission) -> Result<Admitted, StoreError> {
+    fn is_full(&self, host: &HostName, slots: u32) -> bool {
+        self.live().filter(|i| &i.host == host).count() >= slots as usize
+    }
+
+    fn admit(&mut self, Admission { instance, quotas, slots }: Admission) -> Result<Admitted, StoreError> {
         if let Some(key) = &instance.idempotency_key
             && let Some(live) = self.by_key(&instance.creator, key)
         {
@@ -82,6 +106,9 @@ impl Tables {
         if let Err(quota) = quotas.check(self.usage(&instance.creator)) {
             return Ok(Admitted::Refused(quota));
         }
+        if self.is_full(&instance.host, slots) {
+            return Ok(Admitted::HostFull);
+        }
         if self.instances.contains_key(&instance.id) {
             return Err(StoreError::Corrupt(format!("instance {} is there already", instance.id)));
         }
@@ -89,13 +116,68 @@ impl Tables {
         Ok(Admitted::New)
     }
 
-    fn apply(&mut self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError> {
+    fn apply(
+        &mut self,
+        id: &InstanceId,
+        event: &InstanceEvent,
+        now: Timestamp,
+        sinks: &[SinkName],
+    ) -> Result<Instance, StoreError> {
         let row = self.instances.get_mut(id).ok_or(StoreError::NotFound)?;
         *row = whole_milliseconds(row.after(event, now)?);
+        let row = row.clone();
         if matches!(event, InstanceEvent::Started { .. }) {
             self.totals.started += 1;
         }
-        Ok(row.clone())
+        let created_at = whole_millisecond(now);
+        if let Some(notice) = Notice::of(event, &row, created_at) {
+            for sink in sinks {
+                let delivery = Delivery { notice: notice.clone(), sink: sink.clone(), created_at, attempts: 0 };
+                self.deliveries.push((created_at, delivery));
+            }
+        }
+        Ok(row)
+    }
+
+    fn relocate(
+        &mut self,
+        id: &InstanceId,
+        host: &HostName,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<Relocated, StoreError> {
+        if self.is_full(host, slots) && self.instances.contains_key(id) {
+            return Ok(Relocated::HostFull);
+        }
+        let moved = self.apply(id, &InstanceEvent::Moved { host: host.clone() }, now, &[])?;
+        Ok(Relocated::Moved(Box::new(moved)))
+    }
+
+    fn purge(&mut self, ended_before: Timestamp, limit: u32) -> u32 {
+        let mut ended: Vec<_> = self.instances.values().filter_map(|i| Some((i.ended_at?, i.id.clone()))).collect();
+        ended.retain(|(ended_at, _)| *ended_at < ended_before);
+        ended.sort();
+        ended.truncate(limit as usize);
+        for (_, id) in &ended {
+            self.instances.remove(id);
+        }
+        u32::try_from(ended.len()).unwrap_or(u32::MAX)
+    }
+
+    fn take_deliveries(&mut self, sink: &SinkName, now: Timestamp, until: Timestamp, limit: u32) -> Vec<Delivery> {
+        self.deliveries.sort_by(|(a, x), (b, y)| (a, &x.notice.id).cmp(&(b, &y.notice.id)));
+        let due = self.deliveries.iter_mut().filter(|(at, delivery)| &delivery.sink == sink && *at <= now);
+        due.take(limit as usize)
+            .map(|(at, delivery)| {
+                *at = whole_millisecond(until);
+                delivery.attempts += 1;
+                delivery.clone()
+            })
+            .collect()
+    }
+
+    fn delivery(&mut self, wanted: &Delivery) -> Option<&mut (Timestamp, Delivery)> {
+        self.deliveries.iter_mut().find(|(_, d)| d.notice.id == wanted.notice.id && d.sink == wanted.sink)
     }
 }
 
@@ -116,7 +198,19 @@ impl Store for SimStore {
     }
 
     async fn apply(&self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError> {
-        self.faults.around("store.apply", StoreError::Unavailable, || self.tables().apply(id, event, now)).await
+        let write = || self.tables().apply(id, event, now, &self.sinks);
+        self.faults.around("store.apply", StoreError::Unavailable, write).await
+    }
+
+    async fn relocate(
+        &self,
+        id: &InstanceId,
+        host: &HostName,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<Relocated, StoreError> {
+        let write = || self.tables().relocate(id, host, slots, now);
+        self.faults.around("store.relocate", StoreError::Unavailable, write).await
     }
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
@@ -130,13 +224,81 @@ impl Store for SimStore {
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
         let read = || {
-            let may_end = |i: &&Instance| matches!(i.state, InstanceState::Creating | InstanceState::Running);
             let tables = self.tables();
-            let mut due: Vec<_> = tables.live().filter(may_end).filter(|i| i.lease.expires_at <= now).collect();
+            let may_end = |i: &&Instance| i.state.reason().is_none() && i.lease.expires_at <= now;
+            let mut due: Vec<_> = tables.live().filter(may_end).collect();
             due.sort_by_key(|i| (i.lease.expires_at, &i.id));
             Ok(due.into_iter().take(limit as usize).cloned().collect())
         };
         self.faults.around("store.due", StoreError::Unavailable, read).await
+    }
+
+    async fn warnings_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
+        let read = || {
+            let tables = self.tables();
+            let lives = |i: &&Instance| matches!(i.state, InstanceState::Running | InstanceState::Unreachable);
+            let due = tables.live().filter(lives).filter(|i| i.lease.warn_at.is_some_and(|at| at <= now));
+            let mut due: Vec<_> = due.cloned().collect();
+            due.sort_by(|a, b| (a.lease.warn_at, &a.id).cmp(&(b.lease.warn_at, &b.id)));
+            due.truncate(limit as usize);
+            Ok(due)
+        };
+        self.faults.around("store.warnings_due", StoreError::Unavailable, read).await
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        let write = || Ok(self.tables().purge(ended_before, limit));
+        self.faults.around("store.purge", StoreError::Unavailable, write).await
+    }
+
+    async fn take_deliveries(
+        &self,
+        sink: &SinkName,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let write = || Ok(self.tables().take_deliveries(sink, now, until, limit));
+        self.faults.around("store.take_deliveries", StoreError::Unavailable, write).await
+    }
+
+    async fn close_delivery(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        let write = || {
+            self.tables().deliveries.retain(|(_, d)| d.notice.id != delivery.notice.id || d.sink != delivery.sink);
+            Ok(())
+        };
+        self.faults.around("store.close_delivery", StoreError::Unavailable, write).await
+    }
+
+    async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError> {
+        let write = || {
+            if let Some((at, _)) = self.tables().delivery(delivery) {
+                *at = whole_millisecond(until);
+            }
+            Ok(())
+        };
+        self.faults.around("store.postpone_delivery", StoreError::Unavailable, write).await
+    }
+
+    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
+        let write = || {
+            let mut tables = self.tables();
+            *tables.beats.entry(server.clone()).or_default() += 1;
+            Ok(tables.beats.iter().map(|(server, beats)| Beat { server: server.clone(), beats: *beats }).collect())
+        };
+        self.faults.around("store.beat", StoreError::Unavailable, write).await
+    }
+
+    async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {
+        let write = || {
+            self.tables().beats.remove(server);
+            Ok(())
+        };
+        self.faults.around("store.retire", StoreError::Unavailable, write).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
@@ -175,6 +337,8 @@ fn whole_milliseconds(mut row: Instance) -> Instance {
     row.created_at = whole_millisecond(row.created_at);
     row.lease.expires_at = whole_millisecond(row.lease.expires_at);
     row.lease.max_expires_at = whole_millisecond(row.lease.max_expires_at);
+    row.lease.warn_at = row.lease.warn_at.map(whole_millisecond);
+    row.unreachable_since = row.unreachable_since.map(whole_millisecond);
     row.ended_at = row.ended_at.map(whole_millisecond);
     row
 }

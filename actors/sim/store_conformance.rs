@@ -216,7 +216,9 @@ pub async fn every_step_of_a_life_is_written(store: &dyn Store) {
     let life = [
         InstanceEvent::Moved { host: HostName::parse("h2").unwrap() },
         InstanceEvent::Started { endpoint: v6 },
-        InstanceEvent::Extended { lease: Lease { expires_at: later(5000), max_expires_at: later(7000) } },
+        InstanceEvent::Extended {
+            lease: Lease { expires_at: later(5000), max_expires_at: later(7000), warn_at: Some(later(4000)) },
+        },
         stop(EndReason::Deleted),
         InstanceEvent::ConfirmedGone,
     ];
@@ -230,7 +232,7 @@ pub async fn every_step_of_a_life_is_written(store: &dyn Store) {
 
 pub async fn an_event_that_cannot_happen_changes_nothing(store: &dyn Store) {
     let before = admitted(store, a_request(1)).await;
-    let lease = Lease { expires_at: later(1), max_expires_at: later(1) };
+    let lease = Lease { expires_at: later(1), max_expires_at: later(1), warn_at: None };
     let refused = store.apply(&id(1), &InstanceEvent::Extended { lease }, now()).await;
     let Err(StoreError::Illegal(why)) = refused else { panic!("{refused:?}") };
     assert_eq!(why.from, InstanceState::Creating);

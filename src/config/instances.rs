@@ -23,6 +23,8 @@ pub struct Instances {
     pub max_ttl: Duration,
     /// Longest life, all extensions included.
     pub max_lifetime: Duration,
+    /// How long before its end an owner is warned; zero for never.
+    pub warn_before: Duration,
     /// Data a tenant may keep.
     pub memory_bytes: u64,
     /// Clients at once.
@@ -44,6 +46,7 @@ impl Instances {
             min_ttl: duration(SECOND, YEAR),
             max_ttl: duration(SECOND, YEAR),
             max_lifetime: duration(SECOND, YEAR),
+            warn_before: duration(Duration::ZERO, YEAR),
             memory_bytes: whole(64 * 1024..=1 << 40),
             connections: whole(1..=10_000),
             create_deadline: duration(SECOND, Duration::from_secs(600)),
@@ -78,6 +81,7 @@ impl Instances {
             min_ttl: self.min_ttl,
             max_ttl: self.max_ttl,
             max_lifetime: self.max_lifetime,
+            warn_before: self.warn_before,
         }
     }
 

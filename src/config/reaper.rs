@@ -20,6 +20,10 @@ pub struct Reaper {
     pub parallel: usize,
     /// Longest pause before another try.
     pub retry_max: Duration,
+    /// How long a host may be silent before what it carried is given up.
+    pub lost_after: Duration,
+    /// How long the record of an instance is kept after its end.
+    pub keep_ended: Duration,
 }
 
 impl Reaper {
@@ -31,12 +35,21 @@ impl Reaper {
             sweep: duration(Duration::from_secs(1), hour),
             parallel: whole(1..=256),
             retry_max: duration(Duration::from_secs(1), hour),
+            lost_after: duration(Duration::from_secs(1), 365 * 24 * hour),
+            keep_ended: duration(Duration::from_secs(1), 10 * 365 * 24 * hour),
         }))
     }
 
     /// As the brain is told.
     #[must_use]
     pub fn settings(&self) -> ReaperSettings {
-        ReaperSettings { poll: self.poll, sweep: self.sweep, parallel: self.parallel, retry_max: self.retry_max }
+        ReaperSettings {
+            poll: self.poll,
+            sweep: self.sweep,
+            parallel: self.parallel,
+            retry_max: self.retry_max,
+            lost_after: self.lost_after,
+            keep_ended: self.keep_ended,
+        }
     }
 }

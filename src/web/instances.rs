@@ -124,7 +124,7 @@ async fn owned(web: &Web, request: &HttpRequest, id: &str) -> Result<Instance, P
     }
     match instance.state {
         InstanceState::Ended(_) => Err(Problem::ended(&instance)),
-        InstanceState::Creating | InstanceState::Running | InstanceState::Stopping(_) => Ok(instance),
+        _ => Ok(instance),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Web, problem::seconds_until};
 /// The user of the engine's access list that tenants are.
 const USERNAME: &str = "default";
 
-/// An instance as its creator sees it. Where it is reached is known while it runs only.
+/// An instance as its creator sees it. Where it is reached is said while it runs only.
 #[derive(Serialize)]
 pub(super) struct InstanceBody<'a> {
     id: &'a InstanceId,
@@ -26,6 +26,9 @@ pub(super) struct InstanceBody<'a> {
     expires_at: Timestamp,
     expires_in_s: u64,
     max_expires_at: Timestamp,
+    /// Since when its host has been silent; the instance may well be reachable all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since: Option<Timestamp>,
     limits: Option<Limits>,
     isolated: bool,
     management_token: String,
@@ -48,7 +51,8 @@ struct Links {
 impl<'a> InstanceBody<'a> {
     /// Writes down `instance` for whoever has shown to be its creator.
     pub(super) fn new(instance: &'a Instance, web: &Web) -> Self {
-        let running = (instance.state == InstanceState::Running).then_some(instance.endpoint).flatten();
+        let lives = matches!(instance.state, InstanceState::Running | InstanceState::Unreachable);
+        let running = instance.endpoint.filter(|_| lives);
         let password = running.map(|_| web.master_key.password(&instance.id, instance.rotation));
         let redis_url = running.zip(password.as_ref()).map(|(at, password)| {
             // As a socket address it has the brackets that an IPv6 address needs; the password needs no escaping.
@@ -70,6 +74,7 @@ impl<'a> InstanceBody<'a> {
             expires_at: instance.lease.expires_at,
             expires_in_s: seconds_until(instance.lease.expires_at, web.clock.now()),
             max_expires_at: instance.lease.max_expires_at,
+            unreachable_since: instance.unreachable_since,
             limits: flavour.map(|f| Limits { memory_bytes: f.memory_bytes, connections: f.connections }),
             isolated: web.settings.isolated,
             management_token: web.master_key.management_token(&instance.id).expose_secret().to_owned(),

@@ -18,8 +18,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, Timestamp},
-    ports::{Admission, Admitted, DropletRow, Store, StoreError, Totals},
+    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp},
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
 };
 use tokio::{runtime::Handle, task::JoinError};
 
@@ -30,6 +30,7 @@ use sqlite::{Conn, Database, queries};
 pub struct SqlStore {
     database: Arc<Database>,
     runtime: Handle,
+    sinks: Arc<[SinkName]>,
 }
 
 impl SqlStore {
@@ -42,7 +43,13 @@ impl SqlStore {
     /// [`StoreError::Corrupt`] when it is not a database of this program. Both name the path and what to do.
     pub async fn open(url: &str, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let database = Arc::new(Database::open(url, pool, acquire_timeout).await?);
-        Ok(Self { database, runtime: Handle::current() })
+        Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
+    }
+
+    /// The same store, which writes a delivery to each of these sinks for what is worth a notice.
+    #[must_use]
+    pub fn with_sinks(self, sinks: Vec<SinkName>) -> Self {
+        Self { sinks: sinks.into(), ..self }
     }
 }
 
@@ -91,8 +98,19 @@ impl Store for SqlStore {
     }
 
     async fn apply(&self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError> {
-        let (id, event) = (id.clone(), event.clone());
-        query!(self.write, |conn| queries::apply(conn, id, event, now))
+        let (id, event, sinks) = (id.clone(), event.clone(), Arc::clone(&self.sinks));
+        query!(self.write, |conn| queries::apply(conn, id, event, now, sinks))
+    }
+
+    async fn relocate(
+        &self,
+        id: &InstanceId,
+        host: &HostName,
+        slots: u32,
+        now: Timestamp,
+    ) -> Result<Relocated, StoreError> {
+        let (id, host) = (id.clone(), host.clone());
+        query!(self.write, |conn| queries::relocate(conn, id, host, slots, now))
     }
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
@@ -101,6 +119,49 @@ impl Store for SqlStore {
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
         query!(self.read, |conn| queries::due(conn, now, limit))
+    }
+
+    async fn warnings_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
+        query!(self.read, |conn| queries::warnings_due(conn, now, limit))
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        query!(self.write, |conn| queries::purge(conn, ended_before, limit))
+    }
+
+    async fn take_deliveries(
+        &self,
+        sink: &SinkName,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let sink = sink.clone();
+        query!(self.write, |conn| queries::take_deliveries(conn, sink, now, until, limit))
+    }
+
+    async fn close_delivery(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        let delivery = delivery.clone();
+        query!(self.write, |conn| queries::close_delivery(conn, delivery))
+    }
+
+    async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError> {
+        let delivery = delivery.clone();
+        query!(self.write, |conn| queries::postpone_delivery(conn, delivery, until))
+    }
+
+    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
+        let server = server.clone();
+        query!(self.write, |conn| queries::beat(conn, server))
+    }
+
+    async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {
+        let server = server.clone();
+        query!(self.write, |conn| queries::retire(conn, server))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

@@ -62,7 +62,9 @@ fn events() -> impl Strategy<Value = InstanceEvent> {
         Just(InstanceEvent::Moved { host: HostName::parse("h2").unwrap() }),
         any::<u16>()
             .prop_map(|port| InstanceEvent::Started { endpoint: Endpoint { address: [203, 0, 113, 7].into(), port } }),
-        times().prop_map(|t| InstanceEvent::Extended { lease: Lease { expires_at: t, max_expires_at: later(200) } }),
+        times().prop_map(|t| InstanceEvent::Extended {
+            lease: Lease { expires_at: t, max_expires_at: later(200), warn_at: None }
+        }),
         prop::sample::select(&EndReason::ALL[..]).prop_map(|reason| InstanceEvent::StopRequested { reason }),
         Just(InstanceEvent::ConfirmedGone),
     ]

@@ -3,6 +3,8 @@
 //! Mounted once by each backend's module, from which it takes `Conn` and the fragments that databases spell
 //! differently: `write_transaction!` and `upsert!`. Must not name a backend, parse a column or know of pools.
 
+use std::{fmt::Display, sync::Arc};
+
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
     dsl::{count_star, min},
@@ -10,15 +12,18 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use getaredis_actors::{
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Timestamp, Usage},
-    ports::{Admission, Admitted, DropletRow, StoreError, Totals},
+    domain::{
+        Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
+        SinkName, Timestamp, Usage,
+    },
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, StoreError, Totals},
 };
 
 use super::{
     super::{
         failure::Failure,
-        rows::{DropletLine, InstanceRow},
-        schema::{counters, droplets, instances},
+        rows::{DeliveryRow, DropletLine, InstanceRow},
+        schema::{counters, deliveries, droplets, instances, servers},
     },
     Conn, upsert, write_transaction,
 };
@@ -26,9 +31,13 @@ use super::{
 /// The counter behind [`Totals::started`].
 const STARTED: &str = "started";
 
+/// The counter of rows that have not ended. Whoever has counted it on in a transaction is the only one who admits.
+const LIVE: &str = "live";
+
 pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Result<Admitted, Failure> {
     write_transaction!(conn, async move |conn| {
         let wanted = &admission.instance;
+        count(conn, LIVE, 0).await?;
         if let Some(key) = &wanted.idempotency_key
             && let Some(live) = by_key(conn, wanted.creator, key.clone()).await?
         {
@@ -38,9 +47,23 @@ pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Re
         if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator).await?) {
             return Ok(Admitted::Refused(quota));
         }
+        if is_full(conn, &wanted.host, admission.slots).await? {
+            return Ok(Admitted::HostFull);
+        }
         insert_into(instances::table).values(InstanceRow::from(wanted)).execute(conn).await?;
+        count(conn, LIVE, 1).await?;
         Ok(Admitted::New)
     })
+}
+
+async fn is_full(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, Failure> {
+    let there: i64 = instances::table
+        .filter(instances::ended_at.is_null())
+        .filter(instances::host.eq(host.to_string()))
+        .select(count_star())
+        .first(conn)
+        .await?;
+    Ok(there >= i64::from(slots))
 }
 
 async fn usage(conn: &mut Conn, creator: Creator) -> Result<Usage, Failure> {
@@ -52,7 +75,7 @@ async fn usage(conn: &mut Conn, creator: Creator) -> Result<Usage, Failure> {
         .select((count_star(), min(instances::expires_at)))
         .first(conn)
         .await?;
-    let total: i64 = live.select(count_star()).first(conn).await?;
+    let total: i64 = counters::table.find(LIVE).select(counters::value).first(conn).await?;
     // A count that does not fit is beyond every cap there can be.
     let capped = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
     Ok(Usage {
@@ -88,23 +111,63 @@ pub(in super::super) async fn apply(
     id: InstanceId,
     event: InstanceEvent,
     now: Timestamp,
+    sinks: Arc<[SinkName]>,
 ) -> Result<Instance, Failure> {
     write_transaction!(conn, async move |conn| {
         let before = instance(conn, id).await?.ok_or(StoreError::NotFound)?;
-        let after = before.after(&event, now).map_err(StoreError::Illegal)?;
-        let row = InstanceRow::from(&after);
-        update(instances::table.find(after.id.to_string())).set(&row).execute(conn).await?;
-        if matches!(event, InstanceEvent::Started { .. }) {
-            count(conn, STARTED).await?;
-        }
-        // What is answered is what the next read will answer, to the millisecond.
-        Ok(Instance::try_from(row)?)
+        step(conn, &before, &event, now, &sinks).await
     })
 }
 
-async fn count(conn: &mut Conn, counter: &'static str) -> Result<(), Failure> {
+/// One step of an instance's life, with everything that is written along with it.
+async fn step(
+    conn: &mut Conn,
+    before: &Instance,
+    event: &InstanceEvent,
+    now: Timestamp,
+    sinks: &[SinkName],
+) -> Result<Instance, Failure> {
+    let row = InstanceRow::from(&before.after(event, now).map_err(StoreError::Illegal)?);
+    update(instances::table.find(before.id.to_string())).set(&row).execute(conn).await?;
+    // What is answered is what the next read will answer, to the millisecond.
+    let after = Instance::try_from(row)?;
+    if matches!(event, InstanceEvent::Started { .. }) {
+        count(conn, STARTED, 1).await?;
+    }
+    if !after.state.is_live() {
+        count(conn, LIVE, -1).await?;
+    }
+    if let Some(notice) = Notice::of(event, &after, now).filter(|_| !sinks.is_empty()) {
+        let rows: Vec<_> = sinks.iter().map(|sink| DeliveryRow::new(&notice, sink, now)).collect();
+        for row in &rows {
+            insert_into(deliveries::table).values(row).execute(conn).await?;
+        }
+    }
+    Ok(after)
+}
+
+pub(in super::super) async fn relocate(
+    conn: &mut Conn,
+    id: InstanceId,
+    host: HostName,
+    slots: u32,
+    now: Timestamp,
+) -> Result<Relocated, Failure> {
+    write_transaction!(conn, async move |conn| {
+        let before = instance(conn, id).await?.ok_or(StoreError::NotFound)?;
+        count(conn, LIVE, 0).await?;
+        if is_full(conn, &host, slots).await? {
+            return Ok(Relocated::HostFull);
+        }
+        let moved = step(conn, &before, &InstanceEvent::Moved { host }, now, &[]).await?;
+        Ok(Relocated::Moved(Box::new(moved)))
+    })
+}
+
+/// Counts on or off. Also by zero this takes the counter's row until the transaction ends.
+async fn count(conn: &mut Conn, counter: &'static str, by: i64) -> Result<(), Failure> {
     let counted =
-        update(counters::table.find(counter)).set(counters::value.eq(counters::value + 1)).execute(conn).await?;
+        update(counters::table.find(counter)).set(counters::value.eq(counters::value + by)).execute(conn).await?;
     if counted == 1 { Ok(()) } else { Err(StoreError::Corrupt(format!("counter {counter} is missing")).into()) }
 }
 
@@ -119,17 +182,119 @@ pub(in super::super) async fn live(conn: &mut Conn) -> Result<Vec<Instance>, Fai
 }
 
 pub(in super::super) async fn due(conn: &mut Conn, now: Timestamp, limit: u32) -> Result<Vec<Instance>, Failure> {
-    let due = [InstanceState::Creating, InstanceState::Running].map(InstanceState::as_str);
     let rows = instances::table
         .filter(instances::ended_at.is_null())
         .filter(instances::expires_at.le(now.as_millisecond()))
-        .filter(instances::state.eq_any(due))
+        .filter(instances::reason.is_null())
         .order((instances::expires_at, instances::id))
         .limit(limit.into())
         .select(InstanceRow::as_select())
         .load(conn)
         .await?;
     parsed(rows)
+}
+
+pub(in super::super) async fn warnings_due(
+    conn: &mut Conn,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Instance>, Failure> {
+    let lives = [InstanceState::Running, InstanceState::Unreachable].map(InstanceState::as_str);
+    let rows = instances::table
+        .filter(instances::ended_at.is_null())
+        .filter(instances::warn_at.le(now.as_millisecond()))
+        .filter(instances::state.eq_any(lives))
+        .order((instances::warn_at, instances::id))
+        .limit(limit.into())
+        .select(InstanceRow::as_select())
+        .load(conn)
+        .await?;
+    parsed(rows)
+}
+
+pub(in super::super) async fn purge(conn: &mut Conn, ended_before: Timestamp, limit: u32) -> Result<u32, Failure> {
+    // In two steps, because not every database deletes with a limit.
+    let ended: Vec<String> = instances::table
+        .filter(instances::ended_at.lt(ended_before.as_millisecond()))
+        .order((instances::ended_at, instances::id))
+        .limit(limit.into())
+        .select(instances::id)
+        .load(conn)
+        .await?;
+    let purged = delete(instances::table.filter(instances::id.eq_any(ended))).execute(conn).await?;
+    Ok(u32::try_from(purged).unwrap_or(u32::MAX))
+}
+
+pub(in super::super) async fn take_deliveries(
+    conn: &mut Conn,
+    sink: SinkName,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Delivery>, Failure> {
+    write_transaction!(conn, async move |conn| {
+        let due: Vec<DeliveryRow> = deliveries::table
+            .filter(deliveries::sink.eq(sink.to_string()))
+            .filter(deliveries::due_at.le(now.as_millisecond()))
+            .order((deliveries::due_at, deliveries::notice))
+            .limit(limit.into())
+            .select(DeliveryRow::as_select())
+            .load(conn)
+            .await?;
+        let notices: Vec<&str> = due.iter().map(DeliveryRow::notice).collect();
+        let taken = deliveries::table.filter(deliveries::sink.eq(sink.to_string()));
+        update(taken.filter(deliveries::notice.eq_any(notices)))
+            .set((deliveries::due_at.eq(until.as_millisecond()), deliveries::attempts.eq(deliveries::attempts + 1)))
+            .execute(conn)
+            .await?;
+        let taken = due.into_iter().map(|row| {
+            let delivery = Delivery::try_from(row)?;
+            Ok(Delivery { attempts: delivery.attempts + 1, ..delivery })
+        });
+        Ok(taken.collect::<Result<_, StoreError>>()?)
+    })
+}
+
+pub(in super::super) async fn close_delivery(conn: &mut Conn, delivery: Delivery) -> Result<(), Failure> {
+    delete(deliveries::table.find((delivery.notice.id, delivery.sink.to_string()))).execute(conn).await?;
+    Ok(())
+}
+
+pub(in super::super) async fn postpone_delivery(
+    conn: &mut Conn,
+    delivery: Delivery,
+    until: Timestamp,
+) -> Result<(), Failure> {
+    update(deliveries::table.find((delivery.notice.id, delivery.sink.to_string())))
+        .set(deliveries::due_at.eq(until.as_millisecond()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(in super::super) async fn beat(conn: &mut Conn, server: ServerId) -> Result<Vec<Beat>, Failure> {
+    write_transaction!(conn, async move |conn| {
+        let again = update(servers::table.find(server.to_string())).set(servers::beats.eq(servers::beats + 1));
+        if again.execute(conn).await? == 0 {
+            let first = (servers::id.eq(server.to_string()), servers::beats.eq(1));
+            insert_into(servers::table).values(first).execute(conn).await?;
+        }
+        let beats: Vec<(String, i64)> = servers::table.order(servers::id).load(conn).await?;
+        let beat = |(server, beats): (String, i64)| {
+            let unreadable =
+                |column, why: &dyn Display| StoreError::Corrupt(format!("server {server}, column {column}: {why}"));
+            Ok(Beat {
+                beats: u64::try_from(beats).map_err(|e| unreadable("beats", &e))?,
+                server: server.parse().map_err(|e| unreadable("id", &e))?,
+            })
+        };
+        Ok(beats.into_iter().map(beat).collect::<Result<_, StoreError>>()?)
+    })
+}
+
+pub(in super::super) async fn retire(conn: &mut Conn, server: ServerId) -> Result<(), Failure> {
+    delete(servers::table.find(server.to_string())).execute(conn).await?;
+    Ok(())
 }
 
 fn parsed(rows: Vec<InstanceRow>) -> Result<Vec<Instance>, Failure> {

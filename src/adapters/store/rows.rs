@@ -6,11 +6,11 @@ use std::fmt::Display;
 
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 use getaredis_actors::{
-    domain::{Endpoint, Instance, InstanceState, Lease, Timestamp},
-    ports::{DropletRow, DropletState, StoreError},
+    domain::{Endpoint, Instance, InstanceState, Lease, Notice, SinkName, Timestamp},
+    ports::{Delivery, DropletRow, DropletState, StoreError},
 };
 
-use super::schema::{droplets, instances};
+use super::schema::{deliveries, droplets, instances};
 
 /// A row of `instances`. Every number is an `i64`, so that one that is out of bounds is noticed and not cut.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -32,6 +32,9 @@ pub(super) struct InstanceRow {
     expires_at: i64,
     max_expires_at: i64,
     ended_at: Option<i64>,
+    server: Option<String>,
+    warn_at: Option<i64>,
+    unreachable_since: Option<i64>,
 }
 
 impl From<&Instance> for InstanceRow {
@@ -53,6 +56,9 @@ impl From<&Instance> for InstanceRow {
             expires_at: i.lease.expires_at.as_millisecond(),
             max_expires_at: i.lease.max_expires_at.as_millisecond(),
             ended_at: i.ended_at.map(Timestamp::as_millisecond),
+            server: i.server.as_ref().map(ToString::to_string),
+            warn_at: i.lease.warn_at.map(Timestamp::as_millisecond),
+            unreachable_since: i.unreachable_since.map(Timestamp::as_millisecond),
         }
     }
 }
@@ -92,10 +98,58 @@ impl TryFrom<InstanceRow> for Instance {
             lease: Lease {
                 expires_at: of.time("expires_at", row.expires_at)?,
                 max_expires_at: of.time("max_expires_at", row.max_expires_at)?,
+                warn_at: row.warn_at.map(|t| of.time("warn_at", t)).transpose()?,
             },
+            server: row.server.as_deref().map(|s| of.column("server", s.parse())).transpose()?,
+            unreachable_since: row.unreachable_since.map(|t| of.time("unreachable_since", t)).transpose()?,
             ended_at: row.ended_at.map(|t| of.time("ended_at", t)).transpose()?,
             flavour: row.flavour,
             fingerprint: row.fingerprint,
+        })
+    }
+}
+
+/// A row of `deliveries`.
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = deliveries)]
+pub(super) struct DeliveryRow {
+    notice: String,
+    sink: String,
+    body: String,
+    created_at: i64,
+    due_at: i64,
+    attempts: i64,
+}
+
+impl DeliveryRow {
+    /// A delivery that nobody has taken yet.
+    pub(super) fn new(notice: &Notice, sink: &SinkName, now: Timestamp) -> Self {
+        Self {
+            notice: notice.id.clone(),
+            sink: sink.to_string(),
+            body: notice.body.clone(),
+            created_at: now.as_millisecond(),
+            due_at: now.as_millisecond(),
+            attempts: 0,
+        }
+    }
+
+    /// The notice's id.
+    pub(super) fn notice(&self) -> &str {
+        &self.notice
+    }
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = StoreError;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
+        let of = Culprit { table: "delivery", key: &row.notice };
+        Ok(Self {
+            sink: of.column("sink", row.sink.parse())?,
+            created_at: of.time("created_at", row.created_at)?,
+            attempts: of.column("attempts", u32::try_from(row.attempts))?,
+            notice: Notice { id: row.notice, body: row.body },
         })
     }
 }

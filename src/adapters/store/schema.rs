@@ -18,6 +18,27 @@ diesel::table! {
         expires_at -> BigInt,
         max_expires_at -> BigInt,
         ended_at -> Nullable<BigInt>,
+        server -> Nullable<Text>,
+        warn_at -> Nullable<BigInt>,
+        unreachable_since -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    servers (id) {
+        id -> Text,
+        beats -> BigInt,
+    }
+}
+
+diesel::table! {
+    deliveries (notice, sink) {
+        notice -> Text,
+        sink -> Text,
+        body -> Text,
+        created_at -> BigInt,
+        due_at -> BigInt,
+        attempts -> BigInt,
     }
 }
 

@@ -308,6 +308,8 @@ async fn every_statement_on_instances_searches_an_index_that_leaves_out_the_ende
     store.instance(&id(1)).await.unwrap();
     store.live().await.unwrap();
     store.due(later(1), 10).await.unwrap();
+    store.warnings_due(later(1), 10).await.unwrap();
+    store.purge(later(1), 10).await.unwrap();
     store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();
     drop(store);
 
@@ -327,7 +329,10 @@ async fn every_statement_on_instances_searches_an_index_that_leaves_out_the_ende
         "instances_by_age",
         "instances_by_creator",
         "instances_by_end",
+        "instances_by_host",
         "instances_by_key",
+        "instances_by_retention",
+        "instances_by_warning",
         "sqlite_autoindex_instances_1",
     ];
     assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), expected);

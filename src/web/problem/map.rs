@@ -92,8 +92,8 @@ impl Problem {
         match error {
             ExtendError::NotFound => Self::no_such_instance(),
             ExtendError::NotRunning(instance) => match instance.state {
-                // `Running` is a race: it was not when the reaper looked.
-                InstanceState::Creating | InstanceState::Running => {
+                // All but `Creating` are a race: it was not so when the reaper looked.
+                InstanceState::Creating | InstanceState::Running | InstanceState::Unreachable => {
                     Self::new(Kind::NotRunning, "An instance can be extended once it is running.")
                         .reason(instance.state.as_str())
                         .retry_after(AFTER_A_RUSH)

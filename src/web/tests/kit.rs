@@ -20,10 +20,10 @@ use getaredis_actors::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
-        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, Timestamp,
+        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp,
     },
     feed::messages::{ActorView, Snapshot, Subscription},
-    ports::{Admission, Admitted, Clock, DropletRow, Store, StoreError, Totals},
+    ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
     rate_limit::messages::Admit,
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{
@@ -75,7 +75,10 @@ pub(super) fn instance() -> Instance {
         lease: Lease {
             expires_at: created_at + Duration::from_secs(43_200),
             max_expires_at: created_at + Duration::from_secs(259_200),
+            warn_at: None,
         },
+        server: None,
+        unreachable_since: None,
         ended_at: None,
     }
 }
@@ -243,6 +246,39 @@ impl Store for Rows {
     async fn due(&self, _: Timestamp, _: u32) -> Result<Vec<Instance>, StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn relocate(&self, _: &InstanceId, _: &HostName, _: u32, _: Timestamp) -> Result<Relocated, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn warnings_due(&self, _: Timestamp, _: u32) -> Result<Vec<Instance>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn purge(&self, _: Timestamp, _: u32) -> Result<u32, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn take_deliveries(
+        &self,
+        _: &SinkName,
+        _: Timestamp,
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn close_delivery(&self, _: &Delivery) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn postpone_delivery(&self, _: &Delivery, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn beat(&self, _: &ServerId) -> Result<Vec<Beat>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn retire(&self, _: &ServerId) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    fn is_shared(&self) -> bool {
+        unreachable!("{UNUSED}")
+    }
     async fn totals(&self) -> Result<Totals, StoreError> {
         self.read(Totals { started: 1234 }).await
     }
@@ -313,6 +349,7 @@ impl Kit {
                     min_ttl: Duration::from_secs(60),
                     max_ttl: Duration::from_secs(86_400),
                     max_lifetime: Duration::from_secs(259_200),
+                    warn_before: Duration::from_secs(600),
                 },
                 flavours: vec![Flavour {
                     name: "redis".to_owned(),
