@@ -221,6 +221,9 @@ pub(in super::super) async fn purge(conn: &mut Conn, ended_before: Timestamp, li
         .select(instances::id)
         .load(conn)
         .await?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
     let purged = delete(instances::table.filter(instances::id.eq_any(ended))).execute(conn).await?;
     Ok(u32::try_from(purged).unwrap_or(u32::MAX))
 }

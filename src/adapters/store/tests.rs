@@ -309,8 +309,9 @@ async fn every_statement_on_instances_searches_an_index_that_leaves_out_the_ende
     store.live().await.unwrap();
     store.due(later(1), 10).await.unwrap();
     store.warnings_due(later(1), 10).await.unwrap();
-    store.purge(later(1), 10).await.unwrap();
     store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();
+    store.apply(&id(1), &InstanceEvent::ConfirmedGone, now()).await.unwrap();
+    assert_eq!(store.purge(later(1), 10).await.unwrap(), 1);
     drop(store);
 
     let mut conn = by_hand(&dir);
