@@ -18,6 +18,7 @@ mod instances;
 mod legacy;
 mod pages;
 mod problem;
+mod refusals;
 mod request;
 mod server;
 mod settings;

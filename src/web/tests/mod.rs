@@ -11,4 +11,5 @@ mod manage;
 mod operator;
 mod pages;
 mod problems;
+mod refusals;
 mod sockets;
