@@ -133,7 +133,7 @@ impl Config {
             !is_static
                 || !self.docker.publish_address.is_loopback()
                 || hosts.iter().all(|host| host.public_address.is_loopback()),
-            &["docker.publish_address", "fleet.address", "directory.hosts"],
+            &["docker.publish_address", "fleet.address", "directory.hosts", "directory.kind"],
             "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
              publish on 0.0.0.0 or on the host's own address",
         );
