@@ -17,7 +17,7 @@ pub mod secret;
 pub use creator::Creator;
 pub use flavour::Flavour;
 pub use host::{Cordon, Health, HostEvent, HostState};
-pub use ids::{DeploymentId, HostName, IdempotencyKey, InstanceId, InvalidName, Label};
+pub use ids::{DeploymentId, HostName, IdempotencyKey, InstanceId, InvalidName, Label, TokenName};
 pub use instance::{EndReason, Endpoint, IllegalTransition, Instance, InstanceEvent, InstanceState};
 pub use lease::{Lease, LeasePolicy, LeaseRefused};
 pub use placement::{Candidate, NoPlace, Strategy, place};

@@ -33,7 +33,7 @@ pub use fleet::{Fleet, Provider, RuntimeKind};
 pub use http::Http;
 pub use instances::Instances;
 pub use layers::{Inputs, Layers};
-pub use limits::Limits;
+pub use limits::{ApiToken, Limits};
 pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
 pub use show::show;

@@ -4,6 +4,7 @@ mod values;
 
 use std::{collections::BTreeSet, ffi::OsString, io::Write, path::PathBuf, time::Duration};
 
+use getaredis_actors::domain::{Creator, TokenName};
 use proptest::prelude::{prop_assert, proptest};
 
 use super::{
@@ -220,6 +221,22 @@ fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
         ),
         (&[("fleet.runtime", "process"), ("directory.kind", "redis")], &["fleet.runtime", "directory.kind"]),
         (&[("directory.poll", "30s")], &["directory.poll", "directory.ttl"]),
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "b", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
     ]
 }
 
@@ -289,9 +306,15 @@ fn declared_hosts_keep_their_order_and_take_what_they_leave_out_from_the_fleet()
 
 #[test]
 fn the_brain_is_told_what_was_configured() {
+    let tokens = r#"[{ name = "ci", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", per_creator = 20 },
+                     { name = "x", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#;
     let inputs = set(&[("limits.burst", "3"), ("reaper.poll", "100ms"), ("instances.connections", "9")]);
+    let inputs = inputs.argument("--set", "limits.tokens", tokens);
+    let token = |name| Creator::Token(TokenName::parse(name).unwrap());
     let settings = Config::load(&inputs).unwrap().brain_settings();
     assert_eq!((settings.rate.per_minute, settings.rate.burst), (60, 3));
+    assert_eq!((settings.wrong_tokens.per_minute, settings.token_caps.len()), (30, 1));
+    assert_eq!((settings.quotas_of(&token("ci")).per_creator, settings.quotas_of(&token("x")).per_creator), (20, 6));
     assert_eq!(settings.reaper.poll, Duration::from_millis(100));
     assert_eq!((settings.flavours[0].name.as_str(), settings.flavours[0].connections), ("redis", 9));
     assert!(settings.scaling.is_none());
@@ -314,6 +337,10 @@ fn neither_debug_nor_a_problem_shows_a_password() {
     let secret = "hunter2";
     let good = set(&[("directory.url", "redis://u:hunter2@h:6379")]);
     assert!(!format!("{:?}", Config::load(&good).unwrap()).contains(secret));
+    for bad in ["hunter2", r#"["hunter2"]"#, r#"[{ name = "a", sha256 = "hunter2" }]"#] {
+        let problem = only_problem(&set(&[("limits.tokens", bad)]));
+        assert!(!problem.contains(secret), "{problem}");
+    }
     for bad in ["redis//u:hunter2@h", "rediss://:hunter2@h:port", "u:hunter2@h"] {
         let problem = only_problem(&set(&[("directory.url", bad)]));
         assert!(!problem.contains(secret), "{problem}");

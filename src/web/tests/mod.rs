@@ -13,3 +13,4 @@ mod pages;
 mod problems;
 mod refusals;
 mod sockets;
+mod tokens;
