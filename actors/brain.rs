@@ -21,7 +21,10 @@ use crate::{
         messages::{ActorView, Fact, Publish, Subscribe},
     },
     ports::{Clock, Cloud, Directory, Runtimes, Store},
-    rate_limit::{RateLimitActor, messages::Admit},
+    rate_limit::{
+        RateLimitActor,
+        messages::{Admit, WrongToken},
+    },
     reaper::{
         self, ReaperActor,
         messages::{DescribeReaper, ExtendLease, SweepNow},
@@ -55,6 +58,8 @@ pub struct Ports {
 pub struct Doors {
     /// To the rate limit.
     pub admit: Recipient<Admit>,
+    /// To the rate limit.
+    pub wrong_token: Recipient<WrongToken>,
     /// To the scheduler.
     pub create: Recipient<CreateInstance>,
     /// To the scheduler.
@@ -130,6 +135,7 @@ impl Cradles {
     fn doors(&self) -> Doors {
         Doors {
             admit: to(&self.rate_limit),
+            wrong_token: to(&self.rate_limit),
             create: to(&self.scheduler),
             delete: to(&self.scheduler),
             fleet: to(&self.scheduler),

@@ -1,11 +1,11 @@
 //! Everything about the brain that an operator can tune, as plain values. The edge reads them from the configuration;
 //! tests and simulations write them down.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::domain::{Flavour, LeasePolicy, Quotas, Strategy};
+use crate::domain::{Creator, Flavour, LeasePolicy, Quotas, Strategy, TokenName};
 
 /// The tunable numbers of all rooms.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How many instances one creator, and everybody, may have.
     pub quotas: Quotas,
+    /// How many instances the creator behind a token may have, for tokens with a cap of their own; 0 means no cap.
+    pub token_caps: BTreeMap<TokenName, u32>,
     /// How long an instance may live.
     pub lease: LeasePolicy,
     /// The recipes; the first one is the default.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// The request rate per creator.
     pub rate: Rate,
+    /// The rate of wrong tokens per address.
+    pub wrong_tokens: Rate,
     /// Creators inside these networks are not let in.
     pub banned: Vec<IpNet>,
     /// What every host is treated like.
@@ -37,6 +41,18 @@ pub struct Settings {
     pub scaling: Option<crate::domain::scaling::ScalingPolicy>,
     /// How often the autoscaler makes a pass.
     pub scaling_every: Duration,
+}
+
+impl Settings {
+    /// The caps that apply to this creator.
+    #[must_use]
+    pub fn quotas_of(&self, creator: &Creator) -> Quotas {
+        let own = match creator {
+            Creator::Token(name) => self.token_caps.get(name).copied(),
+            Creator::V4(_) | Creator::V6Net(_) => None,
+        };
+        Quotas { per_creator: own.unwrap_or(self.quotas.per_creator), ..self.quotas }
+    }
 }
 
 /// A request rate: a bucket of `burst` requests that is refilled with `per_minute`.

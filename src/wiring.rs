@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::MasterKey,
+    domain::{MasterKey, Quotas},
     ports::{Directory, Runtimes, StoreError},
 };
 
@@ -23,9 +23,9 @@ use crate::{
         process::{ProcessRuntimes, ProcessSettings},
         store::SqlStore,
     },
-    config::{Config, DirectoryKind, RuntimeKind},
+    config::{ApiToken, Config, DirectoryKind, RuntimeKind},
     shutdown,
-    web::{self, FeedSettings, Vitals, Web, WebSettings},
+    web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
 
 /// The engine of the process runtime, looked up in `PATH`.
@@ -153,6 +153,11 @@ fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterK
     Data::new(Web::new(doors, store, clock, master_key, vitals, web_settings(config)))
 }
 
+fn token_settings(token: &ApiToken, quotas: &Quotas) -> TokenSettings {
+    let per_creator = token.per_creator.unwrap_or(quotas.per_creator);
+    TokenSettings { name: token.name.clone(), sha256: token.sha256, per_creator }
+}
+
 fn web_settings(config: &Config) -> WebSettings {
     let brain = config.brain_settings();
     WebSettings {
@@ -162,6 +167,7 @@ fn web_settings(config: &Config) -> WebSettings {
         lease: brain.lease,
         flavours: brain.flavours,
         quotas: brain.quotas,
+        tokens: config.limits.tokens.iter().map(|token| token_settings(token, &brain.quotas)).collect(),
         create_deadline: brain.create_deadline,
         admin_token_sha256: config.admin.token_sha256,
         allowed_origins: config.admin.allowed_origins.clone(),

@@ -54,8 +54,8 @@ struct KeyHold {
 
 impl KeyHold {
     /// Waits until nobody else in this process works on the key.
-    async fn take(desk: &Rc<Desk>, creator: Creator, key: &IdempotencyKey) -> Self {
-        let key = (creator, key.clone());
+    async fn take(desk: &Rc<Desk>, creator: &Creator, key: &IdempotencyKey) -> Self {
+        let key = (creator.clone(), key.clone());
         loop {
             let other = desk.keys.borrow().get(&key).cloned();
             match other {
@@ -85,7 +85,7 @@ impl Desk {
         }
         let _turn = Turn::take(&self)?;
         let Some(key) = &request.idempotency_key else { return self.create_new(&request).await };
-        let hold = KeyHold::take(&self, request.creator, key);
+        let hold = KeyHold::take(&self, &request.creator, key);
         let _hold = timeout(self.tools.settings.create_deadline, hold).await.map_err(|_| CreateError::KeyInUse)?;
         // Before a slot is looked for: a repeated request is answered also when the fleet is full.
         let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
@@ -108,7 +108,7 @@ impl Desk {
             let (host, slots) = self.reserve(&id, &full).map_err(CreateError::NoPlace)?;
             let instance = Instance {
                 id: id.clone(),
-                creator: request.creator,
+                creator: request.creator.clone(),
                 flavour: flavour.name.clone(),
                 label: request.label.clone(),
                 host,
@@ -123,7 +123,8 @@ impl Desk {
                 unreachable_since: None,
                 ended_at: None,
             };
-            let admission = Admission { instance: instance.clone(), quotas: tools.settings.quotas, slots };
+            let quotas = tools.settings.quotas_of(&request.creator);
+            let admission = Admission { instance: instance.clone(), quotas, slots };
             let refusal = match patience::store(tools.store.admit(admission)).await {
                 Ok(Admitted::New) => {
                     self.publish_instance(&instance);

@@ -46,7 +46,7 @@ pub enum CreateError {
     #[error(transparent)]
     Lease(LeaseRefused),
     /// There is no such recipe.
-    #[error("there is no flavour {name}; there is: {known}")]
+    #[error("there is no flavour {name:?}; there is: {known}")]
     UnknownFlavour {
         /// What was asked for.
         name: String,

@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
     Settings {
         strategy: Strategy::Fill,
         quotas: Quotas { per_creator: 0, global: 0 },
+        token_caps: BTreeMap::new(),
         lease: LeasePolicy {
             warn_before: Duration::from_secs(600),
             default_ttl: 12 * HOUR,
@@ -62,6 +63,7 @@ pub fn settings() -> Settings {
         create_deadline: Duration::from_secs(30),
         max_in_flight: 1000,
         rate: Rate { per_minute: 1000, burst: 1000 },
+        wrong_tokens: Rate { per_minute: 1000, burst: 1000 },
         banned: Vec::new(),
         host: HostSettings {
             parallel_starts: 4,

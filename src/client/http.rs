@@ -101,12 +101,18 @@ impl Client {
         &self.server
     }
 
-    /// Asks for an instance. Repeating it with the same `key` gives the same instance.
+    /// Asks for an instance, which counts for the holder of `token`, or else for our address. Repeating it with the same
+    /// `key` gives the same instance.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn create(&self, wish: &NewInstance, key: &str) -> Result<Answer, ClientError> {
-        let request = self.request(Method::POST, "/v1/instances", None).header("Idempotency-Key", key).json(wish);
+    pub async fn create(
+        &self,
+        wish: &NewInstance,
+        key: &str,
+        token: Option<&SecretString>,
+    ) -> Result<Answer, ClientError> {
+        let request = self.request(Method::POST, "/v1/instances", token).header("Idempotency-Key", key).json(wish);
         self.answer(self.send(request).await?).await
     }
 

@@ -27,11 +27,13 @@ impl Config {
         Settings {
             strategy: self.fleet.strategy,
             quotas: self.limits.quotas(),
+            token_caps: self.limits.token_caps(),
             lease: self.instances.lease(),
             flavours: vec![self.instances.flavour()],
             create_deadline: self.instances.create_deadline,
             max_in_flight: self.limits.max_in_flight,
             rate: self.limits.rate(),
+            wrong_tokens: self.limits.wrong_tokens(),
             banned: self.limits.banned.clone(),
             host: HostSettings {
                 parallel_starts: self.docker.parallel_starts,

@@ -33,7 +33,7 @@ pub use fleet::{Fleet, Provider, RuntimeKind};
 pub use http::Http;
 pub use instances::Instances;
 pub use layers::{Inputs, Layers};
-pub use limits::Limits;
+pub use limits::{ApiToken, Limits};
 pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
 pub use show::show;
@@ -133,7 +133,7 @@ impl Config {
             !is_static
                 || !self.docker.publish_address.is_loopback()
                 || hosts.iter().all(|host| host.public_address.is_loopback()),
-            &["docker.publish_address", "fleet.address", "directory.hosts"],
+            &["docker.publish_address", "fleet.address", "directory.hosts", "directory.kind"],
             "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
              publish on 0.0.0.0 or on the host's own address",
         );

@@ -85,18 +85,20 @@ impl std::error::Error for Problems {}
 /// What stands in place of a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// The value as it may be shown, written as TOML. Hidden are the operator's token hash (a weak token could be found
-/// from it) and everything before the host of an address, in any key: somebody may have put a password there.
+/// The value as it may be shown, written as TOML. Hidden are the hashes of tokens (a weak token could be found from its
+/// hash) and everything before the host of an address, in any key: somebody may have put a password there.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     hide(key, value).to_string()
 }
 
 fn hide(key: &str, value: &Value) -> Value {
     match value {
-        Value::String(text) if key == "admin.token_sha256" && !text.is_empty() => HIDDEN.into(),
+        Value::String(text) if key.ends_with("sha256") && !text.is_empty() => HIDDEN.into(),
+        // An item that is no table is a mistake, and may be a token.
+        Value::String(_) if key == "limits.tokens" => HIDDEN.into(),
         Value::String(text) => without_user_info(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
-        Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(key, v))).collect()),
+        Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(k, v))).collect()),
         other => other.clone(),
     }
 }
@@ -124,6 +126,15 @@ mod tests {
     fn a_token_hash_is_hidden_and_an_empty_one_is_not() {
         assert_eq!(shown("admin.token_sha256", &"abc".into()), r#""(hidden)""#);
         assert_eq!(shown("admin.token_sha256", &"".into()), r#""""#);
+    }
+
+    #[test]
+    fn a_token_in_a_list_shows_its_name_only() {
+        let tokens: toml::Table = toml::from_str(r#"v = [{ name = "ci", sha256 = "abc", per_creator = 3 }]"#).unwrap();
+        let text = shown("limits.tokens", &tokens["v"]);
+        assert!(text.contains("ci") && text.contains('3') && !text.contains("abc"), "{text}");
+        assert!(!shown("limits.tokens", &Value::Array(vec!["hunter2".into()])).contains("hunter2"));
+        assert!(!shown("limits.tokens", &"hunter2".into()).contains("hunter2"));
     }
 
     #[test]

@@ -18,9 +18,11 @@ mod instances;
 mod legacy;
 mod pages;
 mod problem;
+mod refusals;
 mod request;
 mod server;
 mod settings;
+mod tokens;
 mod views;
 
 #[cfg(test)]
@@ -45,7 +47,7 @@ use getaredis_actors::{
 use tracing_actix_web::TracingLogger;
 
 pub use server::serve;
-pub use settings::{FeedSettings, WebSettings};
+pub use settings::{FeedSettings, TokenSettings, WebSettings};
 
 use admin_feed::Sessions;
 use problem::{Kind, Problem};

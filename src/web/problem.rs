@@ -59,6 +59,8 @@ kinds! {
     InstanceEnded "instance-ended" GONE "The instance has ended";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not JSON";
+    RequestTimeout "request-timeout" REQUEST_TIMEOUT "The request did not arrive in time";
+    HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The head of the request is too large";
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Too many requests";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "You have as many instances as you may have";
     FleetFull "fleet-full" SERVICE_UNAVAILABLE "Every place is taken";
@@ -183,6 +185,23 @@ impl Problem {
                 let title = other.canonical_reason().unwrap_or("Refused");
                 Self::with("about:blank", other, title, format!("{title}.").into())
             }
+        }
+    }
+
+    /// What the HTTP/1 codec refuses before there is a request; `status` is its own.
+    pub(super) fn of_codec(status: u16) -> Self {
+        match StatusCode::from_u16(status) {
+            Ok(StatusCode::BAD_REQUEST) => Self::new(
+                Kind::InvalidRequest,
+                "This is not valid HTTP/1.1: the request line, a header or the framing of the body is malformed.",
+            ),
+            Ok(StatusCode::REQUEST_TIMEOUT) => {
+                Self::new(Kind::RequestTimeout, "The head of the request took too long to arrive.")
+            }
+            Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+                Self::new(Kind::HeadTooLarge, "Request line and headers are larger than this server reads.")
+            }
+            other => Self::from_status(other.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
 

@@ -1,6 +1,6 @@
 // The operator's page: asks for the token, follows the feed and draws hosts, actors and live instances.
 
-import { byId, el, setText } from "./dom.js";
+import { byId, el, loaded, setText } from "./dom.js";
 import { FeedSocket } from "./feed-socket.js";
 import { FeedState } from "./feed.js";
 import { coarse, count } from "./format.js";
@@ -213,6 +213,7 @@ byId("forget").addEventListener("click", () => {
   signOut();
 });
 
+loaded();
 let kept = null;
 try { kept = session?.getItem(NAME); } catch { kept = null; }
 if (kept) connect(kept);

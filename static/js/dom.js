@@ -21,6 +21,12 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Says that the page has come whole: what stands on it for the other case goes. See loading.js. */
+export function loaded() {
+  byId("not-loaded")?.remove();
+  if (history.state?.loading) history.replaceState(null, "");
+}
+
 /** Says one sentence to a screen reader, politely. */
 export function announce(text) {
   const region = byId("announce");

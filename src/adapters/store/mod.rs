@@ -93,7 +93,7 @@ impl Store for SqlStore {
     }
 
     async fn by_key(&self, creator: &Creator, key: &IdempotencyKey) -> Result<Option<Instance>, StoreError> {
-        let (creator, key) = (*creator, key.clone());
+        let (creator, key) = (creator.clone(), key.clone());
         query!(self.read, |conn| queries::by_key(conn, creator, key))
     }
 

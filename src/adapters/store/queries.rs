@@ -39,12 +39,12 @@ pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Re
         let wanted = &admission.instance;
         count(conn, LIVE, 0).await?;
         if let Some(key) = &wanted.idempotency_key
-            && let Some(live) = by_key(conn, wanted.creator, key.clone()).await?
+            && let Some(live) = by_key(conn, wanted.creator.clone(), key.clone()).await?
         {
             let same = live.fingerprint == wanted.fingerprint;
             return Ok(if same { Admitted::Existing(Box::new(live)) } else { Admitted::Conflict });
         }
-        if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator).await?) {
+        if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator.clone()).await?) {
             return Ok(Admitted::Refused(quota));
         }
         if is_full(conn, &wanted.host, admission.slots).await? {

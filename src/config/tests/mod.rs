@@ -4,6 +4,7 @@ mod values;
 
 use std::{collections::BTreeSet, ffi::OsString, io::Write, path::PathBuf, time::Duration};
 
+use getaredis_actors::domain::{Creator, TokenName};
 use proptest::prelude::{prop_assert, proptest};
 
 use super::{
@@ -162,6 +163,14 @@ fn all_problems_of_all_layers_are_reported_together() {
 }
 
 #[test]
+fn a_variable_that_is_not_in_capitals_is_reported() {
+    for name in ["getaredis__http__bind", "GETAREDIS__Http__Bind", "Getaredis__HTTP__BIND"] {
+        let problem = only_problem(&env(&[(name, "[::1]:0")]));
+        assert!(problem.starts_with(name) && problem.ends_with("capitals only: GETAREDIS__HTTP__BIND"), "{problem}");
+    }
+}
+
+#[test]
 fn later_layers_win() {
     let (_dir, path) = file("[fleet]\nslots = 1\nstrategy = \"spread\"\n[http]\nworkers = 1\n");
     let mut inputs = env(&[("GETAREDIS__FLEET__SLOTS", "2"), ("GETAREDIS__HTTP__WORKERS", "2")]);
@@ -188,10 +197,9 @@ fn a_file_that_is_not_toml_is_named_with_its_line_and_without_its_content() {
     assert!(!problem.contains("secret"), "{problem}");
 }
 
-#[test]
-fn rules_between_keys_name_all_of_them() {
-    let hosts = |text: &'static str| ("directory.hosts", text);
-    let cases: &[(Pairs, &[&str])] = &[
+/// Values that are fine one by one and not together, with keys that the problem names.
+fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
+    vec![
         (&[("instances.min_ttl", "13h")], &["instances.min_ttl", "instances.default_ttl"]),
         (&[("instances.default_ttl", "25h")], &["instances.default_ttl", "instances.max_ttl"]),
         (&[("instances.max_ttl", "80h")], &["instances.max_ttl", "instances.max_lifetime"]),
@@ -201,17 +209,68 @@ fn rules_between_keys_name_all_of_them() {
         (&[("docker.endpoint", "https://h:2376")], &["docker.tls_ca", "docker.endpoint"]),
         (&[("docker.ports", "20000-20010")], &["docker.ports", "fleet.slots"]),
         (&[("fleet.address", "203.0.113.7")], &["docker.publish_address", "fleet.address"]),
-        (&[hosts(r#"[{ name = "a", address = "203.0.113.7" }]"#)], &["docker.publish_address", "directory.hosts"]),
-        (&[hosts(r#"[{ name = "a", endpoint = "tcp://a:1" }, { name = "a" }]"#)], &["directory.hosts"]),
-        (&[hosts(r#"[{ name = "a" }, { name = "b" }]"#)], &["directory.hosts"]),
-        (&[hosts(r#"[{ name = "a" }]"#), ("directory.kind", "redis")], &["directory.hosts", "directory.kind"]),
+        (
+            &[("directory.hosts", r#"[{ name = "a", address = "203.0.113.7" }]"#)],
+            &["docker.publish_address", "directory.hosts"],
+        ),
+        (&[("directory.hosts", r#"[{ name = "a", endpoint = "tcp://a:1" }, { name = "a" }]"#)], &["directory.hosts"]),
+        (&[("directory.hosts", r#"[{ name = "a" }, { name = "b" }]"#)], &["directory.hosts"]),
+        (
+            &[("directory.hosts", r#"[{ name = "a" }]"#), ("directory.kind", "redis")],
+            &["directory.hosts", "directory.kind"],
+        ),
         (&[("fleet.runtime", "process"), ("directory.kind", "redis")], &["fleet.runtime", "directory.kind"]),
         (&[("directory.poll", "30s")], &["directory.poll", "directory.ttl"]),
-    ];
-    for (pairs, keys) in cases {
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "b", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
+    ]
+}
+
+#[test]
+fn rules_between_keys_name_all_of_them() {
+    for (pairs, keys) in broken_rules() {
         let problem = only_problem(&set(pairs));
         assert!(keys.iter().all(|key| problem.contains(&format!("{key} = "))), "{problem}");
     }
+}
+
+#[test]
+fn a_broken_rule_is_reported_beside_any_bad_value_that_it_does_not_look_at() {
+    for (pairs, _) in broken_rules() {
+        let rule = only_problem(&set(pairs));
+        let looks_at = |key: &str| rule.contains(&format!("{key} = "));
+        for (key, value) in BAD {
+            let inputs = set(pairs).argument("--set", key, value).argument("--set", "fleet.slotz", "1");
+            let all = problems(&inputs);
+            assert!(all[0].starts_with("fleet.slotz"), "{all:#?}");
+            assert!(all[1..].iter().any(|problem| problem.starts_with(&format!("{key} = "))), "{all:#?}");
+            // Another value of a pair may be the bad one now, so that only its own problem is left.
+            let expected = if looks_at(key) || pairs.iter().any(|(one, _)| one == key) { 2 } else { 3 };
+            assert_eq!(all.len(), expected, "{key} = {value}: {all:#?}");
+            assert_eq!(all.contains(&rule), expected == 3, "{all:#?}");
+        }
+    }
+}
+
+#[test]
+fn no_rule_is_judged_while_a_layer_is_unreadable() {
+    let (_dir, path) = file("[docker\n");
+    let inputs = Inputs { file: Some(path), ..set(&[("instances.min_ttl", "13h")]) };
+    assert!(only_problem(&inputs).contains("this is not TOML"));
 }
 
 #[test]
@@ -247,9 +306,15 @@ fn declared_hosts_keep_their_order_and_take_what_they_leave_out_from_the_fleet()
 
 #[test]
 fn the_brain_is_told_what_was_configured() {
+    let tokens = r#"[{ name = "ci", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", per_creator = 20 },
+                     { name = "x", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#;
     let inputs = set(&[("limits.burst", "3"), ("reaper.poll", "100ms"), ("instances.connections", "9")]);
+    let inputs = inputs.argument("--set", "limits.tokens", tokens);
+    let token = |name| Creator::Token(TokenName::parse(name).unwrap());
     let settings = Config::load(&inputs).unwrap().brain_settings();
     assert_eq!((settings.rate.per_minute, settings.rate.burst), (60, 3));
+    assert_eq!((settings.wrong_tokens.per_minute, settings.token_caps.len()), (30, 1));
+    assert_eq!((settings.quotas_of(&token("ci")).per_creator, settings.quotas_of(&token("x")).per_creator), (20, 6));
     assert_eq!(settings.reaper.poll, Duration::from_millis(100));
     assert_eq!((settings.flavours[0].name.as_str(), settings.flavours[0].connections), ("redis", 9));
     assert!(settings.scaling.is_none());
@@ -272,6 +337,10 @@ fn neither_debug_nor_a_problem_shows_a_password() {
     let secret = "hunter2";
     let good = set(&[("directory.url", "redis://u:hunter2@h:6379")]);
     assert!(!format!("{:?}", Config::load(&good).unwrap()).contains(secret));
+    for bad in ["hunter2", r#"["hunter2"]"#, r#"[{ name = "a", sha256 = "hunter2" }]"#] {
+        let problem = only_problem(&set(&[("limits.tokens", bad)]));
+        assert!(!problem.contains(secret), "{problem}");
+    }
     for bad in ["redis//u:hunter2@h", "rediss://:hunter2@h:port", "u:hunter2@h"] {
         let problem = only_problem(&set(&[("directory.url", bad)]));
         assert!(!problem.contains(secret), "{problem}");

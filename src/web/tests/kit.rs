@@ -20,11 +20,11 @@ use getaredis_actors::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
-        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp,
+        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
     },
     feed::messages::{ActorView, Snapshot, Subscription},
     ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
-    rate_limit::messages::Admit,
+    rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{
         CordonError, CordonHost, CreateInstance, Created, DeleteInstance, DescribeFleet, Ending, FleetView, HostView,
@@ -36,9 +36,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::web::{FeedSettings, Vitals, Web, WebSettings, app};
+use crate::web::{FeedSettings, TokenSettings, Vitals, Web, WebSettings, app};
 
 pub(super) const ID: &str = "0192f0c1a2b37c4d8e5f60718293a4b5";
+pub(super) const API_TOKEN: &str = "a-token-of-the-build-server";
 pub(super) const OPERATOR_TOKEN: &str = "correct-horse-battery-staple";
 
 pub(super) fn id() -> InstanceId {
@@ -325,6 +326,7 @@ impl Kit {
         Self {
             doors: Doors {
                 admit: door(|_: Admit| Ok(())),
+                wrong_token: door(|_: WrongToken| Ok(())),
                 create: door(|_: CreateInstance| Ok(Created { instance: instance(), replayed: false })),
                 delete: door(move |_: DeleteInstance| Ok(Ending::Gone(Box::new(gone.clone())))),
                 fleet: door(move |_: DescribeFleet| fleet()),
@@ -361,6 +363,11 @@ impl Kit {
                 quotas: Quotas { per_creator: 6, global: 0 },
                 create_deadline: Duration::from_secs(30),
                 call_deadline: Duration::from_secs(15),
+                tokens: vec![TokenSettings {
+                    name: TokenName::parse("ci").unwrap(),
+                    sha256: Sha256::digest(API_TOKEN).into(),
+                    per_creator: 20,
+                }],
                 admin_token_sha256: Some(Sha256::digest(OPERATOR_TOKEN).into()),
                 allowed_origins: vec!["https://console.example".to_owned()],
                 isolated: true,

@@ -11,4 +11,6 @@ mod manage;
 mod operator;
 mod pages;
 mod problems;
+mod refusals;
 mod sockets;
+mod tokens;
