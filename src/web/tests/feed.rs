@@ -60,6 +60,7 @@ impl Feed {
             instances: vec![InstanceView::from(&instance())],
             actors: vec![actor("reaper", "up")],
             totals: Totals { started: 12 },
+            reaper: ReaperStatus::default(),
         };
         Subscription { snapshot, deltas }
     }
