@@ -4,7 +4,7 @@
 //! actor, so that any two can know each other. Knows the ports as traits only; what stands behind them is chosen by the
 //! edge, or by a test.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Recipient};
 use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
@@ -28,14 +28,18 @@ use crate::{
     reaper::{
         self, ReaperActor,
         messages::{DescribeReaper, ExtendLease, SweepNow},
+        steady::Steady,
     },
     scheduler::{
         self, SchedulerActor,
-        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet},
+        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet, Retire},
     },
     settings::Settings,
-    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, supervise},
+    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, ask, supervise},
 };
+
+/// A process that is told to stop does not wait for long for a database that is away.
+const RETIRE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the brain reaches outside through.
 #[derive(Clone)]
@@ -92,6 +96,7 @@ pub struct Brain {
     pub roster: Roster,
     /// Whether the actors' thread turns.
     pub pulse: Pulse,
+    retire: Recipient<Retire>,
     _children: Children,
 }
 
@@ -175,6 +180,7 @@ impl Brain {
             feed: publish.clone(),
             discovery: to(&cradles.discovery),
             host_ready: to(&cradles.reaper),
+            host_silent: to(&cradles.reaper),
             instance_exited: to(&cradles.reaper),
             host_well: to(&cradles.scheduler),
             host_unwell: to(&cradles.scheduler),
@@ -184,12 +190,15 @@ impl Brain {
             clock: Arc::clone(&ports.clock),
             store: Arc::clone(&ports.store),
             settings: Arc::clone(&settings),
+            steady: Steady::begin(&*ports.clock),
         };
         let reaper_peers = reaper::Peers {
             delete: to(&cradles.scheduler),
             fleet: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
             remove_orphan: to(&cradles.scheduler),
+            give_up: to(&cradles.scheduler),
+            directory: to(&cradles.discovery),
             feed: publish,
         };
         let discovery_peers = discovery::Peers {
@@ -206,6 +215,7 @@ impl Brain {
         };
         let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
 
+        let retire = to(&cradles.scheduler);
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
         let scheduler = Spec::permanent("scheduler").give_up(GiveUp::ExitProcess);
         let children = Children {
@@ -232,7 +242,17 @@ impl Brain {
             }),
             roster_watch,
         };
-        Self { doors, roster, pulse: Pulse::start(), _children: children }
+        Self { doors, roster, pulse: Pulse::start(), retire, _children: children }
+    }
+
+    /// Stops in good order once nothing is under way any more: the other servers on the same database need not find out
+    /// by themselves that this one is gone.
+    pub async fn stop(self) {
+        match ask(&self.retire, Retire, RETIRE_WITHIN).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "server.not_retired"),
+            Err(error) => tracing::warn!(%error, "server.not_retired"),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
         () = handle.stop(true) => {}
         _ = shutdown::signal() => tracing::warn!("server.stopped_at_once"),
     }
-    drop(brain);
+    brain.stop().await;
     Ok(code)
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     domain::{Creator, EndReason, HostName, Instance, InstanceId, Label, Timestamp},
     ports::Totals,
+    reaper::messages::ReaperStatus,
     scheduler::messages::HostView,
     supervision::{ChildReport, Status},
 };
@@ -38,12 +39,24 @@ pub enum Fact {
         /// What it is now.
         instance: InstanceView,
     },
-    /// An instance's container is confirmed gone.
+    /// An instance's container is confirmed gone, or given up with its host.
     InstanceEnded {
         /// Which.
         id: InstanceId,
         /// Why.
         reason: EndReason,
+    },
+    /// An instance's owner was warned: its lease ends soon.
+    InstanceExpiring {
+        /// Which.
+        id: InstanceId,
+        /// When it ends, unless it is extended.
+        expires_at: Timestamp,
+    },
+    /// The reaper's passes found or did something.
+    ReaperChanged {
+        /// How it is now.
+        reaper: ReaperStatus,
     },
     /// A supervised actor went down, is backing off or is up again.
     ActorChanged {
@@ -83,6 +96,8 @@ pub struct InstanceView {
     pub expires_at: Timestamp,
     /// Its published port.
     pub port: Option<u16>,
+    /// Since when its host has been silent, if it is.
+    pub unreachable_since: Option<Timestamp>,
 }
 
 impl From<&Instance> for InstanceView {
@@ -98,6 +113,7 @@ impl From<&Instance> for InstanceView {
             created_at: instance.created_at,
             expires_at: instance.lease.expires_at,
             port: instance.endpoint.map(|e| e.port),
+            unreachable_since: instance.unreachable_since,
         }
     }
 }
@@ -160,6 +176,8 @@ pub struct Snapshot {
     pub actors: Vec<ActorView>,
     /// The numbers.
     pub totals: Totals,
+    /// How the reaper is.
+    pub reaper: ReaperStatus,
 }
 
 /// One fact in its place.

@@ -7,8 +7,11 @@ mod creating;
 mod discovery;
 mod ending;
 mod feed;
+mod keeping;
+mod neighbours;
 mod promises;
 mod rate_limit;
+mod silence;
 mod support;
 mod week;
 

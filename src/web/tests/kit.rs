@@ -319,6 +319,7 @@ impl Kit {
                 instances: vec![],
                 actors: vec![],
                 totals: Totals::default(),
+                reaper: ReaperStatus::default(),
             },
             deltas: mpsc::channel(1).1,
         };
