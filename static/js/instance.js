@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { copies } from "./copy.js";
 import { extension, leaseOf, remaining, serverNow, spoken } from "./countdown.js";
 import { lightDial } from "./dial.js";
-import { announce, byId, el, isBusy, setBusy, setText } from "./dom.js";
+import { announce, byId, el, isBusy, lead, setBusy, setText } from "./dom.js";
 import { hideFailure, showFailure } from "./failure.js";
 import { clock, durationWords, limitWords, manageLines, moment, snippets } from "./format.js";
 
@@ -67,7 +67,7 @@ export class Instance {
     setText(byId("instance-lead"), "");
     if (body) this.#take(body, at);
     else this.#read();
-    this.#title.focus();
+    lead(this.#title);
   }
 
   hide() {
