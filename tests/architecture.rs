@@ -89,7 +89,7 @@ fn only_the_problem_map_turns_an_error_into_a_status() {
 
 #[test]
 fn actors_know_their_peers_as_recipients_only() {
-    let rooms = ["rate_limit", "scheduler", "host", "discovery", "reaper", "autoscaler", "feed"];
+    let rooms = ["rate_limit", "scheduler", "host", "discovery", "reaper", "autoscaler", "feed", "webhooks"];
     for room in rooms {
         let files = sources(&format!("actors/{room}"));
         assert_eq!(places(&files, &["Addr<"]), Vec::<String>::new());

@@ -10,6 +10,7 @@ mod feed;
 mod promises;
 mod rate_limit;
 mod support;
+mod webhooks;
 mod week;
 
 use getaredis_actors::domain::HostName;

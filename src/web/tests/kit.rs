@@ -270,6 +270,9 @@ impl Store for Rows {
     async fn postpone_delivery(&self, _: &Delivery, _: Timestamp) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn waiting_deliveries(&self, _: &SinkName) -> Result<u64, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn beat(&self, _: &ServerId) -> Result<Vec<Beat>, StoreError> {
         unreachable!("{UNUSED}")
     }
