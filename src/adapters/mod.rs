@@ -12,3 +12,4 @@ pub mod docker;
 pub mod master_key;
 pub mod process;
 pub mod store;
+pub mod webhook;

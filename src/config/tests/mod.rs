@@ -190,7 +190,10 @@ fn a_file_that_is_not_toml_is_named_with_its_line_and_without_its_content() {
 
 #[test]
 fn rules_between_keys_name_all_of_them() {
+    const PLAIN: &str = r#"[{ name = "a", url = "http://10.0.0.1/x", secret_file = "f" }]"#;
+    const TWINS: &str = r#"[{ name = "a", url = "https://h", secret_file = "f" }, { name = "a", url = "http://[::1]:1", secret_file = "g" }]"#;
     let hosts = |text: &'static str| ("directory.hosts", text);
+    let sinks = |text: &'static str| ("webhooks.sinks", text);
     let cases: &[(Pairs, &[&str])] = &[
         (&[("instances.min_ttl", "13h")], &["instances.min_ttl", "instances.default_ttl"]),
         (&[("instances.default_ttl", "25h")], &["instances.default_ttl", "instances.max_ttl"]),
@@ -207,6 +210,8 @@ fn rules_between_keys_name_all_of_them() {
         (&[hosts(r#"[{ name = "a" }]"#), ("directory.kind", "redis")], &["directory.hosts", "directory.kind"]),
         (&[("fleet.runtime", "process"), ("directory.kind", "redis")], &["fleet.runtime", "directory.kind"]),
         (&[("directory.poll", "30s")], &["directory.poll", "directory.ttl"]),
+        (&[sinks(PLAIN)], &["webhooks.sinks", "webhooks.allow_plain_http"]),
+        (&[sinks(TWINS)], &["webhooks.sinks"]),
     ];
     for (pairs, keys) in cases {
         let problem = only_problem(&set(pairs));
@@ -217,6 +222,16 @@ fn rules_between_keys_name_all_of_them() {
 #[test]
 fn a_directory_in_redis_may_publish_on_loopback_for_its_hosts_declare_their_addresses() {
     assert!(problems(&set(&[("directory.kind", "redis"), ("fleet.address", "203.0.113.7")])).is_empty());
+}
+
+#[test]
+fn notices_may_travel_unencrypted_on_this_machine_or_where_it_is_allowed() {
+    let sink = |url: &str| format!(r#"[{{ name = "a", url = "{url}", secret_file = "f" }}]"#);
+    for url in ["http://127.0.0.1:8000/x", "http://localhost", "http://[::1]:1/", "https://h"] {
+        assert_eq!(problems(&set(&[("webhooks.sinks", &sink(url))])), Vec::<String>::new(), "{url}");
+    }
+    let allowed = set(&[("webhooks.sinks", &sink("http://h")), ("webhooks.allow_plain_http", "true")]);
+    assert_eq!(Config::load(&allowed).unwrap().webhooks.names()[0].to_string(), "a");
 }
 
 #[test]
