@@ -107,7 +107,11 @@ async fn ports(config: &Config) -> Result<Ports> {
     };
     let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
     let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
-    Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, webhooks })
+    let ports =
+        Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, webhooks };
+    #[cfg(feature = "crash-points")]
+    let ports = crate::adapters::crash_points::around(ports)?;
+    Ok(ports)
 }
 
 fn sink_settings(sink: &Sink) -> Result<SinkSettings> {

@@ -7,6 +7,8 @@ mod engine;
 mod readiness;
 
 pub mod clock;
+#[cfg(feature = "crash-points")]
+pub mod crash_points;
 pub mod directory;
 pub mod docker;
 pub mod master_key;
