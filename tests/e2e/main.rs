@@ -20,3 +20,4 @@ mod shell;
 mod starting;
 mod unisolated;
 mod watching;
+mod webhooks;

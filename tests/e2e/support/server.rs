@@ -177,8 +177,8 @@ impl Server {
     #[cfg(feature = "crash-points")]
     pub async fn crashes(&mut self) {
         let status = self.ended().await;
-        use std::os::unix::process::ExitStatusExt;
-        assert_eq!(status.signal(), Some(SIGABRT), "{status}: {}", self.log());
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(SIGABRT), "{status}: {}", self.log());
         assert!(self.log().contains("crash_points.reached"), "it died of something else");
     }
 
