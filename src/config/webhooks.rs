@@ -1,6 +1,6 @@
 //! `[webhooks]`: who is told what happened to instances.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use getaredis_actors::{domain::SinkName, settings::WebhookSettings};
@@ -13,6 +13,7 @@ use super::{
     kinds::{Read, duration, list, optional_path, parsed, text, yes_or_no},
     reader::{Reader, read_section},
 };
+use crate::loopback::is_loopback;
 
 /// What a written secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
@@ -38,16 +39,6 @@ pub struct SinkUrl(pub Url);
 impl fmt::Debug for SinkUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}/…", self.0.scheme(), self.0.host_str().unwrap_or_default())
-    }
-}
-
-impl SinkUrl {
-    /// Whether it is on this machine.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        let host = self.0.host_str().unwrap_or_default();
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -88,7 +79,7 @@ impl Webhooks {
     fn rules(&self, reader: &mut Reader<'_>) {
         let names: BTreeSet<_> = self.sinks.iter().map(|sink| &sink.name).collect();
         reader.rule(names.len() == self.sinks.len(), &["webhooks.sinks"], "every sink needs a name of its own");
-        let private = |sink: &Sink| sink.url.0.scheme() == "https" || sink.url.is_loopback();
+        let private = |sink: &Sink| sink.url.0.scheme() == "https" || is_loopback(&sink.url.0);
         reader.rule(
             self.allow_plain_http || self.sinks.iter().all(private),
             &["webhooks.sinks", "webhooks.allow_plain_http"],

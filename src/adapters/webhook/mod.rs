@@ -7,7 +7,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, error::Error, net::IpAddr, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
@@ -17,6 +17,7 @@ use getaredis_actors::{
 use reqwest::{Client, Response, StatusCode, Url, header, redirect};
 use secrecy::SecretSlice;
 
+use crate::loopback::is_loopback;
 use signature::sign;
 
 /// A new connection takes no longer than this, whatever an answer may take.
@@ -59,11 +60,6 @@ impl HttpWebhooks {
         });
         Ok(Self { sinks: prepared.collect::<Result<_, reqwest::Error>>()? })
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[async_trait]
