@@ -1,4 +1,4 @@
-//! The rooms put together: seven supervised actors, each with the doors to its peers.
+//! The rooms put together: eight supervised actors, each with the doors to its peers.
 //!
 //! Owns the wiring inside the brain and what giving up means for each actor. Two phases: first every address, then every
 //! actor, so that any two can know each other. Knows the ports as traits only; what stands behind them is chosen by the
@@ -18,9 +18,9 @@ use crate::{
     domain::{DeploymentId, MasterKey, ServerId},
     feed::{
         self, FeedActor,
-        messages::{ActorView, Fact, Publish, Subscribe},
+        messages::{ActorView, CountInstances, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Cloud, Directory, Runtimes, Store},
+    ports::{Clock, Cloud, Directory, Runtimes, Store, Webhooks},
     rate_limit::{
         RateLimitActor,
         messages::{Admit, WrongToken},
@@ -36,6 +36,7 @@ use crate::{
     },
     settings::Settings,
     supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, ask, supervise},
+    webhooks::{self, WebhookActor, messages::DescribeWebhooks},
 };
 
 /// A process that is told to stop does not wait for long for a database that is away.
@@ -54,6 +55,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
     pub cloud: Option<Arc<dyn Cloud>>,
+    /// Where notices are posted.
+    pub webhooks: Arc<dyn Webhooks>,
 }
 
 /// Every door into the brain: what the edge and the tests send messages through. Cheap to clone, and may be used from
@@ -86,6 +89,10 @@ pub struct Doors {
     pub scaling: Recipient<DescribeScaling>,
     /// To the feed.
     pub subscribe: Recipient<Subscribe>,
+    /// To the feed.
+    pub counts: Recipient<CountInstances>,
+    /// To the webhooks.
+    pub webhooks: Recipient<DescribeWebhooks>,
 }
 
 /// The living brain. Dropping it ends every actor where it stands, as a crash would.
@@ -107,6 +114,7 @@ struct Children {
     _reaper: Child<ReaperActor>,
     _autoscaler: Child<AutoscalerActor>,
     _feed: Child<FeedActor>,
+    _webhooks: Child<WebhookActor>,
     roster_watch: JoinHandle<()>,
 }
 
@@ -125,6 +133,7 @@ struct Cradles {
     reaper: Cradle<ReaperActor>,
     autoscaler: Cradle<AutoscalerActor>,
     feed: Cradle<FeedActor>,
+    webhooks: Cradle<WebhookActor>,
 }
 
 fn to<A, M>(cradle: &Cradle<A>) -> Recipient<M>
@@ -152,6 +161,8 @@ impl Cradles {
             scale: to(&self.autoscaler),
             scaling: to(&self.autoscaler),
             subscribe: to(&self.feed),
+            counts: to(&self.feed),
+            webhooks: to(&self.webhooks),
         }
     }
 }
@@ -213,6 +224,12 @@ impl Brain {
             inventory: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
         };
+        let webhook_tools = webhooks::Tools {
+            clock: Arc::clone(&ports.clock),
+            store: Arc::clone(&ports.store),
+            webhooks: Arc::clone(&ports.webhooks),
+            settings: settings.webhooks.clone(),
+        };
         let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
 
         let retire = to(&cradles.scheduler);
@@ -236,6 +253,9 @@ impl Brain {
             _feed: supervise(cradles.feed, Spec::permanent("feed"), &roster, {
                 let (clock, store) = (Arc::clone(&ports.clock), Arc::clone(&ports.store));
                 move |_| FeedActor::new(Arc::clone(&clock), Arc::clone(&store), feed_peers.clone())
+            }),
+            _webhooks: supervise(cradles.webhooks, Spec::permanent("webhooks"), &roster, move |_| {
+                WebhookActor::new(webhook_tools.clone())
             }),
             _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
                 AutoscalerActor::new(deployment.clone(), ports.clone(), Arc::clone(&settings), autoscaler_peers.clone())

@@ -189,6 +189,9 @@ pub trait Store: Send + Sync {
     /// The delivery failed and is due again at `until`. Fine when there is none.
     async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError>;
 
+    /// Deliveries to `sink` that were neither made nor given up yet.
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError>;
+
     /// Gives a sign of life of `server` and returns the latest one of every server, its own included.
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError>;
 
@@ -379,4 +382,32 @@ pub trait Cloud: Send + Sync {
 
     /// Deletes the machine of this name; fine when there is none.
     async fn delete(&self, name: &HostName) -> Result<(), CloudError>;
+}
+
+// ---- Webhooks ------------------------------------------------------------------------------------------------
+
+/// Why a notice was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The sink cannot be reached or does not answer in time. It may have got the notice.
+    #[error("the sink does not answer: {0}")]
+    Unreachable(String),
+    /// It answered, but did not accept.
+    #[error("the sink refused: {why}")]
+    Refused {
+        /// What it answered.
+        why: String,
+        /// How long it wants to be left alone, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// It wants neither this nor a repetition of it.
+    #[error("the sink wants no more of it")]
+    Unwanted,
+}
+
+/// Where notices leave the house.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Posts the notice to its sink once, signed at `now`. Returns when the sink has accepted it.
+    async fn post(&self, delivery: &Delivery, now: Timestamp) -> Result<(), WebhookError>;
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::domain::{Creator, Flavour, LeasePolicy, Quotas, Strategy, TokenName};
+use crate::domain::{Creator, Flavour, LeasePolicy, Quotas, SinkName, Strategy, TokenName};
 
 /// The tunable numbers of all rooms.
 #[derive(Debug, Clone)]
@@ -41,6 +41,19 @@ pub struct Settings {
     pub scaling: Option<crate::domain::scaling::ScalingPolicy>,
     /// How often the autoscaler makes a pass.
     pub scaling_every: Duration,
+    /// Whom notices are posted to.
+    pub webhooks: WebhookSettings,
+}
+
+/// Whom notices are posted to, and with how much patience.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// The sinks, each with a name of its own. The store must have been opened with the same.
+    pub sinks: Vec<SinkName>,
+    /// The longest that one post may take.
+    pub timeout: Duration,
+    /// How long after it happened something is still told to a sink that does not accept it.
+    pub give_up_after: Duration,
 }
 
 impl Settings {

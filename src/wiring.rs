@@ -22,8 +22,9 @@ use crate::{
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
         store::SqlStore,
+        webhook::{HttpWebhooks, SinkSettings},
     },
-    config::{ApiToken, Config, DirectoryKind, RuntimeKind},
+    config::{ApiToken, Config, DirectoryKind, RuntimeKind, Sink, SinkSecret, signing_key},
     shutdown,
     web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
@@ -92,6 +93,7 @@ async fn ports(config: &Config) -> Result<Ports> {
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
         other => other.into(),
     })?;
+    let store = store.with_sinks(config.webhooks.names());
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
         RuntimeKind::Docker => Arc::new(DockerRuntimes::new(docker_settings(config))?),
         RuntimeKind::Process => {
@@ -103,7 +105,25 @@ async fn ports(config: &Config) -> Result<Ports> {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
         DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
     };
-    Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None })
+    let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
+    let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
+    let ports =
+        Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, webhooks };
+    #[cfg(feature = "crash-points")]
+    let ports = crate::adapters::crash_points::around(ports)?;
+    Ok(ports)
+}
+
+fn sink_settings(sink: &Sink) -> Result<SinkSettings> {
+    let key = match &sink.secret {
+        SinkSecret::Key(key) => key.clone(),
+        SinkSecret::File(path) => {
+            let what = || format!("the secret of sink {} (webhooks.sinks) in {}", sink.name, path.display());
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", what()))?;
+            signing_key(&text).map_err(|rule| anyhow!("{} {rule}", what()))?
+        }
+    };
+    Ok(SinkSettings { name: sink.name.clone(), url: sink.url.0.clone(), key })
 }
 
 fn docker_settings(config: &Config) -> DockerSettings {
@@ -172,6 +192,7 @@ fn web_settings(config: &Config) -> WebSettings {
         admin_token_sha256: config.admin.token_sha256,
         allowed_origins: config.admin.allowed_origins.clone(),
         isolated: config.fleet.runtime == RuntimeKind::Docker,
+        metrics: config.http.metrics,
         feed: FeedSettings::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! The facts that operators watch, and how one subscribes to them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix::Message;
 use serde::Serialize;
@@ -150,6 +150,20 @@ impl From<ChildReport> for ActorView {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Subscription")]
 pub struct Subscribe;
+
+/// How many instances are in which state, and how many have ended? Sent by the metrics. Answered from memory.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "InstanceCounts")]
+pub struct CountInstances;
+
+/// Instances in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceCounts {
+    /// Those that have not ended, by state; nothing while the feed is taking stock.
+    pub live: Option<BTreeMap<&'static str, u64>>,
+    /// Those that ended since the feed started, by reason.
+    pub ended: BTreeMap<&'static str, u64>,
+}
 
 /// A view of the feed.
 #[derive(Debug)]

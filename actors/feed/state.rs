@@ -69,6 +69,14 @@ impl Model {
         }
     }
 
+    /// How many instances are in each state.
+    pub(super) fn live(&self) -> BTreeMap<&'static str, u64> {
+        self.instances.values().fold(BTreeMap::new(), |mut counts, instance| {
+            *counts.entry(instance.state).or_default() += 1;
+            counts
+        })
+    }
+
     /// Whether the fact changed anything.
     fn take_in(&mut self, fact: &Fact) -> bool {
         match fact {

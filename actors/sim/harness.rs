@@ -19,6 +19,7 @@ use super::{
     faults::Faults,
     runtime::{Pace, SimRuntimes},
     store::SimStore,
+    webhooks::SimWebhooks,
 };
 use crate::{
     brain::{Brain, Doors, Ports},
@@ -28,7 +29,7 @@ use crate::{
     },
     ports::HostRecord,
     scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
-    settings::{HostSettings, Rate, ReaperSettings, Settings},
+    settings::{HostSettings, Rate, ReaperSettings, Settings, WebhookSettings},
     supervision::{AskError, Status, ask},
 };
 
@@ -82,6 +83,7 @@ pub fn settings() -> Settings {
         },
         scaling: None,
         scaling_every: Duration::from_secs(30),
+        webhooks: WebhookSettings { sinks: Vec::new(), timeout: Duration::from_secs(10), give_up_after: 24 * HOUR },
     }
 }
 
@@ -113,6 +115,8 @@ pub struct World {
     pub runtimes: SimRuntimes,
     /// The announced hosts.
     pub directory: SimDirectory,
+    /// The sinks.
+    pub webhooks: SimWebhooks,
     /// The tunable numbers.
     pub settings: Arc<Settings>,
     hosts: Vec<HostName>,
@@ -133,9 +137,10 @@ impl World {
         let faults = Faults::new();
         let mut world = Self {
             clock: SimClock::new(),
-            store: SimStore::new(faults.clone()),
+            store: SimStore::new(faults.clone()).with_sinks(settings.webhooks.sinks.clone()),
             runtimes: SimRuntimes::new(Pace::default(), faults.clone()),
             directory: SimDirectory::new(None, faults.clone()),
+            webhooks: SimWebhooks::new(faults.clone()),
             settings: Arc::new(settings),
             hosts: Vec::new(),
             brain: None,
@@ -208,6 +213,7 @@ impl World {
             runtimes: Arc::new(self.runtimes.clone()),
             directory: Arc::new(self.directory.clone()),
             cloud: None,
+            webhooks: Arc::new(self.webhooks.clone()),
         };
         Brain::start(deployment, ports, Arc::clone(&self.settings), Arc::new(MasterKey::new([7; 32])))
     }

@@ -13,3 +13,4 @@ pub mod runtime;
 pub mod samples;
 pub mod store;
 pub mod store_conformance;
+pub mod webhooks;

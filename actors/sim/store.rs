@@ -280,6 +280,11 @@ impl Store for SimStore {
         self.faults.around("store.postpone_delivery", StoreError::Unavailable, write).await
     }
 
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError> {
+        let read = || Ok(self.tables().deliveries.iter().filter(|(_, d)| &d.sink == sink).count() as u64);
+        self.faults.around("store.waiting_deliveries", StoreError::Unavailable, read).await
+    }
+
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
         let write = || {
             let mut tables = self.tables();

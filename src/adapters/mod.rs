@@ -7,8 +7,11 @@ mod engine;
 mod readiness;
 
 pub mod clock;
+#[cfg(feature = "crash-points")]
+pub mod crash_points;
 pub mod directory;
 pub mod docker;
 pub mod master_key;
 pub mod process;
 pub mod store;
+pub mod webhook;

@@ -45,6 +45,7 @@ impl Config {
             reaper: self.reaper.settings(),
             scaling: None,
             scaling_every: SCALING_EVERY,
+            webhooks: self.webhooks.settings(),
         }
     }
 

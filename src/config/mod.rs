@@ -24,6 +24,7 @@ mod show;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use admin::Admin;
 pub use database::Database;
@@ -38,6 +39,7 @@ pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
 pub use show::show;
 pub use telemetry::{LogFormat, Telemetry};
+pub use webhooks::{Sink, SinkSecret, SinkUrl, Webhooks, signing_key};
 
 use reader::Reader;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[reaper]`
     pub reaper: Reaper,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
     /// `[admin]`
     pub admin: Admin,
     /// `[telemetry]`
@@ -97,6 +101,7 @@ impl Config {
         let instances = Instances::read(reader);
         let limits = Limits::read(reader);
         let reaper = Reaper::read(reader);
+        let webhooks = Webhooks::read(reader);
         let admin = Admin::read(reader);
         let telemetry = Telemetry::read(reader);
         let config = Self {
@@ -108,6 +113,7 @@ impl Config {
             instances: instances?,
             limits: limits?,
             reaper: reaper?,
+            webhooks: webhooks?,
             admin: admin?,
             telemetry: telemetry?,
         };

@@ -86,7 +86,8 @@ impl std::error::Error for Problems {}
 const HIDDEN: &str = "(hidden)";
 
 /// The value as it may be shown, written as TOML. Hidden are the hashes of tokens (a weak token could be found from its
-/// hash) and everything before the host of an address, in any key: somebody may have put a password there.
+/// hash), what signs notices and what may open a sink, and everything before the host of an address, in any key:
+/// somebody may have put a password there.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     hide(key, value).to_string()
 }
@@ -96,10 +97,29 @@ fn hide(key: &str, value: &Value) -> Value {
         Value::String(text) if key.ends_with("sha256") && !text.is_empty() => HIDDEN.into(),
         // An item that is no table is a mistake, and may be a token.
         Value::String(_) if key == "limits.tokens" => HIDDEN.into(),
+        Value::String(text) if key == "webhooks.sinks.url" => without_path(&without_user_info(text)).into(),
+        Value::String(_) if key.starts_with(SINKS) && !SHOWN_OF_SINKS.contains(&key) => HIDDEN.into(),
         Value::String(text) => without_user_info(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
-        Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(k, v))).collect()),
+        Value::Table(fields) => {
+            Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(&format!("{key}.{k}"), v))).collect())
+        }
         other => other.clone(),
+    }
+}
+
+/// The key of the sinks. Whatever stands there in a wrong shape may be a secret.
+const SINKS: &str = "webhooks.sinks";
+
+/// What of a sink is shown beside the beginning of its address.
+const SHOWN_OF_SINKS: [&str; 2] = ["webhooks.sinks.name", "webhooks.sinks.secret_file"];
+
+/// `https://host/secret` as `https://host/(hidden)`.
+fn without_path(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return HIDDEN.to_owned() };
+    match rest.split_once(['/', '?', '#']) {
+        Some((host, path)) if !path.is_empty() => format!("{scheme}://{host}/{HIDDEN}"),
+        _ => text.to_owned(),
     }
 }
 
@@ -135,6 +155,19 @@ mod tests {
         assert!(text.contains("ci") && text.contains('3') && !text.contains("abc"), "{text}");
         assert!(!shown("limits.tokens", &Value::Array(vec!["hunter2".into()])).contains("hunter2"));
         assert!(!shown("limits.tokens", &"hunter2".into()).contains("hunter2"));
+    }
+
+    #[test]
+    fn of_a_sink_its_name_and_host_are_shown_and_neither_secret_nor_path() {
+        let text = r#"v = [{ name = "a", url = "https://h:1/T0/hunter2?x=hunter2", secret = "whsec_hunter2" },
+                           { name = "b", url = "https://u:hunter2@h", secret_file = "b.key" }, "hunter2"]"#;
+        let sinks: toml::Table = toml::from_str(text).unwrap();
+        let text = shown("webhooks.sinks", &sinks["v"]);
+        assert!(!text.contains("hunter2"), "{text}");
+        for part in ["\"a\"", "https://h:1/(hidden)", "https://(hidden)@h", "\"b.key\""] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(shown("webhooks.sinks", &"hunter2".into()), r#""(hidden)""#);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl RootSpanBuilder for AccessLog {
             Ok(response) => {
                 let arrived = response.request().extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed());
                 let path = response.request().path();
-                let routine = path.starts_with("/static/") || matches!(path, "/livez" | "/readyz");
+                let routine = path.starts_with("/static/") || matches!(path, "/livez" | "/readyz" | "/metrics");
                 (response.status(), response.response().error(), arrived.map(whole_millis), routine)
             }
             Err(error) => (error.as_response_error().status_code(), Some(error), None, false),

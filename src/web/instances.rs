@@ -1,6 +1,6 @@
 //! `/v1/instances`: create, read, extend and delete.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -43,8 +43,25 @@ pub(super) async fn create(web: Data<Web>, request: HttpRequest, payload: Payloa
     Ok(answer(response, &created.instance, &web))
 }
 
-/// Lets the creator in, or not, and has the instance made. Nobody is let in while the rate limit does not answer.
+/// Has an instance made, and counts what became of it.
 pub(super) async fn make(
+    web: &Web,
+    request: &HttpRequest,
+    wish: CreateBody,
+    idempotency_key: Option<IdempotencyKey>,
+) -> Result<Created, Problem> {
+    let begun = Instant::now();
+    let made = admit_and_make(web, request, wish, idempotency_key).await;
+    match &made {
+        Ok(created) if created.replayed => web.creates.count("replayed"),
+        Ok(_) => web.creates.made(begun.elapsed()),
+        Err(problem) => web.creates.count(problem.slug()),
+    }
+    made
+}
+
+/// Lets the creator in, or not, and has the instance made. Nobody is let in while the rate limit does not answer.
+async fn admit_and_make(
     web: &Web,
     request: &HttpRequest,
     wish: CreateBody,

@@ -110,6 +110,11 @@ impl Problem {
         Self::with(kind.type_uri(), kind.status(), kind.title(), detail.into())
     }
 
+    /// What kind of problem it is, in a word.
+    pub(super) fn slug(&self) -> &'static str {
+        self.0.type_uri.rsplit('/').next().unwrap_or_default()
+    }
+
     fn with(type_uri: &'static str, status: StatusCode, title: &'static str, mut detail: Cow<'static, str>) -> Self {
         if let Some((end, _)) = detail.char_indices().nth(MOST_ECHOED) {
             detail = format!("{}…", &detail[..end]).into();

@@ -30,6 +30,8 @@ pub struct WebSettings {
     pub allowed_origins: Vec<String>,
     /// Whether tenants are isolated from each other and from the machine.
     pub isolated: bool,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
     /// How the operator's feed treats its sessions.
     pub feed: FeedSettings,
 }

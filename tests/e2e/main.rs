@@ -22,3 +22,4 @@ mod starting;
 mod tokens;
 mod unisolated;
 mod watching;
+mod webhooks;

@@ -164,6 +164,7 @@ fn web_settings(settings: &Settings) -> WebSettings {
         admin_token_sha256: Some(Sha256::digest(TOKEN).into()),
         allowed_origins: Vec::new(),
         isolated: true,
+        metrics: true,
         feed: FeedSettings::default(),
     }
 }

@@ -13,6 +13,7 @@ mod promises;
 mod rate_limit;
 mod silence;
 mod support;
+mod webhooks;
 mod week;
 
 use getaredis_actors::domain::HostName;

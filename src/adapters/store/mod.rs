@@ -150,6 +150,11 @@ impl Store for SqlStore {
         query!(self.write, |conn| queries::postpone_delivery(conn, delivery, until))
     }
 
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError> {
+        let sink = sink.clone();
+        query!(self.read, |conn| queries::waiting_deliveries(conn, sink))
+    }
+
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
         let server = server.clone();
         query!(self.write, |conn| queries::beat(conn, server))

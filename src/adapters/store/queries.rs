@@ -275,6 +275,12 @@ pub(in super::super) async fn postpone_delivery(
     Ok(())
 }
 
+pub(in super::super) async fn waiting_deliveries(conn: &mut Conn, sink: SinkName) -> Result<u64, Failure> {
+    let waiting: i64 =
+        deliveries::table.filter(deliveries::sink.eq(sink.to_string())).select(count_star()).first(conn).await?;
+    Ok(waiting.unsigned_abs())
+}
+
 pub(in super::super) async fn beat(conn: &mut Conn, server: ServerId) -> Result<Vec<Beat>, Failure> {
     write_transaction!(conn, async move |conn| {
         let again = update(servers::table.find(server.to_string())).set(servers::beats.eq(servers::beats + 1));

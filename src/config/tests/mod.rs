@@ -197,6 +197,9 @@ fn a_file_that_is_not_toml_is_named_with_its_line_and_without_its_content() {
     assert!(!problem.contains("secret"), "{problem}");
 }
 
+const PLAIN: &str = r#"[{ name = "a", url = "http://10.0.0.1/x", secret_file = "f" }]"#;
+const TWINS: &str = r#"[{ name = "a", url = "https://h", secret_file = "f" }, { name = "a", url = "http://[::1]:1", secret_file = "g" }]"#;
+
 /// Values that are fine one by one and not together, with keys that the problem names.
 fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
     vec![
@@ -237,6 +240,8 @@ fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
             )],
             &["limits.tokens"],
         ),
+        (&[("webhooks.sinks", PLAIN)], &["webhooks.sinks", "webhooks.allow_plain_http"]),
+        (&[("webhooks.sinks", TWINS)], &["webhooks.sinks"]),
     ]
 }
 
@@ -276,6 +281,16 @@ fn no_rule_is_judged_while_a_layer_is_unreadable() {
 #[test]
 fn a_directory_in_redis_may_publish_on_loopback_for_its_hosts_declare_their_addresses() {
     assert!(problems(&set(&[("directory.kind", "redis"), ("fleet.address", "203.0.113.7")])).is_empty());
+}
+
+#[test]
+fn notices_may_travel_unencrypted_on_this_machine_or_where_it_is_allowed() {
+    let sink = |url: &str| format!(r#"[{{ name = "a", url = "{url}", secret_file = "f" }}]"#);
+    for url in ["http://127.0.0.1:8000/x", "http://localhost", "http://[::1]:1/", "https://h"] {
+        assert_eq!(problems(&set(&[("webhooks.sinks", &sink(url))])), Vec::<String>::new(), "{url}");
+    }
+    let allowed = set(&[("webhooks.sinks", &sink("http://h")), ("webhooks.allow_plain_http", "true")]);
+    assert_eq!(Config::load(&allowed).unwrap().webhooks.names()[0].to_string(), "a");
 }
 
 #[test]

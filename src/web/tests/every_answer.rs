@@ -29,7 +29,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
 
 #[actix_web::test]
 async fn head_works_where_get_does() {
-    for path in [own().as_str(), "/v1/capacity", "/livez", "/readyz", "/", "/v1/admin/actors"] {
+    for path in [own().as_str(), "/v1/capacity", "/livez", "/readyz", "/metrics", "/", "/v1/admin/actors"] {
         let token = match path {
             "/v1/admin/actors" => OPERATOR_TOKEN.to_owned(),
             "/v1/capacity" => API_TOKEN.to_owned(),
@@ -50,6 +50,7 @@ async fn every_answer_is_hardened_and_kept_by_no_cache() {
         get(&own()),
         get("/v1/capacity"),
         get("/livez"),
+        get("/metrics"),
         get("/nothing"),
         post("/v1/instances").insert_header(("origin", "https://evil.example")),
     ] {

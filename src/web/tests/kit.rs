@@ -22,7 +22,7 @@ use getaredis_actors::{
         Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
         InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
     },
-    feed::messages::{ActorView, Snapshot, Subscription},
+    feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
@@ -30,6 +30,7 @@ use getaredis_actors::{
         CordonError, CordonHost, CreateInstance, Created, DeleteInstance, DescribeFleet, Ending, FleetView, HostView,
     },
     supervision::Status,
+    webhooks::messages::{DescribeWebhooks, SinkStatus},
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -271,6 +272,9 @@ impl Store for Rows {
     async fn postpone_delivery(&self, _: &Delivery, _: Timestamp) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn waiting_deliveries(&self, _: &SinkName) -> Result<u64, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn beat(&self, _: &ServerId) -> Result<Vec<Beat>, StoreError> {
         unreachable!("{UNUSED}")
     }
@@ -342,6 +346,14 @@ impl Kit {
                 scale: door(|_: ScaleNow| ScalingStatus::default()),
                 scaling: door(|_: DescribeScaling| ScalingStatus::default()),
                 subscribe: door(subscription),
+                counts: door(|_: CountInstances| InstanceCounts {
+                    live: Some([("running", 3)].into()),
+                    ended: [("expired", 5)].into(),
+                }),
+                webhooks: door(|_: DescribeWebhooks| {
+                    let sink = SinkName::parse("audit").unwrap();
+                    vec![SinkStatus { accepted: 7, failed: 2, backlog: Some(4), ..SinkStatus::new(sink) }]
+                }),
             },
             rows: Rows { instances: [(id(), instance())].into(), ..Rows::default() },
             settings: WebSettings {
@@ -372,6 +384,7 @@ impl Kit {
                 admin_token_sha256: Some(Sha256::digest(OPERATOR_TOKEN).into()),
                 allowed_origins: vec!["https://console.example".to_owned()],
                 isolated: true,
+                metrics: true,
                 feed: FeedSettings::default(),
             },
             actors: ["discovery", "rate_limit", "scheduler"].map(|name| actor(name, "up")).to_vec(),

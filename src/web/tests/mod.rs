@@ -8,6 +8,7 @@ mod every_answer;
 mod feed;
 mod kit;
 mod manage;
+mod metrics;
 mod operator;
 mod pages;
 mod problems;

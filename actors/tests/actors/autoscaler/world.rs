@@ -28,6 +28,7 @@ use getaredis_actors::{
         runtime::{Pace, SimRuntimes},
         samples,
         store::SimStore,
+        webhooks::SimWebhooks,
     },
     supervision::{Child, Cradle, Roster, Spec, ask, supervise},
 };
@@ -157,6 +158,7 @@ impl World {
             runtimes: Arc::new(runtimes.clone()),
             directory: Arc::new(directory.clone()),
             cloud: Some(Arc::new(cloud.clone())),
+            webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let fleet = Fleet {
             directory,
