@@ -11,6 +11,7 @@ use getaredis_actors::{
     domain::{EndReason, Health},
     feed::messages::{Delta, Fact, InstanceView, Snapshot, Subscribe, Subscription},
     ports::Totals,
+    reaper::messages::ReaperStatus,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
