@@ -350,7 +350,11 @@ mod tests {
             } else {
                 faults.die_before_next(A)
             }
-            let call = faults.around(A, |why| why, || Ok::<_, String>(done.set(done.get() + 1)));
+            let effect = || {
+                done.set(done.get() + 1);
+                Ok::<(), String>(())
+            };
+            let call = faults.around(A, |why| why, effect);
             assert!(tokio::time::timeout(Duration::from_secs(9), call).await.is_err());
             assert_eq!((done.get(), faults.is_frozen()), (effects, true));
         }
