@@ -90,8 +90,8 @@ async fn a_virtual_week_of_arrivals_expiries_and_panics_ends_with_nothing_left_o
     world.finish().await;
 }
 
-/// Servers on one database look at each other every few seconds, so that half a day of theirs is as much as a week.
-const HALF_A_DAY: Duration = Duration::from_secs(12 * 3600);
+/// Servers on one database look at each other every few seconds, so that some hours of theirs are as much as a week.
+const SIX_HOURS: Duration = Duration::from_secs(6 * 3600);
 
 /// What happens beside creates while two servers live, each thing about as often.
 async fn mischief(world: &mut World, rng: &mut StdRng) {
@@ -127,12 +127,12 @@ async fn mischief(world: &mut World, rng: &mut StdRng) {
 }
 
 #[actix::test]
-async fn half_a_virtual_day_of_two_servers_and_hosts_that_fall_silent_ends_with_nothing_left_over() {
+async fn six_virtual_hours_of_two_servers_and_hosts_that_fall_silent_ends_with_nothing_left_over() {
     tokio::time::pause();
     let mut rng = StdRng::seed_from_u64(2026);
     let mut world = World::with_neighbour(leisurely(), &HOSTS.map(|name| (name, 10))).await;
     world.expect_restarts();
-    let end = tokio::time::Instant::now() + HALF_A_DAY;
+    let end = tokio::time::Instant::now() + SIX_HOURS;
     let (mut served, mut refused) = (0, 0);
     while tokio::time::Instant::now() < end {
         tokio::time::sleep(Duration::from_secs(rng.random_range(1..240))).await;
@@ -140,7 +140,7 @@ async fn half_a_virtual_day_of_two_servers_and_hosts_that_fall_silent_ends_with_
             mischief(&mut world, &mut rng).await;
             continue;
         }
-        let ttl = Some(Duration::from_secs(rng.random_range(60..3 * 3600)));
+        let ttl = Some(Duration::from_secs(rng.random_range(60..3600)));
         let request = CreateInstance { ttl, ..request(creator(rng.random())) };
         let answer = if rng.random() { world.create(request).await } else { world.create_at_neighbour(request).await };
         match answer {
@@ -148,8 +148,8 @@ async fn half_a_virtual_day_of_two_servers_and_hosts_that_fall_silent_ends_with_
             _ => refused += 1,
         }
     }
-    assert!(served > 100 && refused < served, "{served} served, {refused} refused");
-    tokio::time::sleep(4 * Duration::from_secs(3600)).await;
+    assert!(served > 60 && refused < served, "{served} served, {refused} refused");
+    tokio::time::sleep(2 * Duration::from_secs(3600)).await;
     world.eventually("every lease has ended", async |world| world.live_rows().is_empty()).await;
     world.eventually("nothing is left", async |world| world.runtimes.leftovers().is_empty()).await;
     world.finish().await;
