@@ -82,7 +82,7 @@ pub struct FeedActor {
 
 enum Stage {
     Rebuilding { heard: Vec<Fact>, waiting: Vec<oneshot::Sender<Subscription>>, complained: bool },
-    Live(Model),
+    Live(Box<Model>),
 }
 
 impl FeedActor {
@@ -140,7 +140,7 @@ impl FeedActor {
                 admit(&model, &mut self.subscribers, whom, now);
             }
         }
-        self.stage = Stage::Live(model);
+        self.stage = Stage::Live(Box::new(model));
     }
 
     fn fan_out(&mut self, delta: Delta) {

@@ -52,7 +52,7 @@ use sweep::{Sweep, sweep};
 /// Leases that one look may find at once, beside those that wait for their host already; the next look is not far.
 const DUE_AT_ONCE: u32 = 500;
 
-/// How often it is looked whose owner is to be warned: a warning comes minutes before the end.
+/// How often, at most, it is looked whose owner is to be warned: a warning comes minutes before the end.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked for rows that have been kept for long enough.
@@ -165,7 +165,8 @@ impl ReaperActor {
             if let Some(error) = error {
                 actor.note_error(&error);
             }
-            ctx.run_later(if more { Duration::ZERO } else { WARN_EVERY }, Self::warn);
+            let pause = WARN_EVERY.max(actor.tools.settings.reaper.poll);
+            ctx.run_later(if more { Duration::ZERO } else { pause }, Self::warn);
         }));
     }
 

@@ -75,8 +75,8 @@ pub(super) struct Steps {
 #[derive(Debug, Default)]
 pub(super) struct Silences {
     seen: HashMap<InstanceId, Seen>,
-    /// Whether there was a look before, so that a silence that is seen now began after it.
-    looked: bool,
+    /// Hosts that were seen to answer, so that a silence of theirs began after that.
+    answered: HashSet<HostName>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,15 +99,19 @@ impl Silences {
         let mut silent = HashSet::new();
         for row in rows.iter().filter(|row| row.state.is_lent() || matches!(row.state, InstanceState::Stopping(_))) {
             match (hearsay.word(&row.host), row.unreachable_since) {
-                (Word::Answers, None) => {}
-                (Word::Answers, Some(_)) => steps.events.push((row.id.clone(), InstanceEvent::HostAnswered)),
+                (Word::Answers, since) => {
+                    self.answered.insert(row.host.clone());
+                    if since.is_some() {
+                        steps.events.push((row.id.clone(), InstanceEvent::HostAnswered));
+                    }
+                }
                 // It may have been silent all the time.
                 (Word::Unknown, _) => {
                     silent.insert(row.id.clone());
                 }
                 (Word::Silent, since) => {
                     silent.insert(row.id.clone());
-                    let from_its_beginning = self.looked || since.is_none();
+                    let from_its_beginning = since.is_none() || self.answered.contains(&row.host);
                     let seen = *self.seen.entry(row.id.clone()).or_insert(Seen { since: now, from_its_beginning });
                     let looked_for = now.saturating_duration_since(seen.since);
                     let must = if seen.from_its_beginning { lost_after } else { lost_after.min(LOOK_AT_LEAST) };
@@ -122,7 +126,6 @@ impl Silences {
             }
         }
         self.seen.retain(|id, _| silent.contains(id));
-        self.looked |= hearsay.others == Word::Silent;
         steps
     }
 }
