@@ -21,7 +21,7 @@ use crate::{
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
-        store::SqlStore,
+        store::{SqlStore, StoreSettings},
     },
     config::{Config, DirectoryKind, RuntimeKind},
     shutdown,
@@ -86,8 +86,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
 
 /// What stands behind each port.
 async fn ports(config: &Config) -> Result<Ports> {
-    let database = &config.database;
-    let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await.map_err(|e| match e {
+    let store = SqlStore::open(&store_settings(config)).await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
         other => other.into(),
@@ -104,6 +103,16 @@ async fn ports(config: &Config) -> Result<Ports> {
         DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
     };
     Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None })
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    let database = config.database.clone();
+    StoreSettings {
+        url: database.url,
+        pool: database.pool,
+        acquire_timeout: database.acquire_timeout,
+        tls_ca: database.tls_ca,
+    }
 }
 
 fn docker_settings(config: &Config) -> DockerSettings {
