@@ -21,8 +21,6 @@ mod sqlite;
 mod tls;
 
 #[cfg(test)]
-mod model_tests;
-#[cfg(test)]
 mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

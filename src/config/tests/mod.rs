@@ -5,6 +5,7 @@ mod values;
 use std::{collections::BTreeSet, ffi::OsString, io::Write, path::PathBuf, time::Duration};
 
 use proptest::prelude::{prop_assert, proptest};
+use secrecy::ExposeSecret;
 
 use super::{
     Config, DirectoryKind, Inputs, Layers, LogFormat, Problems, RuntimeKind, Source,
