@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Long enough for a crowd at a few connections, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn settings(url: &str) -> StoreSettings {
     StoreSettings { url: url.to_owned().into(), pool: 4, acquire_timeout: PATIENCE, tls_ca: None }
