@@ -37,10 +37,8 @@ databases_start() {
   mysql_port=$(free_port) postgres_port=$(free_port)
   mysql_launch "$mysql_port"
   postgres_launch "$postgres_port"
-  within 60 listening_or_ended 127.0.0.1 "$mysql_port" "$mysql_pid" && ! ended "$mysql_pid" ||
-    fail "MariaDB does not start: $(tail -n 3 "$databases_dir/mysql.log")"
-  within 60 listening_or_ended 127.0.0.1 "$postgres_port" "$postgres_pid" && ! ended "$postgres_pid" ||
-    fail "PostgreSQL does not start: $(tail -n 3 "$databases_dir/postgres.log")"
+  await_database MariaDB "$mysql_port" "$mysql_pid" "$databases_dir/mysql.log"
+  await_database PostgreSQL "$postgres_port" "$postgres_pid" "$databases_dir/postgres.log"
   export GETAREDIS_TEST_MYSQL=mysql://$databases_user:$databases_password@127.0.0.1:$mysql_port
   export GETAREDIS_TEST_POSTGRES=postgres://$databases_user:$databases_password@127.0.0.1:$postgres_port
   export GETAREDIS_TEST_MYSQL_SERVER GETAREDIS_TEST_POSTGRES_SERVER
@@ -48,6 +46,12 @@ databases_start() {
   GETAREDIS_TEST_POSTGRES_SERVER=$(postgres_bin)/postgres
   export GETAREDIS_TEST_MYSQL_TEMPLATE=$databases_dir/mysql-template
   export GETAREDIS_TEST_POSTGRES_TEMPLATE=$databases_dir/postgres-template
+}
+
+# await_database NAME PORT PID LOG
+await_database() {
+  within 60 listening_or_ended 127.0.0.1 "$2" "$3" || true
+  if ended "$3" || ! listening 127.0.0.1 "$2"; then fail "$1 does not start: $(tail -n 3 "$4")"; fi
 }
 
 listening_or_ended() { ended "$3" || listening "$1" "$2"; }

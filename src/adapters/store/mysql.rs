@@ -188,7 +188,7 @@ impl Mysql {
                 ),
                 _ => e.message.clone(),
             },
-            Error::Io(mysql_async::IoError::Tls(e)) => format!("{e}; {}", tls::REMEDY),
+            Error::Io(e) if e.to_string().contains("certificate") => format!("{e}; {}", tls::REMEDY),
             Error::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => {
                 format!("it offers no TLS; {}", tls::REMEDY)
             }

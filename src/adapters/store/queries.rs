@@ -31,6 +31,9 @@ use super::{
     Conn, locked, upsert, write_transaction,
 };
 
+/// Most rows that one statement names; databases take no more than some tens of thousands of values.
+const BATCH: u32 = 10_000;
+
 /// The counter behind [`Totals::started`].
 const STARTED: &str = "started";
 
@@ -237,7 +240,7 @@ pub(in super::super) async fn purge(conn: &mut Conn, ended_before: Timestamp, li
     let ended: Vec<String> = instances::table
         .filter(instances::ended_at.lt(ended_before.as_millisecond()))
         .order((instances::ended_at, instances::id))
-        .limit(limit.into())
+        .limit(limit.min(BATCH).into())
         .select(instances::id)
         .load(conn)
         .await?;
@@ -260,7 +263,7 @@ pub(in super::super) async fn take_deliveries(
             .filter(deliveries::sink.eq(sink.to_string()))
             .filter(deliveries::due_at.le(now.as_millisecond()))
             .order((deliveries::due_at, deliveries::notice))
-            .limit(limit.into())
+            .limit(limit.min(BATCH).into())
             .select(DeliveryRow::as_select());
         // Who waits here for another taker finds the rows no longer due.
         let due: Vec<DeliveryRow> = locked!(due).load(conn).await?;

@@ -196,7 +196,7 @@ proptest::proptest! {
 
 proptest::proptest! {
     // Each case makes a database on each server.
-    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(12) })]
+    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(8) })]
     #[test]
     fn after_any_calls_a_server_and_the_simulated_store_say_the_same(calls in prop::collection::vec(calls(), 30..80)) {
         runtime().block_on(async {

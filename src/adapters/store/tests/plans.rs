@@ -23,7 +23,7 @@ use super::{super::Database, databases::filling, *};
 
 /// Enough that no planner takes them for a handful.
 const ENDED: u32 = 20_000;
-const LIVE: u32 = 1_000;
+const LIVE: u32 = 4_000;
 
 /// Every statement that the store says in this life, on one connection for each pool.
 async fn statements(store: &SqlStore) -> Vec<String> {
@@ -154,8 +154,9 @@ async fn on_mysql_every_statement_searches_an_index_and_sorts_nothing() {
         for row in plan {
             let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
             let (key, extra, rows) = (text("key"), text("Extra"), text("rows"));
-            // A row that is named by its key and not there is found to be so while planning.
+            // What a unique index does not hold is found out while planning.
             if extra.starts_with("Impossible WHERE") || extra.contains("no matching row") {
+                used.extend(sql.contains("`idempotency_key` = ").then(|| "instances_by_key".to_owned()));
                 continue;
             }
             let found = indexes_in(&key, &mut used);
