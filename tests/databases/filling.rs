@@ -2,8 +2,7 @@
 //! admissions would take as long as a million admissions.
 
 /// The statements that fill the tables of a database whose scheme is `sqlite`, `mysql` or `postgres`. The rows are like
-/// those the store writes: 1000 hosts, hardly a creator with two instances, nothing that is due before the year 2026 is
-/// over but one in a thousand.
+/// those the store writes: 1000 hosts, hardly a creator with two instances, four notices for each live one.
 pub fn statements(scheme: &str, ended: u32, live: u32) -> Vec<String> {
     let series = |first: u32, last: u32| match scheme {
         "sqlite" => format!(
@@ -24,7 +23,7 @@ pub fn statements(scheme: &str, ended: u32, live: u32) -> Vec<String> {
     let told = format!(
         "INSERT INTO deliveries (notice, sink, body, created_at, due_at, attempts) \
          SELECT CONCAT('n', n), 'hooks', '{{}}', 1780000000000 + n, 1790100000000 + n, 1 FROM {}",
-        series(1, live)
+        series(1, 4 * live)
     );
     let analyze = match scheme {
         "mysql" => "ANALYZE TABLE instances, deliveries",

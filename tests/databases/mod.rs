@@ -10,6 +10,7 @@ pub mod filling;
 mod processes;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
@@ -32,6 +33,9 @@ pub enum Kind {
 
 /// Longest time for a server to come up, or down, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// Longest time for a database to be dropped.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -187,7 +191,7 @@ impl DatabaseServer {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(ended.is_none(), "{:?} ended: {}", self.kind, log());
             assert!(Instant::now() < deadline, "{:?} does not answer: {why}; {}", self.kind, log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -217,32 +221,38 @@ impl DatabaseServer {
     }
 
     /// Shuts it down in good order.
-    pub fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         // PostgreSQL would wait for its clients at TERM.
         processes::signal(child.id(), if self.kind == Kind::Postgres { "INT" } else { "TERM" });
         let deadline = Instant::now() + PATIENCE;
         while child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "{:?} does not stop", self.kind);
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// `kill -9`, it and all its processes.
-    pub fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+    pub async fn kill(&mut self) {
+        let killed = self.end();
+        let deadline = Instant::now() + PATIENCE;
+        while killed.iter().any(processes::Process::lives) {
+            assert!(Instant::now() < deadline, "{:?} does not die", self.kind);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Kills it without waiting for all its processes, which are returned.
+    fn end(&mut self) -> BTreeSet<processes::Process> {
+        let Some(mut child) = self.child.take() else { return BTreeSet::new() };
         let children = processes::descendants(child.id());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
         for process in &children {
             // Some have noticed and are gone.
             let _ = Command::new("kill").args(["-KILL", &process.id.to_string()]).stderr(Stdio::null()).status();
         }
-        let deadline = Instant::now() + PATIENCE;
-        while children.iter().any(processes::Process::lives) {
-            assert!(Instant::now() < deadline, "{:?} does not die", self.kind);
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        children
     }
 
     /// Stops it in the middle of whatever it does: it keeps its connections and answers nobody, until
@@ -270,6 +280,6 @@ impl DatabaseServer {
 
 impl Drop for DatabaseServer {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
     }
 }

@@ -20,7 +20,7 @@ const IDS: u128 = 8;
 
 #[derive(Debug, Clone)]
 enum Call {
-    Admit(Admission),
+    Admit(Box<Admission>),
     Apply(InstanceId, InstanceEvent, Timestamp),
     ByKey(Creator, IdempotencyKey),
     Due(Timestamp, u32),
@@ -100,7 +100,7 @@ fn events() -> impl Strategy<Value = InstanceEvent> {
 fn calls() -> impl Strategy<Value = Call> {
     let states = [DropletState::Creating, DropletState::Created, DropletState::Deleting];
     prop_oneof![
-        4 => admissions().prop_map(Call::Admit),
+        4 => admissions().prop_map(|request| Call::Admit(Box::new(request))),
         5 => (ids(), events(), times()).prop_map(|(id, event, now)| Call::Apply(id, event, now)),
         1 => (1u8..4, keys()).prop_map(|(who, key)| Call::ByKey(creator(who), key)),
         1 => (times(), 0u32..5).prop_map(|(now, limit)| Call::Due(now, limit)),
@@ -129,7 +129,7 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         }
     }
     match call {
-        Call::Admit(request) => words(store.admit(request).await),
+        Call::Admit(request) => words(store.admit(*request).await),
         Call::Apply(id, event, now) => words(store.apply(&id, &event, now).await),
         Call::ByKey(creator, key) => words(store.by_key(&creator, &key).await),
         Call::Due(now, limit) => words(store.due(now, limit).await),

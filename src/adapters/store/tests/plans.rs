@@ -23,7 +23,7 @@ use super::{super::Database, databases::filling, *};
 
 /// Enough that no planner takes them for a handful.
 const ENDED: u32 = 20_000;
-const LIVE: u32 = 4_000;
+const LIVE: u32 = 1_000;
 
 /// Every statement that the store says in this life, on one connection for each pool.
 async fn statements(store: &SqlStore) -> Vec<String> {

@@ -45,9 +45,9 @@ async fn survives_the_death_of_its_server(kind: Kind) {
             answer.unwrap();
         });
         if round == 2 {
-            server.kill()
+            server.kill().await
         } else {
-            server.stop()
+            server.stop().await
         }
         is_unavailable_in_time(&store, kind).await;
         server.start_again().await;
