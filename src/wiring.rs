@@ -21,7 +21,7 @@ use crate::{
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
-        store::SqlStore,
+        store::{SqlStore, StoreSettings},
         webhook::{HttpWebhooks, SinkSettings},
     },
     config::{ApiToken, Config, DirectoryKind, RuntimeKind, Sink, SinkSecret, signing_key},
@@ -87,8 +87,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
 
 /// What stands behind each port.
 async fn ports(config: &Config) -> Result<Ports> {
-    let database = &config.database;
-    let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await.map_err(|e| match e {
+    let store = SqlStore::open(&store_settings(config)).await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
         other => other.into(),
@@ -124,6 +123,16 @@ fn sink_settings(sink: &Sink) -> Result<SinkSettings> {
         }
     };
     Ok(SinkSettings { name: sink.name.clone(), url: sink.url.0.clone(), key })
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    let database = config.database.clone();
+    StoreSettings {
+        url: database.url,
+        pool: database.pool,
+        acquire_timeout: database.acquire_timeout,
+        tls_ca: database.tls_ca,
+    }
 }
 
 fn docker_settings(config: &Config) -> DockerSettings {

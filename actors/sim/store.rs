@@ -356,13 +356,22 @@ fn whole_millisecond(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::samples::{a_request, droplet};
+    use crate::sim::{
+        samples::{a_request, droplet},
+        store_conformance::sinks,
+    };
 
     async fn empty() -> (SimStore, ()) {
-        (SimStore::default(), ())
+        (SimStore::default().with_sinks(sinks().to_vec()), ())
+    }
+
+    async fn two() -> (SimStore, SimStore, ()) {
+        let (store, ()) = empty().await;
+        (store.clone().shared(), store.shared(), ())
     }
 
     crate::store_conformance!(empty);
+    crate::shared_store_conformance!(two);
 
     #[tokio::test]
     async fn a_failed_admission_wrote_nothing_and_one_that_lied_wrote_the_row() {

@@ -39,7 +39,7 @@ macro_rules! events {
     };
 }
 
-events!(Moved, Started, Extended, Warned, HostSilent, HostAnswered, StopRequested, ConfirmedGone, GivenUp);
+events!(Moved, Started, Extended, Warned, HostSilent, HostAnswered, StopRequested, Abandoned, ConfirmedGone, GivenUp);
 
 /// The calls with an effect, beside the events.
 const CALLS: &[&str] = &[

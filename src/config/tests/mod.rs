@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, ffi::OsString, io::Write, path::PathBuf, time::
 
 use getaredis_actors::domain::{Creator, TokenName};
 use proptest::prelude::{prop_assert, proptest};
+use secrecy::ExposeSecret;
 
 use super::{
     Config, DirectoryKind, Inputs, Layers, LogFormat, Problems, RuntimeKind, Source,
@@ -58,7 +59,7 @@ fn the_built_in_file_is_valid_and_has_the_promised_defaults() {
     assert_eq!((config.instances.memory_bytes, config.instances.connections), (5 * 1024 * 1024, 5));
     assert_eq!((config.directory.kind, config.fleet.runtime), (DirectoryKind::Static, RuntimeKind::Docker));
     assert_eq!(config.docker.local_engine(), "unix:///var/run/docker.sock");
-    assert_eq!(config.database.sqlite_file(), PathBuf::from("getaredis.db"));
+    assert_eq!(config.database.url.expose_secret(), "sqlite://getaredis.db");
     assert_eq!(config.telemetry.format, LogFormat::Text);
     assert!(config.admin.token_sha256.is_none());
 }
