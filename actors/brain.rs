@@ -20,7 +20,7 @@ use crate::{
         self, FeedActor,
         messages::{ActorView, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Cloud, Directory, Runtimes, Store},
+    ports::{Clock, Directory, HostProvider, Runtimes, Store},
     rate_limit::{RateLimitActor, messages::Admit},
     reaper::{
         self, ReaperActor,
@@ -46,7 +46,7 @@ pub struct Ports {
     /// Where hosts announce themselves.
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
-    pub cloud: Option<Arc<dyn Cloud>>,
+    pub cloud: Option<Arc<dyn HostProvider>>,
 }
 
 /// Every door into the brain: what the edge and the tests send messages through. Cheap to clone, and may be used from

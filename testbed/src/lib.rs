@@ -1,0 +1,1 @@
+//! What tests run against instead of a cloud.
