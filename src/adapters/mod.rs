@@ -7,6 +7,7 @@ mod engine;
 mod readiness;
 
 pub mod clock;
+pub mod digitalocean;
 pub mod directory;
 pub mod docker;
 pub mod master_key;
