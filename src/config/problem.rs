@@ -94,6 +94,7 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
 fn hide(key: &str, value: &Value) -> Value {
     match value {
         Value::String(text) if key == "admin.token_sha256" && !text.is_empty() => HIDDEN.into(),
+        Value::String(text) if key == "digitalocean.token" && !text.is_empty() => HIDDEN.into(),
         Value::String(text) => without_user_info(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
         Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(key, v))).collect()),
@@ -124,6 +125,12 @@ mod tests {
     fn a_token_hash_is_hidden_and_an_empty_one_is_not() {
         assert_eq!(shown("admin.token_sha256", &"abc".into()), r#""(hidden)""#);
         assert_eq!(shown("admin.token_sha256", &"".into()), r#""""#);
+    }
+
+    #[test]
+    fn a_token_of_the_provider_is_hidden() {
+        assert_eq!(shown("digitalocean.token", &"dop_v1_abc".into()), r#""(hidden)""#);
+        assert_eq!(shown("digitalocean.token_file", &"/etc/do".into()), r#""/etc/do""#);
     }
 
     #[test]
