@@ -110,6 +110,12 @@ impl Api {
         self.gate.script.add(fault);
     }
 
+    /// What of the script has not struck yet.
+    #[must_use]
+    pub fn faults_left(&self) -> Vec<Fault> {
+        self.gate.script.left()
+    }
+
     /// Every request so far, in the order of the answers.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
