@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,9 +33,11 @@ use getaredis_testbed::api::{
     Api, Fault,
     heartbeats::{Announce, Heartbeats, InRedis, InSimulation, Machine},
 };
-use tempfile::TempDir;
 
-use crate::harness::{api_with, provider, settings};
+use crate::{
+    harness::{api_with, provider, settings},
+    redis_server::RedisServer,
+};
 
 const SLOTS: u32 = 2;
 const BEAT: Duration = Duration::from_millis(200);
@@ -226,37 +227,10 @@ impl Announce for InBoth {
     }
 }
 
-struct RedisServer {
-    child: Child,
-    _dir: TempDir,
-}
-
-impl RedisServer {
-    fn start(port: u16) -> Self {
-        let dir = TempDir::new().unwrap();
-        let child = Command::new(std::env::var_os("GETAREDIS_TEST_REDIS_SERVER").expect("run it by script/test"))
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, _dir: dir }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[actix::test]
 async fn hosts_that_are_bought_announce_themselves_in_a_real_redis() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let _server = RedisServer::start(port);
-    let url = format!("redis://127.0.0.1:{port}/0");
+    let server = RedisServer::start();
+    let url = server.url();
     let deadline = Instant::now() + PATIENCE;
     let redis = loop {
         match InRedis::connect(&url, "pre:", TTL).await {

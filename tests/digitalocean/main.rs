@@ -8,3 +8,5 @@ mod faults;
 mod fleet;
 mod harness;
 mod orders;
+mod redis_server;
+mod serve;
