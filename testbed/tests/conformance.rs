@@ -1,5 +1,7 @@
 //! Every answer of the imitated API against DigitalOcean's own description of it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},

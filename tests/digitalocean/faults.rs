@@ -1,15 +1,17 @@
 //! What becomes of an order when the API is slow, wrong or silent.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use getaredis::adapters::digitalocean::DigitalOceanSettings;
 use getaredis_actors::ports::{HostProvider, ProviderError};
-use getaredis_testbed::api::{Fault, RateLimits};
+use getaredis_testbed::api::{Api, Fault, Nothing, RateLimits, Scheme, Settings};
 
-use crate::harness::{SECRET, TAG, TOKEN, both, droplets, name, provider, settings};
+use crate::harness::{SECRET, TAG, TOKEN, both, client, droplets, name, provider, settings};
 
 fn order() -> Fault {
     Fault::on("POST", "/v2/droplets")
@@ -186,6 +188,43 @@ async fn a_list_of_which_one_page_is_missing_is_no_list() {
     api.fault(Fault { skip: 1, ..Fault::on("GET", "/v2/droplets").status(502) });
     assert!(matches!(provider.list().await, Err(ProviderError::Unknown(_))));
     assert_eq!(provider.list().await.unwrap().len(), 250);
+}
+
+#[tokio::test]
+async fn a_list_that_changes_while_it_is_read_is_read_again() {
+    let (api, provider) = both();
+    let first = api.plant("test-first", &[TAG]);
+    for n in 0..300 {
+        api.plant(&format!("test-{n}"), &[TAG]);
+    }
+    // What is deleted from the first page moves the first of the second page out of sight.
+    api.fault(Fault { skip: 1, ..Fault::on("GET", "/v2/droplets").delay_ms(700) });
+    let delete = async {
+        while api.count("GET", "/v2/droplets") < 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        client(&api).delete_droplet(first).await.unwrap();
+    };
+    let (listed, ()) = tokio::join!(provider.list(), delete);
+    let names: BTreeSet<_> = listed.unwrap().into_iter().map(|droplet| droplet.name).collect();
+    assert_eq!((names.len(), api.count("GET", "/v2/droplets")), (300, 4));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_the_end() {
+    let (api, provider) = both();
+    api.fault(order().status(422).message(&"x".repeat(9 * 1024 * 1024)));
+    let unknown = provider.create(&name("test-1")).await.unwrap_err();
+    assert!(unknown.to_string().ends_with("it is too long"), "{unknown}");
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_prove_who_it_is_never_sees_the_token() {
+    let machines = Arc::new(Nothing);
+    let api = Api::start_at(0, Scheme::Https, TOKEN, Settings::default(), machines).unwrap();
+    let unknown = provider(settings(&api)).list().await.unwrap_err();
+    assert!(unknown.to_string().to_lowercase().contains("certificate"), "{unknown}");
+    assert!(api.calls().is_empty());
 }
 
 #[tokio::test]

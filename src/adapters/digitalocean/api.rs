@@ -84,8 +84,7 @@ impl Api {
         key: &str,
     ) -> Result<Vec<T>, ApiError> {
         for _ in 0..READINGS {
-            let (items, total) = self.pages(path, query, key).await?;
-            if total == items.len() {
+            if let Some(items) = self.pages(path, query, key).await? {
                 let items = items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
                 return items.map_err(|error| nonsense(&error.to_string()));
             }
@@ -93,9 +92,9 @@ impl Api {
         Err(ApiError::Unknown(format!("{key} change faster than they can be read")))
     }
 
-    /// The items of all pages, and how many there were said to be.
-    async fn pages(&self, path: &str, query: &[(&str, &str)], key: &str) -> Result<(Vec<Value>, usize), ApiError> {
-        let mut items = Vec::new();
+    /// The items of all pages; nothing if there were not as many all the time.
+    async fn pages(&self, path: &str, query: &[(&str, &str)], key: &str) -> Result<Option<Vec<Value>>, ApiError> {
+        let (mut items, mut first_total) = (Vec::new(), None);
         for page in 1..=MOST_PAGES {
             let page = page.to_string();
             let request = self.request(Method::GET, path)?.query(query);
@@ -103,11 +102,14 @@ impl Api {
             let mut answer: Value = self.answer(request).await?;
             let Value::Array(more) = answer[key].take() else { return Err(nonsense(&format!("it has no {key}"))) };
             items.extend(more);
+            let total = answer["meta"]["total"].as_u64();
+            if *first_total.get_or_insert(total) != total {
+                return Ok(None);
+            }
             // The link itself is not followed: the token goes to nobody but the configured address.
             if answer["links"]["pages"]["next"].is_null() {
-                let total = answer["meta"]["total"].as_u64().and_then(|total| usize::try_from(total).ok());
-                let total = total.unwrap_or(items.len());
-                return Ok((items, total));
+                let complete = total.is_none_or(|total| usize::try_from(total) == Ok(items.len()));
+                return Ok(complete.then_some(items));
             }
         }
         Err(ApiError::Unknown(format!("{key} have more than {MOST_PAGES} pages")))

@@ -70,6 +70,21 @@ impl Api {
         machines: Arc<dyn Machines>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        Self::start_on(listener, scheme, token, settings, machines)
+    }
+
+    /// The same, on a socket that is there already. A socket stays in the network that it was made in, so an API can be
+    /// inside of one while this process is not.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn start_on(
+        listener: TcpListener,
+        scheme: Scheme,
+        token: &str,
+        settings: Settings,
+        machines: Arc<dyn Machines>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let tls = match scheme {
             Scheme::Http => None,
