@@ -102,3 +102,10 @@ fn a_panic_never_aborts_the_process() {
     let settings: Vec<_> = manifest.lines().filter(|line| line.trim_start().starts_with("panic")).collect();
     assert_eq!(settings, Vec::<&str>::new(), "supervision catches panics");
 }
+
+#[test]
+fn nothing_but_tests_uses_the_testbed() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (program, tests) = manifest.split_once("[dev-dependencies]").unwrap();
+    assert!(!program.contains("getaredis-testbed") && tests.contains("getaredis-testbed"));
+}
