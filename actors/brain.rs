@@ -20,7 +20,7 @@ use crate::{
         self, FeedActor,
         messages::{ActorView, CountInstances, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Cloud, Directory, Runtimes, Store, Webhooks},
+    ports::{Clock, Directory, HostProvider, Runtimes, Store, Webhooks},
     rate_limit::{
         RateLimitActor,
         messages::{Admit, WrongToken},
@@ -54,7 +54,7 @@ pub struct Ports {
     /// Where hosts announce themselves.
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
-    pub cloud: Option<Arc<dyn Cloud>>,
+    pub cloud: Option<Arc<dyn HostProvider>>,
     /// Where notices are posted.
     pub webhooks: Arc<dyn Webhooks>,
 }

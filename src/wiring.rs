@@ -3,20 +3,22 @@
 //! Owns what stands behind each port, the order in which things start and stop, and the exit code. Whatever cannot start
 //! is one clear error before anything is served.
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use actix::System;
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::{MasterKey, Quotas},
-    ports::{Directory, Runtimes, StoreError},
+    domain::{HostName, MasterKey, Quotas},
+    ports::{Directory, HostProvider, Runtimes, StoreError},
 };
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     adapters::{
         clock::SystemClock,
+        digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
         directory::{RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         master_key,
@@ -24,7 +26,7 @@ use crate::{
         store::{SqlStore, StoreSettings},
         webhook::{HttpWebhooks, SinkSettings},
     },
-    config::{ApiToken, Config, DirectoryKind, RuntimeKind, Sink, SinkSecret, signing_key},
+    config::{ApiToken, Config, DirectoryKind, Provider, RuntimeKind, Sink, SinkSecret, signing_key},
     shutdown,
     web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
@@ -104,10 +106,17 @@ async fn ports(config: &Config) -> Result<Ports> {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
         DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
     };
+    let cloud: Option<Arc<dyn HostProvider>> = match config.fleet.provider {
+        Provider::None => None,
+        Provider::DigitalOcean => {
+            let provider = Arc::new(digitalocean(config)?);
+            tokio::spawn(tell_what_will_go_wrong(Arc::clone(&provider), config.fleet.max_hosts));
+            Some(provider)
+        }
+    };
     let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
     let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
-    let ports =
-        Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, webhooks };
+    let ports = Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud, webhooks };
     #[cfg(feature = "crash-points")]
     let ports = crate::adapters::crash_points::around(ports)?;
     Ok(ports)
@@ -132,6 +141,65 @@ fn store_settings(config: &Config) -> StoreSettings {
         pool: database.pool,
         acquire_timeout: database.acquire_timeout,
         tls_ca: database.tls_ca,
+    }
+}
+
+fn digitalocean(config: &Config) -> Result<DigitalOcean> {
+    let section = &config.digitalocean;
+    let token = match (&section.token, &section.token_file) {
+        (Some(token), _) => token.clone(),
+        (None, Some(file)) => secret_of(file, "digitalocean.token_file")?,
+        (None, None) => return Err(anyhow!("digitalocean.token_file is not set")),
+    };
+    let placements = section.placements.iter();
+    let settings = DigitalOceanSettings {
+        deployment: config.fleet.deployment.clone(),
+        url: section.api.clone(),
+        token,
+        placements: placements.map(|at| Placement { region: at.region.clone(), size: at.size.clone() }).collect(),
+        image: section.image.clone(),
+        vpc: section.vpc.clone(),
+        ssh_keys: section.ssh_keys.clone(),
+        inbound: section
+            .inbound
+            .iter()
+            .map(|rule| InboundRule {
+                ports: rule.ports.clone(),
+                sources: rule.from.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        call_timeout: section.call_timeout,
+        settle: config.fleet.list_grace,
+    };
+    DigitalOcean::new(settings, user_data(config)?).map_err(|why| anyhow!(why))
+}
+
+/// What a host that is bought sets itself up with.
+fn user_data(config: &Config) -> Result<Arc<UserData>> {
+    let Some(file) = &config.digitalocean.user_data_file else {
+        return Err(anyhow!("digitalocean.user_data_file is not set"));
+    };
+    let template = secret_of(file, "digitalocean.user_data_file")?;
+    Ok(Arc::new(move |name: &HostName| Ok(template.expose_secret().replace("{name}", name.as_str()).into())))
+}
+
+fn secret_of(file: &Path, key: &str) -> Result<SecretString> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {} ({key})", file.display()))?;
+    match text.trim() {
+        "" => Err(anyhow!("{} ({key}) is empty", file.display())),
+        text => Ok(text.into()),
+    }
+}
+
+/// Says at the start what nobody should have to find out from the first order; the server runs on without it.
+async fn tell_what_will_go_wrong(provider: Arc<DigitalOcean>, max_hosts: u32) {
+    match provider.preflight(max_hosts).await {
+        Ok(preflight) => {
+            for finding in preflight.findings {
+                tracing::warn!(%finding, "provider.preflight");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "provider.preflight_failed"),
     }
 }
 

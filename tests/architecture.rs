@@ -124,3 +124,10 @@ fn a_build_without_the_feature_knows_no_crash_point() {
         assert!(!fs::read_to_string(root().join(script)).unwrap().contains("crash-points"), "{script}");
     }
 }
+
+#[test]
+fn nothing_but_tests_uses_the_testbed() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (program, tests) = manifest.split_once("[dev-dependencies]").unwrap();
+    assert!(!program.contains("getaredis-testbed") && tests.contains("getaredis-testbed"));
+}

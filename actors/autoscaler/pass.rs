@@ -17,7 +17,7 @@ use crate::{
         scaling::{Action, DropletState, FleetSnapshot, ScalingPolicy, plan},
     },
     patience,
-    ports::{Clock, Cloud, CloudError, DropletRow, Store},
+    ports::{Clock, DropletRow, HostProvider, ProviderError, Store},
     scheduler::messages::{CordonError, CordonHost, DescribeFleet, HostInventory, HostView},
     supervision::ask,
 };
@@ -38,7 +38,7 @@ pub(super) struct Tools {
     pub(super) deployment: DeploymentId,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) cloud: Arc<dyn Cloud>,
+    pub(super) cloud: Arc<dyn HostProvider>,
     pub(super) policy: ScalingPolicy,
     pub(super) inventory_patience: Duration,
     pub(super) peers: Peers,
@@ -62,10 +62,10 @@ enum Stop {
     Rest(Duration),
 }
 
-impl From<CloudError> for Stop {
-    fn from(error: CloudError) -> Self {
+impl From<ProviderError> for Stop {
+    fn from(error: ProviderError) -> Self {
         match error {
-            CloudError::RateLimited(rest) => Self::Rest(rest),
+            ProviderError::RateLimited(rest) => Self::Rest(rest),
             error => Self::Failed(error.to_string()),
         }
     }
@@ -180,7 +180,7 @@ impl Tools {
         match self.cloud(self.cloud.create(&name)).await {
             Ok(()) => {}
             // Nothing was made, so there is nothing to look up.
-            Err(error @ (CloudError::Refused(_) | CloudError::RateLimited(_))) => {
+            Err(error) if error.without_effect() => {
                 patience::store(self.store.remove_droplet(&name)).await.map_err(failed)?;
                 return Err(error.into());
             }
@@ -223,8 +223,8 @@ impl Tools {
         patience::store(self.store.put_droplet(&row)).await.map_err(failed)
     }
 
-    async fn cloud<T>(&self, call: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
-        let late = |_| Err(CloudError::Unknown(format!("no answer within {} s", CLOUD_PATIENCE.as_secs())));
+    async fn cloud<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
+        let late = |_| Err(ProviderError::Unknown(format!("no answer within {} s", CLOUD_PATIENCE.as_secs())));
         timeout(CLOUD_PATIENCE, call).await.unwrap_or_else(late)
     }
 }

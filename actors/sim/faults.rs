@@ -8,10 +8,10 @@
 //! [`Faults::around`] is all there is to call:
 //!
 //! ```
-//! # use getaredis_actors::{ports::CloudError, sim::faults::Faults};
-//! # async fn delete(faults: &Faults, machines: &std::sync::Mutex<Vec<String>>, name: &str) -> Result<(), CloudError> {
+//! # use getaredis_actors::{ports::ProviderError, sim::faults::Faults};
+//! # async fn delete(faults: &Faults, machines: &std::sync::Mutex<Vec<String>>, name: &str) -> Result<(), ProviderError> {
 //! faults
-//!     .around("cloud.delete", CloudError::Unknown, || {
+//!     .around("cloud.delete", ProviderError::Unknown, || {
 //!         machines.lock().unwrap().retain(|m| m != name);
 //!         Ok(())
 //!     })

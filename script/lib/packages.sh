@@ -55,6 +55,9 @@ need_docker_client() {
   have docker || need_packages docker=docker-cli
 }
 
+# need_python_venv: Debian's python3 leaves out what makes a virtual environment.
+need_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; }
+
 # need_rust: the toolchain that Cargo.toml asks for.
 need_rust() {
   local wanted found

@@ -20,8 +20,9 @@ use getaredis_actors::{
         Creator, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp,
     },
     ports::{
-        Admission, Admitted, Beat, Cloud, CloudError, Delivery, Droplet, DropletRow, Found, HostRecord, Relocated,
-        Removal, Runtime, RuntimeError, Runtimes, StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
+        Admission, Admitted, Beat, Delivery, Droplet, DropletRow, Found, HostProvider, HostRecord, HourlyPrice,
+        ProviderError, Relocated, Removal, Runtime, RuntimeError, Runtimes, StartSpec, Store, StoreError, Totals,
+        WebhookError, Webhooks,
     },
 };
 
@@ -55,8 +56,8 @@ const CALLS: &[&str] = &[
     "store.remove_droplet",
     "runtime.start",
     "runtime.remove",
-    "cloud.create",
-    "cloud.delete",
+    "hostprovider.create",
+    "hostprovider.delete",
     "webhooks.post",
 ];
 
@@ -118,7 +119,7 @@ pub fn around(ports: Ports) -> Result<Ports, UnknownPoint> {
     let Some(named) = std::env::var_os(VARIABLE).filter(|named| !named.is_empty()) else { return Ok(ports) };
     let point = Arc::new(Point::parse(&OsString::into_string(named).unwrap_or_default())?);
     tracing::warn!(?point, "crash_points.armed");
-    let cloud = ports.cloud.map(|port| -> Arc<dyn Cloud> { Arc::new(Crashing { port, point: point.clone() }) });
+    let cloud = ports.cloud.map(|port| -> Arc<dyn HostProvider> { Arc::new(Crashing { port, point: point.clone() }) });
     Ok(Ports {
         store: Arc::new(Crashing { port: ports.store, point: point.clone() }),
         runtimes: Arc::new(Crashing { port: ports.runtimes, point: point.clone() }),
@@ -285,17 +286,21 @@ impl Runtime for Crashing<dyn Runtime> {
 }
 
 #[async_trait]
-impl Cloud for Crashing<dyn Cloud> {
-    async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
+impl HostProvider for Crashing<dyn HostProvider> {
+    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
         self.port.list().await
     }
 
-    async fn create(&self, name: &HostName) -> Result<(), CloudError> {
-        self.around("cloud.create", self.port.create(name)).await
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.around("hostprovider.create", self.port.create(name)).await
     }
 
-    async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
-        self.around("cloud.delete", self.port.delete(name)).await
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.around("hostprovider.delete", self.port.delete(name)).await
+    }
+
+    async fn price(&self) -> Result<HourlyPrice, ProviderError> {
+        self.port.price().await
     }
 }
 
@@ -324,7 +329,8 @@ mod tests {
         "runtime.inventory",
         "runtime.probe",
         "directory.read",
-        "cloud.list",
+        "hostprovider.list",
+        "hostprovider.price",
     ];
 
     /// Every asynchronous call of every port, as `port.method`, read from the ports themselves.

@@ -9,6 +9,7 @@ mod readiness;
 pub mod clock;
 #[cfg(feature = "crash-points")]
 pub mod crash_points;
+pub mod digitalocean;
 pub mod directory;
 pub mod docker;
 pub mod master_key;

@@ -10,6 +10,7 @@ pub(super) fn run(command: &ConfigCommand, output: &Output) -> Result<(), Failur
             let config = Config::from_layers(&layers)?;
             let mut missing = config.docker.unreadable_files();
             missing.extend(config.database.unreadable_file());
+            missing.extend(config.digitalocean.unreadable_files());
             if !missing.is_empty() {
                 let missing = missing.iter().map(|(key, file)| format!("{key} ({})", file.display()));
                 let missing = missing.collect::<Vec<_>>().join(", ");

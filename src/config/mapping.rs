@@ -14,9 +14,6 @@ use super::Config;
 /// is sent there, rarely enough to be nothing beside the engine's own work.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// How often the pool of droplets is looked at; a droplet takes longer than that to boot.
-const SCALING_EVERY: Duration = Duration::from_secs(30);
-
 /// The host that exists when none is declared.
 const LOCAL_HOST: &str = "local";
 
@@ -43,8 +40,8 @@ impl Config {
             },
             directory_poll: self.directory.poll,
             reaper: self.reaper.settings(),
-            scaling: None,
-            scaling_every: SCALING_EVERY,
+            scaling: self.fleet.scaling(),
+            scaling_every: self.fleet.pass_every,
             webhooks: self.webhooks.settings(),
         }
     }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod database;
+mod digitalocean;
 mod directory;
 mod docker;
 mod fleet;
@@ -28,6 +29,7 @@ mod webhooks;
 
 pub use admin::Admin;
 pub use database::Database;
+pub use digitalocean::{DigitalOcean, Inbound, Placement};
 pub use directory::{DeclaredHost, Directory, DirectoryKind};
 pub use docker::Docker;
 pub use fleet::{Fleet, Provider, RuntimeKind};
@@ -56,6 +58,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[fleet]`
     pub fleet: Fleet,
+    /// `[digitalocean]`
+    pub digitalocean: DigitalOcean,
     /// `[instances]`
     pub instances: Instances,
     /// `[limits]`
@@ -98,6 +102,7 @@ impl Config {
         let docker = Docker::read(reader);
         let directory = Directory::read(reader);
         let fleet = Fleet::read(reader);
+        let digitalocean = DigitalOcean::read(reader);
         let instances = Instances::read(reader);
         let limits = Limits::read(reader);
         let reaper = Reaper::read(reader);
@@ -110,6 +115,7 @@ impl Config {
             docker: docker?,
             directory: directory?,
             fleet: fleet?,
+            digitalocean: digitalocean?,
             instances: instances?,
             limits: limits?,
             reaper: reaper?,
@@ -148,6 +154,39 @@ impl Config {
             self.docker.ports.as_ref().is_none_or(|ports| ports.len() >= most_slots as usize),
             &["docker.ports", "fleet.slots", "directory.hosts"],
             "there are fewer ports than a host has slots",
+        );
+        if self.fleet.provider == Provider::DigitalOcean {
+            self.rules_of_bought_hosts(reader);
+        }
+    }
+
+    /// What hosts need that are bought.
+    fn rules_of_bought_hosts(&self, reader: &mut Reader<'_>) {
+        let bought = &self.digitalocean;
+        reader.rule(
+            self.directory.kind == DirectoryKind::Redis,
+            &["directory.kind", "fleet.provider"],
+            "hosts that are bought announce themselves in a Redis",
+        );
+        reader.rule(
+            bought.token.is_some() || bought.token_file.is_some(),
+            &["digitalocean.token_file", "digitalocean.token", "fleet.provider"],
+            "nothing can be bought without the token of an account",
+        );
+        reader.rule(
+            !bought.placements.is_empty(),
+            &["digitalocean.placements", "fleet.provider"],
+            "nothing can be bought without a region and a size",
+        );
+        reader.rule(
+            bought.user_data_file.is_some(),
+            &["digitalocean.user_data_file", "fleet.provider"],
+            "a machine that is bought has to be told how to become a host",
+        );
+        reader.rule(
+            !self.docker.publish_address.is_loopback(),
+            &["docker.publish_address", "fleet.provider"],
+            "instances on hosts that are bought would be published where nobody reaches them; publish on 0.0.0.0",
         );
     }
 }

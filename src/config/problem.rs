@@ -99,6 +99,7 @@ fn hide(key: &str, value: &Value) -> Value {
         Value::String(_) if key == "limits.tokens" => HIDDEN.into(),
         Value::String(text) if key == "webhooks.sinks.url" => without_path(&without_user_info(text)).into(),
         Value::String(_) if key.starts_with(SINKS) && !SHOWN_OF_SINKS.contains(&key) => HIDDEN.into(),
+        Value::String(text) if key == "digitalocean.token" && !text.is_empty() => HIDDEN.into(),
         Value::String(text) => without_user_info(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
         Value::Table(fields) => {
@@ -168,6 +169,12 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(shown("webhooks.sinks", &"hunter2".into()), r#""(hidden)""#);
+    }
+
+    #[test]
+    fn a_token_of_the_provider_is_hidden() {
+        assert_eq!(shown("digitalocean.token", &"dop_v1_abc".into()), r#""(hidden)""#);
+        assert_eq!(shown("digitalocean.token_file", &"/etc/do".into()), r#""/etc/do""#);
     }
 
     #[test]

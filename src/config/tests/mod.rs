@@ -115,7 +115,9 @@ fn every_key_can_be_set_by_environment_argument_and_file() {
 
 #[test]
 fn all_keys_set_at_once_reach_the_config() {
-    let fits = |key: &&(&str, &str)| !matches!(key.0, "directory.kind" | "fleet.runtime");
+    let fits = |key: &&(&str, &str)| {
+        !matches!(key.0, "directory.kind" | "fleet.runtime" | "fleet.provider" | "digitalocean.token_file")
+    };
     let variables: Vec<_> = OTHERS.iter().filter(fits).map(|(key, value)| (env_name(key), *value)).collect();
     let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let config = Config::load(&env(&pairs)).unwrap();
@@ -243,6 +245,12 @@ fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
         ),
         (&[("webhooks.sinks", PLAIN)], &["webhooks.sinks", "webhooks.allow_plain_http"]),
         (&[("webhooks.sinks", TWINS)], &["webhooks.sinks"]),
+        (&[("fleet.min_hosts", "6")], &["fleet.min_hosts", "fleet.max_hosts"]),
+        (&[("fleet.standby", "6")], &["fleet.standby", "fleet.max_hosts"]),
+        (
+            &[("digitalocean.token", "x"), ("digitalocean.token_file", "y")],
+            &["digitalocean.token", "digitalocean.token_file"],
+        ),
     ]
 }
 
@@ -251,6 +259,30 @@ fn rules_between_keys_name_all_of_them() {
     for (pairs, keys) in broken_rules() {
         let problem = only_problem(&set(pairs));
         assert!(keys.iter().all(|key| problem.contains(&format!("{key} = "))), "{problem}");
+    }
+}
+
+/// What buying at DigitalOcean needs at least.
+const BUYING: Pairs<'static> = &[
+    ("fleet.provider", "digitalocean"),
+    ("directory.kind", "redis"),
+    ("docker.publish_address", "0.0.0.0"),
+    ("digitalocean.token", "dop_v1_hunter2"),
+    ("digitalocean.placements", r#"[{ region = "fra1", size = "s-1vcpu-2gb" }, { region = "ams3", size = "s" }]"#),
+    ("digitalocean.user_data_file", "droplet.sh"),
+];
+
+#[test]
+fn a_provider_needs_an_account_a_place_and_a_directory() {
+    let config = Config::load(&set(BUYING)).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.digitalocean.placements[1].region, "ams3");
+    let scaling = config.brain_settings().scaling.unwrap();
+    assert_eq!((scaling.standby, scaling.min_hosts, scaling.max_hosts), (1, 0, 5));
+    for (missing, _) in &BUYING[1..] {
+        let rest: Vec<_> = BUYING.iter().filter(|(key, _)| key != missing).copied().collect();
+        let problem = only_problem(&set(&rest));
+        assert!(problem.contains(missing) && problem.contains("fleet.provider"), "{problem}");
     }
 }
 

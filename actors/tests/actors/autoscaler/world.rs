@@ -16,7 +16,7 @@ use getaredis_actors::{
     brain::Ports,
     discovery::messages::DirectoryView,
     domain::{Cordon, DeploymentId, Health, HostName, scaling::ScalingPolicy},
-    ports::{Cloud, CloudError, Droplet, DropletState, RuntimeError, Store},
+    ports::{Droplet, DropletState, HostProvider, HourlyPrice, ProviderError, RuntimeError, Store},
     scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostView},
     settings::Settings,
     sim::{
@@ -248,19 +248,23 @@ impl Auditor {
 }
 
 #[async_trait]
-impl Cloud for Auditor {
-    async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
+impl HostProvider for Auditor {
+    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
         self.cloud.list().await
     }
 
-    async fn create(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
         self.expect(name, DropletState::Creating).await;
         self.cloud.create(name).await
     }
 
-    async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         self.expect(name, DropletState::Deleting).await;
         self.cloud.delete(name).await
+    }
+
+    async fn price(&self) -> Result<HourlyPrice, ProviderError> {
+        self.cloud.price().await
     }
 }
 
