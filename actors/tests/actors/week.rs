@@ -32,12 +32,12 @@ const PANICS: [&str; 9] = [
 
 /// The defaults, but with everything that is done periodically done less often: a week is long.
 fn leisurely() -> Settings {
-    let half_a_minute = Duration::from_secs(30);
+    let minute = Duration::from_secs(60);
     let usual = settings();
     Settings {
-        reaper: ReaperSettings { poll: half_a_minute, sweep: 10 * half_a_minute, ..usual.reaper },
-        host: HostSettings { probe_every: half_a_minute, ..usual.host },
-        directory_poll: 2 * half_a_minute,
+        reaper: ReaperSettings { poll: minute, sweep: 10 * minute, ..usual.reaper },
+        host: HostSettings { probe_every: minute, ..usual.host },
+        directory_poll: minute,
         ..usual
     }
 }
