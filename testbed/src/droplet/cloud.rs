@@ -124,7 +124,9 @@ pub fn why_impossible() -> Option<String> {
     }
     for controller in ["freezer", "pids", "cpuset", "systemd", "unified"] {
         if !Path::new("/sys/fs/cgroup").join(controller).is_dir() {
-            return Some(format!("the control group hierarchy {controller} is not there (only the hybrid layout is known)"));
+            return Some(format!(
+                "the control group hierarchy {controller} is not there (only the hybrid layout is known)"
+            ));
         }
     }
     for (program, package) in
@@ -134,7 +136,8 @@ pub fn why_impossible() -> Option<String> {
             return Some(format!("{program} is missing (Debian's package {package})"));
         }
     }
-    let spaces = ["--pid", "--net", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "mount", "-t", "proc", "proc", "/proc"];
+    let spaces =
+        ["--pid", "--net", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "mount", "-t", "proc", "proc", "/proc"];
     if let Err(error) = run(Command::new("unshare").args(spaces)) {
         return Some(format!("the kernel refuses new namespaces ({error})"));
     }
@@ -200,7 +203,8 @@ impl Cloud {
         let empty = || images::empty_disk(spec.disk_megabytes);
         let disk = image.disk.map_or_else(empty, Ok)?;
         let number = self.lock_numbers().pop_first();
-        let number = number.ok_or_else(|| Error::Failed { program: spec.name.clone(), said: "no address is left".into() })?;
+        let number =
+            number.ok_or_else(|| Error::Failed { program: spec.name.clone(), said: "no address is left".into() })?;
         let machine = Machine {
             site: self.site.clone(),
             number,
@@ -349,7 +353,8 @@ impl Site {
 
     /// A command of the provider: in its network, and with its view of the droplets' namespaces.
     pub(super) fn provider(&self, program: &str) -> Command {
-        self.command(&["-t", &self.init.to_string(), "-n", "-m"], program)
+        // Also as one of its processes, because /proc is.
+        self.command(&["-t", &self.init.to_string(), "-n", "-m", "-p"], program)
     }
 
     /// A command of the provider in the network of a droplet.

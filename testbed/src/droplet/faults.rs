@@ -153,7 +153,8 @@ impl Machine {
                 some => format!("numgen random mod 100 < {some} drop"),
             };
             for hook in ["ingress", "egress"] {
-                chains += &format!("chain {end}{hook} {{ type filter hook {hook} device {end} priority 0; {verdict}; }}\n");
+                chains +=
+                    &format!("chain {end}{hook} {{ type filter hook {hook} device {end} priority 0; {verdict}; }}\n");
             }
         }
         let table = format!("table netdev {}", self.namespace());

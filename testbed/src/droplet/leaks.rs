@@ -43,7 +43,11 @@ pub fn left_of(mark: &str) -> Vec<String> {
     for process in names_in(Path::new("/proc")).filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
         let read = |file: &str| fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
         let says = |file: &str| String::from_utf8_lossy(&read(file)).contains(mark);
-        // The command line first: it is what a person would look for.
+        // A zombie is only a number that its parent has not read yet.
+        let ended = read("stat").rsplit(|byte| *byte == b')').next().is_none_or(|rest| rest.starts_with(b" Z"));
+        if ended {
+            continue;
+        }
         if says("cmdline") || says("cgroup") || says("mountinfo") {
             let words = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
             found.push(format!("process {process}: {words}"));

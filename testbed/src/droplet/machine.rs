@@ -144,7 +144,10 @@ impl Droplet {
     pub fn command(&self, program: &str) -> Result<Command, Error> {
         let on = self.0.power().on.ok_or_else(|| Error::NotRunning(self.name().to_owned()))?;
         let mut command = self.0.site.command(&["-t", &on.init.to_string(), "-a"], program);
-        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/root");
         Ok(command)
     }
 
@@ -294,7 +297,8 @@ impl Machine {
         thread::spawn(move || {
             let over = || booting.power().boots != boot || !matches!(booting.settled(), Settled::NotYet);
             // A droplet that never settles is what some tests are about.
-            let _ = wait_for("the boot is over", BOOT_TIME, || booting.tier == Tier::Dead || booting.is_off() || over());
+            let _ =
+                wait_for("the boot is over", BOOT_TIME, || booting.tier == Tier::Dead || booting.is_off() || over());
             drop(slot);
         });
         Ok(())
@@ -403,7 +407,8 @@ impl Machine {
     /// Waits for the end of one boot. The droplet's own `reboot` ends its namespaces with SIGHUP, `poweroff` with SIGINT.
     fn watch(self: Arc<Self>, mut launcher: Child, boot: u64) {
         let ended = launcher.wait();
-        let over = |power: &Power| power.boots != boot || power.on.is_none() || self.site.ending.load(Ordering::Acquire);
+        let over =
+            |power: &Power| power.boots != boot || power.on.is_none() || self.site.ending.load(Ordering::Acquire);
         {
             let mut power = self.power();
             if over(&power) {

@@ -93,9 +93,7 @@ fn listing(node: &Value) -> String {
 
 impl Facts {
     fn document(&self) -> Value {
-        let interface = |address: Ipv4Addr, mask: &str, gateway: Ipv4Addr, mac: &str, kind: &str| {
-            json!([{"ipv4": {"ip_address": address, "netmask": mask, "gateway": gateway}, "mac": mac, "type": kind}])
-        };
+        let interface = |address: Ipv4Addr, mask: &str, gateway: Ipv4Addr, mac: &str, kind: &str| json!([{"ipv4": {"ip_address": address, "netmask": mask, "gateway": gateway}, "mac": mac, "type": kind}]);
         json!({
             "droplet_id": self.id,
             "hostname": self.name,
@@ -117,9 +115,7 @@ impl Facts {
     }
 
     fn tree(&self) -> Value {
-        let interface = |address: Ipv4Addr, mask: &str, gateway: Ipv4Addr, mac: &str, kind: &str| {
-            json!({"0": {"ipv4": {"address": address, "netmask": mask, "gateway": gateway}, "mac": mac, "type": kind}})
-        };
+        let interface = |address: Ipv4Addr, mask: &str, gateway: Ipv4Addr, mac: &str, kind: &str| json!({"0": {"ipv4": {"address": address, "netmask": mask, "gateway": gateway}, "mac": mac, "type": kind}});
         json!({
             "id": self.id.to_string(),
             "hostname": self.name,

@@ -25,7 +25,12 @@ impl Registry {
     pub(super) fn of(folder: &Path) -> Result<Self, Error> {
         let read = |name: &str| fs::read(folder.join(name)).map_err(Error::io(format!("{name} of the image redis")));
         let (config, layer) = (read("config.json")?, read("layer.tar")?);
-        let (config_digest, layer_digest) = (digest(&config), digest(&layer));
+        let config_digest = digest(&config);
+        // A layer that is not compressed is named in the configuration by its own digest.
+        let layer_digest = serde_json::from_slice::<Value>(&config)
+            .ok()
+            .and_then(|config| config["rootfs"]["diff_ids"][0].as_str().map(str::to_owned))
+            .ok_or_else(|| Error::Failed { program: "the image redis".to_owned(), said: "names no layer".to_owned() })?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,

@@ -40,7 +40,11 @@ impl Services {
                     let facts = metadata.clone();
                     let app = move || {
                         let (facts, images) = (facts.clone(), images.clone());
-                        App::new().app_data(facts).app_data(images).configure(metadata::routes).configure(registry::routes)
+                        App::new()
+                            .app_data(facts)
+                            .app_data(images)
+                            .configure(metadata::routes)
+                            .configure(registry::routes)
                     };
                     let server = HttpServer::new(app).workers(1).disable_signals();
                     let server = server.listen(metadata_socket)?.listen(registry_socket)?.run();
