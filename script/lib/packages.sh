@@ -55,6 +55,12 @@ need_docker_client() {
   have docker || need_packages docker=docker-cli
 }
 
+# need_droplets: what simulated droplets need of this machine.
+need_droplets() {
+  need_packages mmdebstrap=mmdebstrap nft=nftables ethtool=ethtool ip=iproute2 mkfs.ext4=e2fsprogs losetup=mount \
+    unshare=util-linux setpriv=util-linux
+}
+
 # need_rust: the toolchain that Cargo.toml asks for.
 need_rust() {
   local wanted found

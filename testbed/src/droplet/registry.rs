@@ -30,7 +30,10 @@ impl Registry {
         let layer_digest = serde_json::from_slice::<Value>(&config)
             .ok()
             .and_then(|config| config["rootfs"]["diff_ids"][0].as_str().map(str::to_owned))
-            .ok_or_else(|| Error::Failed { program: "the image redis".to_owned(), said: "names no layer".to_owned() })?;
+            .ok_or_else(|| Error::Failed {
+                program: "the image redis".to_owned(),
+                said: "names no layer".to_owned(),
+            })?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,

@@ -135,9 +135,9 @@ impl Host {
         wait_for("the heartbeat is gone", SOON, || self.heartbeat().is_none()).unwrap();
     }
 
-    /// Is the heartbeat fresh throughout two of its lifetimes?
+    /// Is the heartbeat fresh throughout more than one of its lifetimes?
     pub(crate) fn goes_on_beating(&self) -> bool {
-        wait_for("the heartbeat is gone", Duration::from_secs(6), || self.heartbeat().is_none()).is_err()
+        wait_for("the heartbeat is gone", Duration::from_millis(4500), || self.heartbeat().is_none()).is_err()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use getaredis_testbed::droplet::{Side, Spec, Tier, wait_for};
 
-use crate::host::{SOON, USER_DATA, boot, boot_as, cloud};
+use crate::host::{BOOT, SOON, USER_DATA, boot, boot_as, cloud};
 
 #[test]
 fn the_two_halves_of_a_split_brain_can_be_told_apart() {
@@ -28,6 +28,10 @@ fn the_two_halves_of_a_split_brain_can_be_told_apart() {
     host.droplet.unplug().unwrap();
     assert_eq!(host.connect(2376).unwrap_err().kind(), ErrorKind::TimedOut);
     host.stops_beating();
+    host.droplet.power_off().unwrap();
+    host.droplet.power_on().unwrap();
+    host.droplet.wait_until_settled(BOOT).unwrap();
+    assert!(host.heartbeat().is_none(), "a fault stays through a boot");
     host.droplet.heal().unwrap();
     host.beats_within(SOON);
     wait_for("the proxy answers", SOON, || host.engine_answers(&cloud)).unwrap();
@@ -66,21 +70,6 @@ fn loss_and_latency_slow_clients_down_and_break_nothing() {
     assert!(pings.iter().any(|ping| ping.is_ok()), "{pings:?}");
     let hindered = |took: &Duration| *took > Duration::from_millis(150);
     assert!(pings.iter().any(|ping| ping.as_ref().map_or(true, hindered)), "{pings:?}");
-    cloud.end().unwrap();
-}
-
-#[test]
-fn a_network_fault_stays_through_a_reboot() {
-    let Some(cloud) = cloud() else { return };
-    let host = boot(&cloud, "stays");
-    host.droplet.cut(Side::Private).unwrap();
-    host.stops_beating();
-    host.droplet.power_off().unwrap();
-    host.droplet.power_on().unwrap();
-    wait_for("the proxy answers", SOON, || host.engine_answers(&cloud)).unwrap();
-    assert!(host.heartbeat().is_none());
-    host.droplet.heal().unwrap();
-    host.beats_within(SOON);
     cloud.end().unwrap();
 }
 

@@ -32,7 +32,7 @@ fn a_killed_engine_comes_back_and_no_tenant_notices() {
 }
 
 #[test]
-fn a_killed_proxy_refuses_until_its_manager_restarts_it() {
+fn proxy_and_engine_fail_while_tenants_and_heartbeat_go_on() {
     let Some(cloud) = cloud() else { return };
     let host = boot(&cloud, "proxy");
     host.start_redis(&cloud, "tenant", 7001);
@@ -42,14 +42,7 @@ fn a_killed_proxy_refuses_until_its_manager_restarts_it() {
     host.ping(7001).unwrap();
     assert!(host.heartbeat().is_some(), "heartbeat alive, proxy gone");
     wait_for("the proxy is back", SOON, || host.engine_answers(&cloud)).unwrap();
-    cloud.end().unwrap();
-}
 
-#[test]
-fn a_stopped_engine_hangs_while_tenants_and_heartbeat_go_on() {
-    let Some(cloud) = cloud() else { return };
-    let host = boot(&cloud, "hung");
-    host.start_redis(&cloud, "tenant", 7001);
     host.droplet.stop("dockerd").unwrap();
     let hung = host.engine(&cloud, "GET", "/_ping", "");
     assert!(hung.status == 0 && hung.took > Duration::from_secs(2), "{hung:?}");

@@ -10,7 +10,7 @@ private=$(curl -fsS $metadata/interfaces/private/0/ipv4/address)
 
 mkdir -p /etc/docker
 echo '{"live-restore": true}' >/etc/docker/daemon.json
-systemctl restart docker
+systemctl reload docker
 
 htpasswd -bBc -C 4 /etc/nginx/engine.htpasswd docker s3cret
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$name" \
