@@ -2,12 +2,7 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use super::{
-    Error,
-    cable::Cable,
-    machine::{Droplet, Machine},
-    run::run_with,
-};
+use super::{Error, cable::Cable, handle::Droplet, machine::Machine, run::run_with};
 
 /// One of a droplet's two networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Owns the life of one droplet: its disk, links and control groups, power on and off, and what is asked of it.
+//! Owns the life of one droplet: its disk, links, control groups and processes, from power on to power off.
 
 use std::{
     fs, io,
@@ -20,6 +20,7 @@ use super::{
     Error,
     cloud::{PUBLIC_GATEWAY, Site},
     faults::Wire,
+    handle::Tier,
     images::copy_sparse,
     pause,
     run::{run, run_with},
@@ -27,29 +28,13 @@ use super::{
     wait_for,
 };
 
-/// How much of a droplet is real.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// systemd, Docker, nginx; the user-data is run by a small stand-in for cloud-init. Boots in about two seconds.
-    Lite,
-    /// Everything, with cloud-init on the user-data. Boots in about four seconds.
-    Full,
-    /// Powered on and connected, but its init never starts.
-    Dead,
-}
-
 /// How long the kernel may take to end a droplet's programs, or to start its first one.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// A droplet that has not settled after this time gives its place in the queue of booting ones away.
 const BOOT_TIME: Duration = Duration::from_secs(90);
 /// The control groups that a droplet's systemd and Docker expect.
 const CONTROLLERS: [&str; 10] =
     ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified"];
-
-/// A droplet of a [`Cloud`](super::Cloud). Clones are handles to the same one; it lives until it is destroyed or its
-/// cloud ends.
-#[derive(Clone)]
-pub struct Droplet(pub(super) Arc<Machine>);
 
 pub(super) struct Machine {
     pub(super) site: Arc<Site>,
@@ -68,171 +53,15 @@ pub(super) struct Machine {
 pub(super) struct Power {
     /// Counts the boots, so that whoever watches an earlier one knows that it is over.
     boots: u64,
-    on: Option<On>,
-    destroyed: bool,
+    /// Process number 1 of the droplet while it is on, as this machine numbers it.
+    init: Option<i32>,
+    pub(super) destroyed: bool,
 }
 
-#[derive(Clone, Copy)]
-struct On {
-    /// Process number 1 of the droplet, as this machine numbers it.
-    init: i32,
-}
-
-enum Settled {
+pub(super) enum Settled {
     NotYet,
     Well,
     Failed(String),
-}
-
-impl Droplet {
-    /// The provider's number of the droplet.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.0.id
-    }
-
-    /// The droplet's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// The address in 198.51.100.0/24.
-    #[must_use]
-    pub fn public_address(&self) -> Ipv4Addr {
-        self.0.public()
-    }
-
-    /// The address in 10.118.0.0/20.
-    #[must_use]
-    pub fn private_address(&self) -> Ipv4Addr {
-        self.0.private()
-    }
-
-    /// Is it powered on? Says nothing about whether its init is well.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.0.power().on.is_some()
-    }
-
-    /// Waits until the user-data has run to its end in this boot.
-    ///
-    /// # Errors
-    /// [`Error::UserData`] when it failed, [`Error::Deadline`] when it did not end in time.
-    pub fn wait_until_settled(&self, deadline: Duration) -> Result<Duration, Error> {
-        let mut outcome = Settled::NotYet;
-        let took = wait_for(&format!("{} has settled", self.name()), deadline, || {
-            outcome = self.0.settled();
-            !matches!(outcome, Settled::NotYet)
-        })?;
-        match outcome {
-            Settled::Failed(why) => Err(Error::UserData(format!("{why}\n{}", self.console()))),
-            _ => Ok(took),
-        }
-    }
-
-    /// What was written to the console so far: the first program's troubles and the user-data's output, of all boots.
-    #[must_use]
-    pub fn console(&self) -> String {
-        fs::read_to_string(self.0.folder.join("console.log")).unwrap_or_default()
-    }
-
-    /// A command that runs inside the droplet as root.
-    ///
-    /// # Errors
-    /// [`Error::NotRunning`] when it is off.
-    pub fn command(&self, program: &str) -> Result<Command, Error> {
-        let on = self.0.power().on.ok_or_else(|| Error::NotRunning(self.name().to_owned()))?;
-        let mut command = self.0.site.command(&["-t", &on.init.to_string(), "-a"], program);
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", "/root");
-        Ok(command)
-    }
-
-    /// Runs a program inside the droplet to its end and answers what it wrote to stdout.
-    ///
-    /// # Errors
-    /// When the droplet is off or the program fails.
-    pub fn run(&self, words: &[&str]) -> Result<String, Error> {
-        let (program, arguments) = words.split_first().unwrap_or((&"true", &[]));
-        run(self.command(program)?.args(arguments))
-    }
-
-    /// Asks the droplet's own init to restart it. Returns when it was asked.
-    ///
-    /// # Errors
-    /// When the droplet is off or its init refuses.
-    pub fn reboot(&self) -> Result<(), Error> {
-        self.run(&["systemctl", "reboot"]).map(drop)
-    }
-
-    /// Pulls the plug: nobody in the droplet can say goodbye. The disk stays.
-    ///
-    /// # Errors
-    /// When something of it does not end.
-    pub fn power_off(&self) -> Result<(), Error> {
-        self.0.cut_power(&mut self.0.power())
-    }
-
-    /// Boots the droplet from its disk. Waits while three others boot.
-    ///
-    /// # Errors
-    /// When it is on already, destroyed, or cannot be started.
-    pub fn power_on(&self) -> Result<(), Error> {
-        let slot = self.0.site.boots.take();
-        self.0.clone().start(&mut self.0.power(), slot)
-    }
-
-    /// Keeps a copy of the droplet's disk as the image `name`, as it is in this instant. It may be running.
-    ///
-    /// # Errors
-    /// When the disk cannot be written out or copied.
-    pub fn snapshot(&self, name: &str) -> Result<(), Error> {
-        let machine = &self.0;
-        let disk = machine.folder.join("disk.img");
-        if !self.is_on() {
-            return machine.site.images.keep(name, &machine.tree, &disk);
-        }
-        self.freeze()?;
-        // Docker's folder lies on the disk itself, and the root above it.
-        let kept = self
-            .run(&["sync", "--file-system", "/", "/var/lib/docker"])
-            .and_then(|_| machine.site.images.keep(name, &machine.tree, &disk));
-        self.thaw()?;
-        kept
-    }
-
-    /// Takes the droplet away, disk and all, without a goodbye. Its addresses may be given to the next one.
-    ///
-    /// # Errors
-    /// When something of it does not end; it may be asked again.
-    pub fn destroy(&self) -> Result<(), Error> {
-        let machine = &self.0;
-        let mut power = machine.power();
-        if power.destroyed {
-            return Ok(());
-        }
-        machine.cut_power(&mut power)?;
-        machine.forget_links();
-        for controller in CONTROLLERS {
-            remove_groups(&machine.group(controller))?;
-        }
-        let disk = machine.folder.join("disk.img");
-        wait_for("the disk is released", PATIENCE, || !loop_devices().contains(&*disk.to_string_lossy()))?;
-        fs::remove_dir_all(&machine.folder).map_err(Error::io("the droplet's folder"))?;
-        power.destroyed = true;
-        machine.site.metadata.remove(machine.id);
-        machine.site.release(machine.number);
-        Ok(())
-    }
-
-    /// Has it been destroyed?
-    #[must_use]
-    pub fn is_destroyed(&self) -> bool {
-        self.0.power().destroyed
-    }
 }
 
 pub(super) fn loop_devices() -> String {
@@ -282,7 +111,7 @@ impl Machine {
 
     /// Powers it on; the slot is free again once the droplet has settled.
     pub(super) fn start(self: Arc<Self>, power: &mut Power, slot: Slot) -> Result<(), Error> {
-        if power.destroyed || power.on.is_some() {
+        if power.destroyed || power.init.is_some() {
             let state = if power.destroyed { "destroyed" } else { "on already" };
             return Err(Error::Failed { program: self.name.clone(), said: format!("is {state}") });
         }
@@ -290,22 +119,24 @@ impl Machine {
         self.make_groups()?;
         let mut child = self.launch()?;
         power.boots += 1;
-        power.on = Some(On { init: self.find_init(&mut child)? });
+        power.init = Some(self.find_init(&mut child)?);
         let boot = power.boots;
         let (watched, booting) = (self.clone(), self);
         thread::spawn(move || watched.watch(child, boot));
         thread::spawn(move || {
             let over = || booting.power().boots != boot || !matches!(booting.settled(), Settled::NotYet);
             // A droplet that never settles is what some tests are about.
-            let _ =
-                wait_for("the boot is over", BOOT_TIME, || booting.tier == Tier::Dead || booting.is_off() || over());
+            let _ = wait_for("the boot is over", BOOT_TIME, || {
+                booting.tier == Tier::Dead || booting.init().is_none() || over()
+            });
             drop(slot);
         });
         Ok(())
     }
 
-    fn is_off(&self) -> bool {
-        self.power().on.is_none()
+    /// Process number 1 of the droplet, when it is on.
+    pub(super) fn init(&self) -> Option<i32> {
+        self.power().init
     }
 
     /// A fresh network every time: what the last boot configured is gone, as after a real one.
@@ -339,7 +170,7 @@ impl Machine {
         self.rewire()
     }
 
-    fn forget_links(&self) {
+    pub(super) fn forget_links(&self) {
         self.unplug_cable();
         for end in self.ends() {
             // Gone already, when the droplet never had a boot or its namespace went first.
@@ -359,6 +190,10 @@ impl Machine {
                 .map_err(Error::io(file))?;
         }
         Ok(())
+    }
+
+    pub(super) fn forget_groups(&self) -> Result<(), Error> {
+        CONTROLLERS.iter().try_for_each(|controller| remove_groups(&self.group(controller)))
     }
 
     /// Starts the droplet's first program in its groups and namespaces.
@@ -408,13 +243,13 @@ impl Machine {
     fn watch(self: Arc<Self>, mut launcher: Child, boot: u64) {
         let ended = launcher.wait();
         let over =
-            |power: &Power| power.boots != boot || power.on.is_none() || self.site.ending.load(Ordering::Acquire);
+            |power: &Power| power.boots != boot || power.init.is_none() || self.site.ending.load(Ordering::Acquire);
         {
             let mut power = self.power();
             if over(&power) {
                 return;
             }
-            power.on = None;
+            power.init = None;
         }
         let signal = ended.ok().and_then(|status| status.signal());
         if signal != Some(Signal::SIGHUP as i32) {
@@ -423,16 +258,16 @@ impl Machine {
         let slot = self.site.boots.take();
         let mut power = self.power();
         // Somebody may have destroyed it, or powered it on, while it waited.
-        if power.boots == boot && power.on.is_none() && !power.destroyed && !self.site.ending.load(Ordering::Acquire) {
-            if let Err(error) = self.clone().start(&mut power, slot) {
-                tracing::error!(droplet = self.name, %error, "does not come back from its reboot");
-            }
+        if power.boots == boot && power.init.is_none() && !power.destroyed && !self.site.ending.load(Ordering::Acquire)
+        {
+            let again = self.clone().start(&mut power, slot);
+            let _ = again.inspect_err(|error| tracing::error!(droplet = self.name, %error, "does not reboot"));
         }
     }
 
-    fn settled(&self) -> Settled {
-        let Some(on) = self.power().on else { return Settled::NotYet };
-        let inside = |path: &str| fs::read_to_string(format!("/proc/{}/root/run/{path}", on.init));
+    pub(super) fn settled(&self) -> Settled {
+        let Some(init) = self.init() else { return Settled::NotYet };
+        let inside = |path: &str| fs::read_to_string(format!("/proc/{init}/root/run/{path}"));
         if self.tier == Tier::Lite {
             return match inside("lite-user-data.result").as_deref() {
                 Ok("0") => Settled::Well,
@@ -451,8 +286,8 @@ impl Machine {
     }
 
     /// Ends everything in the droplet at once, off the network first: the dying may not tell anybody.
-    fn cut_power(&self, power: &mut Power) -> Result<(), Error> {
-        power.on = None;
+    pub(super) fn cut_power(&self, power: &mut Power) -> Result<(), Error> {
+        power.init = None;
         power.boots += 1;
         let [public, private] = self.ends();
         // There are no links when it was never on; what a start that failed left is ended all the same.

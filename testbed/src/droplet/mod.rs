@@ -12,6 +12,7 @@ mod cable;
 mod cloud;
 mod dns;
 mod faults;
+mod handle;
 mod images;
 pub mod leaks;
 mod machine;
@@ -29,7 +30,7 @@ use std::{
 
 pub use cloud::{Cloud, Spec, why_impossible};
 pub use faults::Side;
-pub use machine::{Droplet, Tier};
+pub use handle::{Droplet, Tier};
 pub use network::Network;
 
 /// Why the testbed could not do what it was asked for.

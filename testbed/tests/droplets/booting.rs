@@ -58,15 +58,21 @@ fn a_full_debian_13_boots_its_user_data_and_serves_a_tenant() {
 #[test]
 fn user_data_that_fails_is_told_with_the_console_on_both_tiers() {
     let Some(cloud) = cloud() else { return };
-    for (name, tier) in [("lite", Tier::Lite), ("full", Tier::Full)] {
-        let spec = Spec::new(name, "debian-13-x64", tier).user_data("#!/bin/sh\necho so it ends\nexit 7\n");
-        let droplet = cloud.boot(&spec).unwrap();
+    let fails = "#!/bin/sh\necho so it ends\nexit 7\n";
+    let cases = [
+        (Tier::Lite, fails, "so it ends"),
+        (Tier::Full, fails, "so it ends"),
+        (Tier::Lite, "#cloud-config\nswap: {size: 1}\n", "does not know swap"),
+    ];
+    // Three droplets at once, as many as may boot at once.
+    let booting = cases.map(|(tier, text, told)| {
+        let spec = Spec::new(if tier == Tier::Full { "full" } else { "lite" }, "debian-13-x64", tier);
+        (cloud.boot(&spec.user_data(text)).unwrap(), told)
+    });
+    for (droplet, told) in booting {
         let failed = droplet.wait_until_settled(BOOT).unwrap_err();
-        assert!(matches!(&failed, Error::UserData(said) if said.contains("so it ends")), "{failed}");
+        assert!(matches!(&failed, Error::UserData(said) if said.contains(told)), "{failed}");
     }
-    let unknown = Spec::new("odd", "debian-13-x64", Tier::Lite).user_data("#cloud-config\nswap: {size: 1}\n");
-    let failed = cloud.boot(&unknown).unwrap().wait_until_settled(BOOT).unwrap_err();
-    assert!(failed.to_string().contains("does not know swap"), "{failed}");
     cloud.end().unwrap();
 }
 
@@ -87,6 +93,24 @@ fn a_snapshot_keeps_the_image_and_beats_under_its_own_name() {
     // The unit in the snapshot beats under the old name until the user-data has written the new one.
     builder.stops_beating();
     assert!(matches!(cloud.boot(&Spec::new("x", "no-such-image", Tier::Lite)), Err(Error::NoImage(_))));
+    cloud.end().unwrap();
+}
+
+#[test]
+fn a_builder_that_powers_itself_off_becomes_an_image() {
+    let Some(cloud) = cloud() else { return };
+    let text = "#cloud-config\nwrite_files: [{path: /etc/baked, content: done}]\n\
+                power_state: {mode: poweroff, condition: test -e /etc/baked}\n";
+    for (name, tier) in [("lite", Tier::Lite), ("full", Tier::Full)] {
+        let builder = cloud.boot(&Spec::new(name, "debian-13-x64", tier).user_data(text)).unwrap();
+        wait_for("the builder is off", BOOT, || !builder.is_on()).unwrap();
+        builder.snapshot(name).unwrap();
+        builder.destroy().unwrap();
+        let host = cloud.boot(&Spec::new("host", name, Tier::Lite).user_data("#!/bin/sh\n")).unwrap();
+        host.wait_until_settled(BOOT).unwrap();
+        assert_eq!(host.run(&["cat", "/etc/baked"]).unwrap(), "done");
+        host.destroy().unwrap();
+    }
     cloud.end().unwrap();
 }
 
