@@ -84,7 +84,10 @@ impl Droplet {
     /// [`Error::NotRunning`] when it is off.
     pub fn command(&self, program: &str) -> Result<Command, Error> {
         let init = self.0.init().ok_or_else(|| Error::NotRunning(self.name().to_owned()))?;
-        let mut command = self.0.site.command(&["-t", &init.to_string(), "-a"], program);
+        // A shell forks the program: `nsenter` itself would stop for good with its child, when a droplet that shuts
+        // down stops everything in it, and then the shutdown would wait for it.
+        let mut command = self.0.site.command(&["-t", &init.to_string(), "-a", "--no-fork"], "sh");
+        command.args(["-c", "\"$@\"; exit $?", "--", program]);
         command
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -95,10 +98,9 @@ impl Droplet {
     /// Runs a program inside the droplet to its end and answers what it wrote to stdout.
     ///
     /// # Errors
-    /// When the droplet is off or the program fails.
+    /// When the droplet is off, or the program fails or takes longer than a minute.
     pub fn run(&self, words: &[&str]) -> Result<String, Error> {
-        let (program, arguments) = words.split_first().unwrap_or((&"true", &[]));
-        run(self.command(program)?.args(arguments))
+        run(self.command("timeout")?.args(["--kill-after=5", "60"]).args(words))
     }
 
     /// Asks the droplet's own init to restart it. Returns when it was asked.
