@@ -3,27 +3,30 @@
 //! Owns what stands behind each port, the order in which things start and stop, and the exit code. Whatever cannot start
 //! is one clear error before anything is served.
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, net::TcpListener, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use actix::System;
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::MasterKey,
+    domain::{HostName, MasterKey},
     ports::{Directory, Runtimes, StoreError},
 };
+use secrecy::SecretString;
 
 use crate::{
     adapters::{
         clock::SystemClock,
-        directory::{RedisDirectory, RedisSettings, StaticDirectory},
+        directory::{HostUsers, RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
         store::SqlStore,
     },
-    config::{Config, DirectoryKind, RuntimeKind},
+    config::{Config, DirectoryKind, HostAuth, RuntimeKind},
+    cli::HostScriptForm,
+    host_setup::{HostOptions, HostSetup},
     shutdown,
     web::{self, FeedSettings, Vitals, Web, WebSettings},
 };
@@ -51,7 +54,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
         format!("cannot listen on {} (http.bind); free it, or choose another with --bind", config.http.bind)
     })?;
     let master_key = Arc::new(master_key::load_or_create(&config.instances.master_key_file)?);
-    let ports = ports(config).await?;
+    let ports = ports(config, &master_key).await?;
     let settings = Arc::new(config.brain_settings());
     let brain =
         Brain::start(config.fleet.deployment.clone(), ports.clone(), Arc::clone(&settings), Arc::clone(&master_key));
@@ -85,7 +88,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
 }
 
 /// What stands behind each port.
-async fn ports(config: &Config) -> Result<Ports> {
+async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
     let database = &config.database;
     let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
@@ -93,7 +96,13 @@ async fn ports(config: &Config) -> Result<Ports> {
         other => other.into(),
     })?;
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
-        RuntimeKind::Docker => Arc::new(DockerRuntimes::new(docker_settings(config))?),
+        RuntimeKind::Docker => {
+            let runtimes = DockerRuntimes::new(docker_settings(config))?;
+            match config.docker.host_auth {
+                HostAuth::Certificate => Arc::new(runtimes),
+                HostAuth::Derived => Arc::new(runtimes.with_derived_auth(Arc::clone(master_key))),
+            }
+        }
         RuntimeKind::Process => {
             tracing::warn!("tenants are NOT isolated from each other: fleet.runtime is \"process\"");
             Arc::new(ProcessRuntimes::new(process_settings(config))?)
@@ -101,7 +110,13 @@ async fn ports(config: &Config) -> Result<Ports> {
     };
     let directory: Arc<dyn Directory> = match config.directory.kind {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
-        DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
+        DirectoryKind::Redis => {
+            let directory = RedisDirectory::new(redis_settings(config)?)?;
+            match host_users(config, master_key)? {
+                Some(users) => Arc::new(directory.with_users(users)),
+                None => Arc::new(directory),
+            }
+        }
     };
     Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None })
 }
@@ -132,15 +147,49 @@ fn process_settings(config: &Config) -> ProcessSettings {
     }
 }
 
-fn redis_settings(config: &Config) -> RedisSettings {
+/// The users of the hosts in the directory, where hosts are set up with derived passwords.
+fn host_users(config: &Config, master_key: &Arc<MasterKey>) -> Result<Option<Arc<HostUsers>>> {
+    if config.directory.kind == DirectoryKind::Static || config.docker.host_auth == HostAuth::Certificate {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(HostUsers::new(redis_settings(config)?, Arc::clone(master_key))?)))
+}
+
+/// What a host that the operator brings is set up with: a script, or user-data for cloud-init. Where hosts announce
+/// themselves, the host's user is made in the directory first.
+///
+/// # Errors
+/// When the configuration does not say enough, the master key is not here, or the directory does not answer.
+pub fn host_script(config: &Config, host: &HostName, options: HostOptions, form: HostScriptForm) -> Result<SecretString> {
+    // Only read: with another key than the server's, the host would be closed to it.
+    let master_key = Arc::new(master_key::load(&config.instances.master_key_file)?);
+    let settings = config.host_settings(host).map_err(|why| anyhow!(why))?;
+    let setup = HostSetup::new(settings, Arc::clone(&master_key));
+    let rendered = match form {
+        HostScriptForm::Script => setup.script(host, options),
+        HostScriptForm::UserData => setup.user_data(host, options),
+    }?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match host_users(config, &master_key)? {
+            Some(users) => Ok(users.grant(host).await?),
+            None => anyhow::Ok(()),
+        }
+    })?;
+    Ok(rendered)
+}
+
+fn redis_settings(config: &Config) -> Result<RedisSettings> {
     let directory = &config.directory;
-    RedisSettings {
+    let read = |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
+    Ok(RedisSettings {
         url: directory.url.clone(),
+        ca: directory.tls_ca.as_ref().map(read).transpose()?,
         prefix: directory.prefix.clone(),
         ttl: directory.ttl,
         engine: directory.endpoint.clone(),
         slots: config.fleet.slots,
-    }
+    })
 }
 
 fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterKey>) -> Data<Web> {

@@ -11,6 +11,7 @@ mod database;
 mod directory;
 mod docker;
 mod fleet;
+mod hosts;
 mod http;
 mod instances;
 mod kinds;
@@ -27,8 +28,8 @@ mod tests;
 
 pub use admin::Admin;
 pub use database::Database;
-pub use directory::{DeclaredHost, Directory, DirectoryKind};
-pub use docker::Docker;
+pub use directory::{DeclaredHost, Directory, DirectoryKind, RedisPlace};
+pub use docker::{Docker, HostAuth};
 pub use fleet::{Fleet, Provider, RuntimeKind};
 pub use http::Http;
 pub use instances::Instances;
@@ -136,6 +137,16 @@ impl Config {
             &["docker.publish_address", "fleet.address", "directory.hosts"],
             "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
              publish on 0.0.0.0 or on the host's own address",
+        );
+        let mut engines: Vec<_> = hosts.iter().map(|host| host.engine.as_str()).collect();
+        engines.push(self.docker.local_engine());
+        if !is_static {
+            engines = vec![&self.directory.endpoint];
+        }
+        reader.rule(
+            self.docker.host_auth == HostAuth::Certificate || engines.iter().all(|engine| !engine.starts_with("tcp://")),
+            &["docker.host_auth", "directory.endpoint", "directory.hosts", "docker.endpoint"],
+            "the password that opens a host is sent to https:// only",
         );
         let most_slots = hosts.iter().map(|host| host.slots).max().unwrap_or(self.fleet.slots);
         reader.rule(

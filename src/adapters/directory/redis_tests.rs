@@ -71,6 +71,7 @@ impl Server {
     fn settings(&self, prefix: &str, password: &str) -> RedisSettings {
         RedisSettings {
             url: self.url(password).into(),
+            ca: None,
             prefix: prefix.to_owned(),
             ttl: Duration::from_secs(10),
             engine: "tcp://{private_address}:2376".to_owned(),
@@ -243,6 +244,7 @@ async fn a_server_that_accepts_and_never_answers_is_unreachable_in_time() {
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let settings = RedisSettings {
         url: url.into(),
+        ca: None,
         prefix: String::new(),
         ttl: Duration::from_secs(10),
         engine: String::new(),
