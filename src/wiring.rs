@@ -24,8 +24,8 @@ use crate::{
         process::{ProcessRuntimes, ProcessSettings},
         store::SqlStore,
     },
-    config::{Config, DirectoryKind, HostAuth, RuntimeKind},
     cli::HostScriptForm,
+    config::{Config, DirectoryKind, HostAuth, RuntimeKind},
     host_setup::{HostOptions, HostSetup},
     shutdown,
     web::{self, FeedSettings, Vitals, Web, WebSettings},
@@ -160,7 +160,12 @@ fn host_users(config: &Config, master_key: &Arc<MasterKey>) -> Result<Option<Arc
 ///
 /// # Errors
 /// When the configuration does not say enough, the master key is not here, or the directory does not answer.
-pub fn host_script(config: &Config, host: &HostName, options: HostOptions, form: HostScriptForm) -> Result<SecretString> {
+pub fn host_script(
+    config: &Config,
+    host: &HostName,
+    options: HostOptions,
+    form: HostScriptForm,
+) -> Result<SecretString> {
     // Only read: with another key than the server's, the host would be closed to it.
     let master_key = Arc::new(master_key::load(&config.instances.master_key_file)?);
     let settings = config.host_settings(host).map_err(|why| anyhow!(why))?;
@@ -181,7 +186,8 @@ pub fn host_script(config: &Config, host: &HostName, options: HostOptions, form:
 
 fn redis_settings(config: &Config) -> Result<RedisSettings> {
     let directory = &config.directory;
-    let read = |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
+    let read =
+        |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
     Ok(RedisSettings {
         url: directory.url.clone(),
         ca: directory.tls_ca.as_ref().map(read).transpose()?,

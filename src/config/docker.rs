@@ -10,7 +10,9 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    kinds::{duration, ip, list, network, optional_engine, optional_path, optional_text, ports, some_text, whole, word},
+    kinds::{
+        duration, ip, list, network, optional_engine, optional_path, optional_text, ports, some_text, whole, word,
+    },
     reader::{Reader, read_section},
 };
 

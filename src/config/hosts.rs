@@ -34,7 +34,9 @@ impl Config {
         let place = place
             .filter(|place| directory.announce.is_some() || !place.is_loopback())
             .ok_or("hosts do not reach the directory at loopback: set directory.announce to the address they use")?;
-        let read = |path: &PathBuf| fs::read_to_string(path).map_err(|e| format!("cannot read {} (directory.tls_ca): {e}", path.display()));
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).map_err(|e| format!("cannot read {} (directory.tls_ca): {e}", path.display()))
+        };
         let ca = directory.tls_ca.as_ref().filter(|_| place.tls).map(read).transpose()?;
         let (prefix, ttl) = (directory.prefix.clone(), directory.ttl);
         Ok(HostDirectory { host: place.host, port: place.port, tls: place.tls, ca, prefix, ttl })
@@ -53,7 +55,11 @@ impl Config {
             .and_then(|engine| engine.strip_prefix("https://"))
             .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':')?.1.parse().ok())
             .filter(|port| *port != 0)
-            .ok_or_else(|| format!("{key} must have an engine for {host} such as https://10.0.0.5:2376, with a port and without a path"))
+            .ok_or_else(|| {
+                format!(
+                    "{key} must have an engine for {host} such as https://10.0.0.5:2376, with a port and without a path"
+                )
+            })
     }
 }
 

@@ -144,7 +144,8 @@ impl Config {
             engines = vec![&self.directory.endpoint];
         }
         reader.rule(
-            self.docker.host_auth == HostAuth::Certificate || engines.iter().all(|engine| !engine.starts_with("tcp://")),
+            self.docker.host_auth == HostAuth::Certificate
+                || engines.iter().all(|engine| !engine.starts_with("tcp://")),
             &["docker.host_auth", "directory.endpoint", "directory.hosts", "docker.endpoint"],
             "the password that opens a host is sent to https:// only",
         );

@@ -26,8 +26,7 @@ impl HostCertificate {
         let mut pkcs8 = [0; PKCS8_HEAD.len() + TLS_SEED_BYTES];
         pkcs8[..PKCS8_HEAD.len()].copy_from_slice(&PKCS8_HEAD);
         pkcs8[PKCS8_HEAD.len()..].copy_from_slice(master_key.tls_seed(host).expose_secret());
-        let key =
-            KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()), &PKCS_ED25519)?;
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()), &PKCS_ED25519)?;
         // Neither serial number nor dates are chosen here: the library takes the first from the key and fixed ones for
         // the others, so that the certificate is always the same one.
         let mut params = CertificateParams::new(Vec::new())?;
@@ -74,7 +73,8 @@ mod tests {
 
     #[test]
     fn no_two_hosts_and_no_two_installations_share_a_key() {
-        let keys = [derive(7, "droplet-1"), derive(7, "droplet-2"), derive(8, "droplet-1")].map(|c| c.public_key_info());
+        let keys =
+            [derive(7, "droplet-1"), derive(7, "droplet-2"), derive(8, "droplet-1")].map(|c| c.public_key_info());
         assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
     }
 

@@ -34,13 +34,14 @@ pub(super) fn cloud_config(files: &[HostFile], power_off: bool) -> Result<String
 
 /// A script for root that does the same.
 pub(super) fn script(files: &[HostFile]) -> Result<String, HostSetupError> {
-    let mut text = "#!/bin/bash\n# Rendered by getaredis: makes this machine one of its hosts. Run it as root, as often \
+    let mut text =
+        "#!/bin/bash\n# Rendered by getaredis: makes this machine one of its hosts. Run it as root, as often \
                     as you like.\n# It holds secrets of this one host: keep it to yourself, and delete it when it has \
                     run.\nset -euo pipefail\numask 077\n\n\
                     ((EUID == 0)) || { echo 'run this as root' >&2; exit 1; }\n\n\
                     put() {\n  install -d -m 0755 \"${2%/*}\"\n  cat >\"$2.new\"\n  chmod \"$1\" \"$2.new\"\n  \
                     mv \"$2.new\" \"$2\"\n}\n"
-        .to_owned();
+            .to_owned();
     for file in last_of_each(files) {
         let _ = write!(text, "\nput {} {} <<'{END}'\n{}{END}\n", file.mode, file.path, plain(file)?);
     }
@@ -50,7 +51,11 @@ pub(super) fn script(files: &[HostFile]) -> Result<String, HostSetupError> {
 
 /// Each path once, with what was said last about it.
 fn last_of_each(files: &[HostFile]) -> impl Iterator<Item = &HostFile> {
-    files.iter().enumerate().filter(|(at, file)| files[at + 1..].iter().all(|later| later.path != file.path)).map(|(_, f)| f)
+    files
+        .iter()
+        .enumerate()
+        .filter(|(at, file)| files[at + 1..].iter().all(|later| later.path != file.path))
+        .map(|(_, f)| f)
 }
 
 /// The content, if every reader of it sees the same lines.

@@ -4,6 +4,8 @@ mod heartbeat;
 mod redis;
 #[cfg(test)]
 mod redis_tests;
+#[cfg(test)]
+mod test_server;
 mod users;
 #[cfg(test)]
 mod users_tests;

@@ -59,9 +59,7 @@ pub(super) fn connect(settings: &RedisSettings) -> Result<ConnectionManager, Dir
         .set_number_of_retries(1);
     let url = settings.url.expose_secret();
     let client = match &settings.ca {
-        Some(ca) => {
-            Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) })
-        }
+        Some(ca) => Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) }),
         None => Client::open(url),
     };
     client
@@ -123,8 +121,9 @@ impl RedisDirectory {
                 values.cmd("GETRANGE").arg(key).arg(0).arg(MOST_BYTES);
             }
             let values: Vec<RedisResult<Vec<u8>>> = values.ignore_errors().query_async(&mut connection).await?;
-            for (key, value) in batch.iter().zip(values) {
-                let Ok(value) = value else { continue };
+            let values: Vec<_> = batch.iter().zip(values).filter_map(|(key, value)| Some((key, value.ok()?))).collect();
+            let gone = self.gone(values.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| *key)).await?;
+            for (key, value) in values.into_iter().filter(|(key, _)| !gone.contains(*key)) {
                 match self.host(key, start.len(), &value) {
                     Ok((host, vitals)) => {
                         reading.vitals.insert(host.name.clone(), vitals);
@@ -135,6 +134,20 @@ impl RedisDirectory {
             }
         }
         Ok(reading)
+    }
+
+    /// Which of these keys are there no more: an empty text and no key at all look the same to `GETRANGE`.
+    async fn gone(&self, keys: impl Iterator<Item = &Vec<u8>>) -> RedisResult<BTreeSet<Vec<u8>>> {
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut there = redis::pipe();
+        for key in &keys {
+            there.exists(key);
+        }
+        let there: Vec<bool> = there.query_async(&mut self.connection.clone()).await?;
+        Ok(keys.into_iter().zip(there).filter(|(_, there)| !there).map(|(key, _)| key.clone()).collect())
     }
 
     /// The host that a key and its value describe.

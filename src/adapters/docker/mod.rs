@@ -96,7 +96,8 @@ impl DockerRuntimes {
         match (&self.master_key, &self.tls) {
             (Some(master_key), _) => {
                 let refused = |why: String| RuntimeError::Refused(format!("no key for {}: {why}", host.name));
-                let certificate = HostCertificate::derive(master_key, &host.name).map_err(|e| refused(e.to_string()))?;
+                let certificate =
+                    HostCertificate::derive(master_key, &host.name).map_err(|e| refused(e.to_string()))?;
                 let password = master_key.engine_password(&host.name);
                 Pinned::new(certificate.public_key_info(), ENGINE_USER, &password)
                     .map(Trust::Pinned)
