@@ -26,7 +26,7 @@ use crate::{
     },
     cli::HostScriptForm,
     config::{Config, DirectoryKind, HostAuth, RuntimeKind},
-    host_setup::{HostOptions, HostSetup},
+    host_setup::{HostOptions, HostSettings, HostSetup},
     shutdown,
     web::{self, FeedSettings, Vitals, Web, WebSettings},
 };
@@ -159,16 +159,16 @@ fn host_users(config: &Config, master_key: &Arc<MasterKey>) -> Result<Option<Arc
 /// themselves, the host's user is made in the directory first.
 ///
 /// # Errors
-/// When the configuration does not say enough, the master key is not here, or the directory does not answer.
+/// When something cannot be written down safely, the master key is not here, or the directory does not answer.
 pub fn host_script(
     config: &Config,
+    settings: HostSettings,
     host: &HostName,
     options: HostOptions,
     form: HostScriptForm,
 ) -> Result<SecretString> {
     // Only read: with another key than the server's, the host would be closed to it.
     let master_key = Arc::new(master_key::load(&config.instances.master_key_file)?);
-    let settings = config.host_settings(host).map_err(|why| anyhow!(why))?;
     let setup = HostSetup::new(settings, Arc::clone(&master_key));
     let rendered = match form {
         HostScriptForm::Script => setup.script(host, options),

@@ -7,10 +7,14 @@ use getaredis_actors::domain::HostName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{args::Configuration, exit::Failure, output::Output};
-use crate::{config::Config, host_setup::HostOptions};
+use crate::{
+    config::Config,
+    host_setup::{HostOptions, HostSettings},
+};
 
 /// What renders it.
-pub(super) type HostScript = fn(&Config, &HostName, HostOptions, HostScriptForm) -> anyhow::Result<SecretString>;
+pub(super) type HostScript =
+    fn(&Config, HostSettings, &HostName, HostOptions, HostScriptForm) -> anyhow::Result<SecretString>;
 
 /// How a host's set-up is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,8 @@ pub(super) fn run(command: &HostCommand, render: HostScript, output: &Output) ->
         slots: script.slots,
     };
     let form = if script.cloud_config { HostScriptForm::UserData } else { HostScriptForm::Script };
-    let rendered = render(&config, &script.name, options, form)?;
+    let settings = config.host_settings(&script.name).map_err(Failure::Usage)?;
+    let rendered = render(&config, settings, &script.name, options, form)?;
     output.text(rendered.expose_secret())?;
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! `[directory]`: how hosts are found.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use getaredis_actors::domain::HostName;
 use secrecy::SecretString;
@@ -72,6 +77,14 @@ impl Directory {
         });
         directory.rules(reader);
         Some(directory)
+    }
+
+    /// The key that names a file which is not there or may not be read, with the file; as with the engines'
+    /// certificates, this is no rule.
+    #[must_use]
+    pub fn unreadable_file(&self) -> Option<(&'static str, &Path)> {
+        let file = self.tls_ca.as_deref()?;
+        std::fs::File::open(file).is_err().then_some(("directory.tls_ca", file))
     }
 
     fn rules(&self, reader: &mut Reader<'_>) {

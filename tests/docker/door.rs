@@ -41,7 +41,7 @@ struct Door {
 
 impl Door {
     /// The door of the host of this name, for clients of these networks; `change` may spoil its folder first.
-    fn open(name: &str, clients: &[&str], change: impl Fn(&Path)) -> Self {
+    async fn open(name: &str, clients: &[&str], change: impl Fn(&Path)) -> Self {
         loop {
             let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
             let dir = tempfile::tempdir().unwrap();
@@ -64,7 +64,7 @@ impl Door {
                 if nginx.try_wait().unwrap().is_some() {
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(10));
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             // It has ended when somebody else took the port first.
             if nginx.try_wait().unwrap().is_none() {
@@ -121,7 +121,7 @@ async fn refusal(door: &Door, key: u8, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn through_its_door_a_host_works_as_over_the_socket() {
-    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &["127.0.0.0/8"], |_| {}));
+    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &["127.0.0.0/8"], |_| {}).await);
     let runtime = open(&deployment, 7, "droplet-1", &door.url()).unwrap();
     runtime.probe().await.unwrap();
     contract::a_started_instance_takes_its_password_and_no_other(Arc::clone(&runtime)).await;
@@ -131,7 +131,7 @@ async fn through_its_door_a_host_works_as_over_the_socket() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exit_is_told_through_the_door() {
     use bollard::query_parameters::KillContainerOptions;
-    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &[], |_| {}));
+    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &[], |_| {}).await);
     let kill = async |id| {
         let container = deployment.container(&id);
         crate::harness::docker().kill_container(&container, None::<KillContainerOptions>).await.unwrap();
@@ -141,7 +141,7 @@ async fn an_exit_is_told_through_the_door() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_key_than_the_hosts_own_is_not_told_the_password() {
-    let door = Door::open("droplet-1", &[], |_| {});
+    let door = Door::open("droplet-1", &[], |_| {}).await;
     for (key, name) in [(8, "droplet-1"), (7, "droplet-2")] {
         let why = refusal(&door, key, name).await;
         assert!(why.contains("its key is not the one that this host was set up with"), "{why}");
@@ -156,7 +156,8 @@ async fn the_right_name_on_a_strangers_key_is_not_enough() {
         params.distinguished_name.push(rcgen::DnType::CommonName, "droplet-1");
         fs::write(folder.join("certificate.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
-    });
+    })
+    .await;
     let why = refusal(&door, 7, "droplet-1").await;
     assert!(why.contains("its key is not the one that this host was set up with"), "{why}");
 }
@@ -166,21 +167,22 @@ async fn a_password_that_the_host_does_not_take_is_said_clearly() {
     let door = Door::open("droplet-1", &[], |folder| {
         let other = tempfile::tempdir().unwrap();
         fs::copy(door_files("droplet-2", &[], other.path()).join("passwords"), folder.join("passwords")).unwrap();
-    });
+    })
+    .await;
     let why = refusal(&door, 7, "droplet-1").await;
     assert_eq!(why, "the container engine refused: it asks for a password and does not take this host's (status 401)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_from_elsewhere_is_turned_away_even_with_the_password() {
-    let door = Door::open("droplet-1", &["10.118.0.0/20"], |_| {});
+    let door = Door::open("droplet-1", &["10.118.0.0/20"], |_| {}).await;
     assert_eq!(refusal(&door, 7, "droplet-1").await, "the container engine refused: 403 Forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_tls_or_a_password_the_door_opens_to_nobody() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &[], |_| {}));
+    let (deployment, door) = (Deployment::new(), Door::open("droplet-1", &[], |_| {}).await);
     let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
     let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
     let (plain, tls) = (format!("http://{}/_ping", door.address), format!("{}/_ping", door.url()));
@@ -205,7 +207,8 @@ async fn a_door_may_stand_below_a_path() {
             .replace("location / {", "location /engines/one/ {")
             .replace("proxy_pass http://engine;", "proxy_pass http://engine/;");
         fs::write(folder.join("nginx.conf"), below).unwrap();
-    });
+    })
+    .await;
     let deployment = Deployment::new();
     open(&deployment, 7, "droplet-1", &format!("{}/engines/one/", door.url())).unwrap().probe().await.unwrap();
     let error = open(&deployment, 7, "droplet-1", &door.url()).unwrap().probe().await.unwrap_err();

@@ -100,8 +100,14 @@ impl ServerCertVerifier for ExactKey {
 }
 
 /// What an operator reads when something else answers where a host should.
-#[derive(Debug)]
 struct WrongKey;
+
+/// The same words: it is this form that the library puts into its error.
+impl fmt::Debug for WrongKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for WrongKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
