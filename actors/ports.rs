@@ -3,7 +3,7 @@
 //! Owns the contracts only. An adapter lives in `src/adapters`, its simulated twin in `sim`; both must keep what is
 //! written here. No trait speaks of HTTP, SQL, Docker or Redis.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -319,11 +319,54 @@ pub struct HostRecord {
     pub slots: u32,
 }
 
+/// What a host says about its own engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineSeen {
+    /// It answered a moment ago.
+    Up,
+    /// It does not answer; the count of containers is the last one that was heard.
+    Silent,
+}
+
+/// How a host fares, as far as it says so itself. For people to look at: no decision rests on it, because it is a few
+/// seconds old and may come from a host that was broken into. What a host does not say, or says wrongly, is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HostVitals {
+    /// Containers that run, of whatever kind.
+    pub containers: Option<u32>,
+    /// Whether its engine answers it.
+    pub engine: Option<EngineSeen>,
+    /// Memory it has.
+    pub memory_total_bytes: Option<u64>,
+    /// Memory that could be given to a new process.
+    pub memory_available_bytes: Option<u64>,
+    /// The disk that holds images and containers.
+    pub disk_total_bytes: Option<u64>,
+    /// What is free of it.
+    pub disk_free_bytes: Option<u64>,
+    /// Its cores.
+    pub cpus: Option<u32>,
+    /// Load average of the last minute, in hundredths.
+    pub load_percent: Option<u32>,
+    /// Version of its container engine.
+    pub engine_version: Option<String>,
+    /// Version of its kernel.
+    pub kernel: Option<String>,
+    /// Version of getaredis that set it up.
+    pub setup_version: Option<String>,
+    /// When its kernel started.
+    pub booted_at: Option<Timestamp>,
+}
+
 /// One look at the directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DirectoryReading {
     /// The hosts, in their declared order (by name where nothing declares one).
     pub hosts: Vec<HostRecord>,
+    /// How they fare, where they say so. Apart from the records, for it differs with every look and a record only when
+    /// the host does.
+    pub vitals: BTreeMap<HostName, HostVitals>,
     /// Entries that could not be read, each with the reason. They count as not being there.
     pub malformed: Vec<(String, String)>,
 }

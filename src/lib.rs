@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod host_setup;
 mod loopback;
 pub mod shutdown;
 pub mod telemetry;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use getaredis::{cli::Programs, wiring};
+
 fn main() -> ExitCode {
-    getaredis::cli::run(getaredis::wiring::serve)
+    getaredis::cli::run(Programs { serve: wiring::serve, host_script: wiring::host_script })
 }

@@ -3,7 +3,14 @@
 //! Owns what stands behind each port, the order in which things start and stop, and the exit code. Whatever cannot start
 //! is one clear error before anything is served.
 
-use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::System;
 use actix_web::web::Data;
@@ -19,14 +26,16 @@ use crate::{
     adapters::{
         clock::SystemClock,
         digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
-        directory::{RedisDirectory, RedisSettings, StaticDirectory},
+        directory::{EnrollingProvider, HostUsers, RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
         store::{SqlStore, StoreSettings},
         webhook::{HttpWebhooks, SinkSettings},
     },
-    config::{ApiToken, Config, DirectoryKind, Provider, RuntimeKind, Sink, SinkSecret, signing_key},
+    cli::HostScriptForm,
+    config::{ApiToken, Config, DirectoryKind, HostAuth, Provider, RuntimeKind, Sink, SinkSecret, signing_key},
+    host_setup::{HostOptions, HostSettings, HostSetup},
     shutdown,
     web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
@@ -54,7 +63,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
         format!("cannot listen on {} (http.bind); free it, or choose another with --bind", config.http.bind)
     })?;
     let master_key = Arc::new(master_key::load_or_create(&config.instances.master_key_file)?);
-    let ports = ports(config).await?;
+    let ports = ports(config, &master_key).await?;
     let settings = Arc::new(config.brain_settings());
     let brain =
         Brain::start(config.fleet.deployment.clone(), ports.clone(), Arc::clone(&settings), Arc::clone(&master_key));
@@ -88,7 +97,7 @@ async fn run(config: &Config) -> Result<ExitCode> {
 }
 
 /// What stands behind each port.
-async fn ports(config: &Config) -> Result<Ports> {
+async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
     let store = SqlStore::open(&store_settings(config)).await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
@@ -96,22 +105,38 @@ async fn ports(config: &Config) -> Result<Ports> {
     })?;
     let store = store.with_sinks(config.webhooks.names());
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
-        RuntimeKind::Docker => Arc::new(DockerRuntimes::new(docker_settings(config))?),
+        RuntimeKind::Docker => {
+            let runtimes = DockerRuntimes::new(docker_settings(config))?;
+            match config.docker.host_auth {
+                HostAuth::Certificate => Arc::new(runtimes),
+                HostAuth::Derived => Arc::new(runtimes.with_derived_auth(Arc::clone(master_key))),
+            }
+        }
         RuntimeKind::Process => {
             tracing::warn!("tenants are NOT isolated from each other: fleet.runtime is \"process\"");
             Arc::new(ProcessRuntimes::new(process_settings(config))?)
         }
     };
+    let users = host_users(config, master_key)?;
     let directory: Arc<dyn Directory> = match config.directory.kind {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
-        DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
+        DirectoryKind::Redis => {
+            let directory = RedisDirectory::new(redis_settings(config)?)?;
+            match &users {
+                Some(users) => Arc::new(directory.with_users(Arc::clone(users))),
+                None => Arc::new(directory),
+            }
+        }
     };
     let cloud: Option<Arc<dyn HostProvider>> = match config.fleet.provider {
         Provider::None => None,
         Provider::DigitalOcean => {
-            let provider = Arc::new(digitalocean(config)?);
+            let provider = Arc::new(digitalocean(config, master_key)?);
             tokio::spawn(tell_what_will_go_wrong(Arc::clone(&provider), config.fleet.max_hosts));
-            Some(provider)
+            match users {
+                Some(users) => Some(Arc::new(EnrollingProvider::new(provider, users))),
+                None => Some(provider),
+            }
         }
     };
     let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
@@ -144,7 +169,7 @@ fn store_settings(config: &Config) -> StoreSettings {
     }
 }
 
-fn digitalocean(config: &Config) -> Result<DigitalOcean> {
+fn digitalocean(config: &Config, master_key: &Arc<MasterKey>) -> Result<DigitalOcean> {
     let section = &config.digitalocean;
     let token = match (&section.token, &section.token_file) {
         (Some(token), _) => token.clone(),
@@ -171,13 +196,17 @@ fn digitalocean(config: &Config) -> Result<DigitalOcean> {
         call_timeout: section.call_timeout,
         settle: config.fleet.list_grace,
     };
-    DigitalOcean::new(settings, user_data(config)?).map_err(|why| anyhow!(why))
+    DigitalOcean::new(settings, user_data(config, master_key)?).map_err(|why| anyhow!(why))
 }
 
-/// What a host that is bought sets itself up with.
-fn user_data(config: &Config) -> Result<Arc<UserData>> {
+/// What a host that is bought sets itself up with: the operator's own file, or ours.
+fn user_data(config: &Config, master_key: &Arc<MasterKey>) -> Result<Arc<UserData>> {
     let Some(file) = &config.digitalocean.user_data_file else {
-        return Err(anyhow!("digitalocean.user_data_file is not set"));
+        let (config, master_key) = (config.clone(), Arc::clone(master_key));
+        return Ok(Arc::new(move |name: &HostName| {
+            let setup = HostSetup::new(config.host_settings(name)?, Arc::clone(&master_key));
+            setup.user_data(name, HostOptions::default()).map_err(|error| error.to_string())
+        }));
     };
     let template = secret_of(file, "digitalocean.user_data_file")?;
     Ok(Arc::new(move |name: &HostName| Ok(template.expose_secret().replace("{name}", name.as_str()).into())))
@@ -229,15 +258,55 @@ fn process_settings(config: &Config) -> ProcessSettings {
     }
 }
 
-fn redis_settings(config: &Config) -> RedisSettings {
+/// The users of the hosts in the directory, where hosts are set up with derived passwords.
+fn host_users(config: &Config, master_key: &Arc<MasterKey>) -> Result<Option<Arc<HostUsers>>> {
+    if config.directory.kind == DirectoryKind::Static || config.docker.host_auth == HostAuth::Certificate {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(HostUsers::new(redis_settings(config)?, Arc::clone(master_key))?)))
+}
+
+/// What a host that the operator brings is set up with: a script, or user-data for cloud-init. Where hosts announce
+/// themselves, the host's user is made in the directory first.
+///
+/// # Errors
+/// When something cannot be written down safely, the master key is not here, or the directory does not answer.
+pub fn host_script(
+    config: &Config,
+    settings: HostSettings,
+    host: &HostName,
+    options: HostOptions,
+    form: HostScriptForm,
+) -> Result<SecretString> {
+    // Only read: with another key than the server's, the host would be closed to it.
+    let master_key = Arc::new(master_key::load(&config.instances.master_key_file)?);
+    let setup = HostSetup::new(settings, Arc::clone(&master_key));
+    let rendered = match form {
+        HostScriptForm::Script => setup.script(host, options),
+        HostScriptForm::UserData => setup.user_data(host, options),
+    }?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match host_users(config, &master_key)? {
+            Some(users) => Ok(users.grant(host).await?),
+            None => anyhow::Ok(()),
+        }
+    })?;
+    Ok(rendered)
+}
+
+fn redis_settings(config: &Config) -> Result<RedisSettings> {
     let directory = &config.directory;
-    RedisSettings {
+    let read =
+        |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
+    Ok(RedisSettings {
         url: directory.url.clone(),
+        ca: directory.tls_ca.as_ref().map(read).transpose()?,
         prefix: directory.prefix.clone(),
         ttl: directory.ttl,
         engine: directory.endpoint.clone(),
         slots: config.fleet.slots,
-    }
+    })
 }
 
 fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterKey>) -> Data<Web> {

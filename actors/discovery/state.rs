@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn reading(names: &[&str]) -> DirectoryReading {
-        DirectoryReading { hosts: names.iter().map(|name| host(name)).collect(), malformed: Vec::new() }
+        DirectoryReading { hosts: names.iter().map(|name| host(name)).collect(), ..DirectoryReading::default() }
     }
 
     fn lost(name: &str) -> News {
@@ -138,7 +138,8 @@ mod tests {
         let (mut believed, now) = (Believed::default(), Instant::now());
         believed.read(reading(&["a"]), TTL, now);
         let bigger = HostRecord { slots: 80, ..host("a") };
-        let news = believed.read(DirectoryReading { hosts: vec![bigger.clone()], malformed: Vec::new() }, TTL, now);
+        let news =
+            believed.read(DirectoryReading { hosts: vec![bigger.clone()], ..DirectoryReading::default() }, TTL, now);
         assert_eq!(news, [News::Changed(bigger)]);
     }
 

@@ -62,7 +62,11 @@ pub fn load_or_create(path: &Path) -> Result<MasterKey, MasterKeyError> {
     }
 }
 
-fn load(path: &Path) -> Result<MasterKey, MasterKeyError> {
+/// Reads the key that was made before.
+///
+/// # Errors
+/// [`MasterKeyError`] when the file cannot be had or must not be used.
+pub fn load(path: &Path) -> Result<MasterKey, MasterKeyError> {
     let failed = |why| MasterKeyError::Read { path: path.to_owned(), why };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {

@@ -7,7 +7,10 @@ use clap_complete::Shell;
 use getaredis_actors::domain::{IdempotencyKey, Label, secret::MANAGEMENT_TOKEN_PREFIX};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::exit::{EXIT_CODES, Failure};
+use super::{
+    exit::{EXIT_CODES, Failure},
+    host::HostCommand,
+};
 use crate::{client::Server, config::Inputs};
 
 /// Gives anybody a working Redis in one click or one HTTP call, for some hours
@@ -50,6 +53,9 @@ pub(super) enum Command {
     /// Look at the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make machines hosts of this server
+    #[command(subcommand)]
+    Host(HostCommand),
     #[command(flatten)]
     Instances(InstanceCommand),
     /// Write a completion script for a shell to standard output

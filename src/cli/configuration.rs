@@ -11,6 +11,7 @@ pub(super) fn run(command: &ConfigCommand, output: &Output) -> Result<(), Failur
             let mut missing = config.docker.unreadable_files();
             missing.extend(config.database.unreadable_file());
             missing.extend(config.digitalocean.unreadable_files());
+            missing.extend(config.directory.unreadable_file());
             if !missing.is_empty() {
                 let missing = missing.iter().map(|(key, file)| format!("{key} ({})", file.display()));
                 let missing = missing.collect::<Vec<_>>().join(", ");

@@ -6,6 +6,7 @@
 mod args;
 mod configuration;
 mod exit;
+mod host;
 mod instances;
 mod output;
 
@@ -21,12 +22,20 @@ use args::{Arguments, Command};
 use exit::Failure;
 use output::Output;
 
-/// What starts the server.
-pub type Serve = fn(Config) -> anyhow::Result<ExitCode>;
+pub use host::HostScriptForm;
 
-/// Does what the arguments of this process say. `serve` starts the server; everything else is done in here.
+/// What is done elsewhere, because it needs what only the wiring knows.
+#[derive(Clone, Copy)]
+pub struct Programs {
+    /// Runs the server.
+    pub serve: fn(Config) -> anyhow::Result<ExitCode>,
+    /// Renders what a host is set up with, and lets the host announce itself.
+    pub host_script: host::HostScript,
+}
+
+/// Does what the arguments of this process say.
 #[must_use]
-pub fn run(serve: Serve) -> ExitCode {
+pub fn run(programs: Programs) -> ExitCode {
     // One provider for everything in the process. It fails only when it was done before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = match Arguments::try_parse() {
@@ -38,7 +47,7 @@ pub fn run(serve: Serve) -> ExitCode {
         }
     };
     let output = Output;
-    match dispatch(arguments, serve, &output) {
+    match dispatch(arguments, programs, &output) {
         Ok(code) => code,
         Err(failure) => {
             if let Some(words) = failure.words() {
@@ -49,15 +58,16 @@ pub fn run(serve: Serve) -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments, serve: Serve, output: &Output) -> Result<ExitCode, Failure> {
+fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result<ExitCode, Failure> {
     let server = arguments.server();
     match arguments.command {
         Command::Serve(given) => {
             let config = Config::from_layers(&Layers::gather(&given.inputs()))?;
             telemetry::init(&config.telemetry).map_err(anyhow::Error::from)?;
-            return Ok(serve(config)?);
+            return Ok((programs.serve)(config)?);
         }
         Command::Config(command) => configuration::run(&command, output)?,
+        Command::Host(command) => host::run(&command, programs.host_script, output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "getaredis", &mut script);

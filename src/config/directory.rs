@@ -1,6 +1,11 @@
 //! `[directory]`: how hosts are found.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use getaredis_actors::domain::HostName;
 use secrecy::SecretString;
@@ -8,7 +13,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{
-    kinds::{Read, duration, engine, list, optional_engine, parsed, reachable, text, whole, word},
+    kinds::{Read, duration, engine, list, optional_engine, optional_path, parsed, reachable, text, whole, word},
     reader::{Reader, read_section},
 };
 
@@ -43,6 +48,10 @@ pub struct Directory {
     pub hosts: Vec<DeclaredHost>,
     /// The Redis, with its password.
     pub url: SecretString,
+    /// The Redis as hosts reach it, if that differs.
+    pub announce: Option<RedisPlace>,
+    /// The authority that signed its certificate (PEM).
+    pub tls_ca: Option<PathBuf>,
     /// What the hosts' keys begin with.
     pub prefix: String,
     /// How often it is read.
@@ -59,6 +68,8 @@ impl Directory {
             kind: word(&[("static", DirectoryKind::Static), ("redis", DirectoryKind::Redis)]),
             hosts: list(host),
             url: parsed(redis_url),
+            announce: announce,
+            tls_ca: optional_path,
             prefix: text,
             poll: duration(Duration::from_millis(100), Duration::from_secs(60)),
             ttl: duration(Duration::from_secs(1), Duration::from_secs(3600)),
@@ -66,6 +77,14 @@ impl Directory {
         });
         directory.rules(reader);
         Some(directory)
+    }
+
+    /// The key that names a file which is not there or may not be read, with the file; as with the engines'
+    /// certificates, this is no rule.
+    #[must_use]
+    pub fn unreadable_file(&self) -> Option<(&'static str, &Path)> {
+        let file = self.tls_ca.as_deref()?;
+        std::fs::File::open(file).is_err().then_some(("directory.tls_ca", file))
     }
 
     fn rules(&self, reader: &mut Reader<'_>) {
@@ -87,6 +106,37 @@ impl Directory {
             &["directory.hosts"],
             "every host needs an engine of its own, or its containers would be counted twice",
         );
+    }
+}
+
+/// Where a Redis is, without what opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisPlace {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl RedisPlace {
+    /// Where an address leads to that was found valid; nothing for any other.
+    #[must_use]
+    pub fn of(url: &str) -> Option<Self> {
+        match redis::Client::open(url).ok()?.get_connection_info().addr() {
+            redis::ConnectionAddr::Tcp(host, port) => Some(Self { host: host.clone(), port: *port, tls: false }),
+            redis::ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(Self { host: host.clone(), port: *port, tls: true })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether nobody but its own machine reaches it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -121,9 +171,26 @@ pub(super) fn slots(value: &Value) -> Read<u32> {
 /// Checks the address without ever repeating it: it may hold a password.
 fn redis_url(url: &str) -> Result<SecretString, &'static str> {
     match redis::Client::open(url) {
-        Ok(_) if url.starts_with("redis://") => Ok(url.to_owned().into()),
+        Ok(_) if is_redis(url) => Ok(url.to_owned().into()),
         _ => Err("must be an address such as redis://user:password@host:6379/0"),
     }
+}
+
+fn is_redis(url: &str) -> bool {
+    ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// The directory as hosts reach it: each brings a user and password of its own.
+fn announce(value: &Value) -> Read<Option<RedisPlace>> {
+    let url = text(value)?;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    Some(&url)
+        .filter(|url| is_redis(url) && !url.contains('@'))
+        .and_then(|url| RedisPlace::of(url))
+        .map(Some)
+        .ok_or_else(|| "must be empty or an address such as redis://10.0.0.2:6379, without user or password".to_owned())
 }
 
 /// The words a template may have in braces.

@@ -7,13 +7,26 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::{
-    kinds::{duration, ip, optional_engine, optional_path, optional_text, ports, some_text, whole},
+    kinds::{
+        duration, ip, list, network, optional_engine, optional_path, optional_text, ports, some_text, whole, word,
+    },
     reader::{Reader, read_section},
 };
 
 /// Where an engine listens when nobody says otherwise.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// How a TCP engine and we recognise each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostAuth {
+    /// By certificates that an authority signed, or not at all.
+    Certificate,
+    /// By what is derived from the master key for each host.
+    Derived,
+}
 
 /// The container engines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +39,10 @@ pub struct Docker {
     pub tls_cert: Option<PathBuf>,
     /// Its key (PEM).
     pub tls_key: Option<PathBuf>,
+    /// How a TCP engine and we recognise each other.
+    pub host_auth: HostAuth,
+    /// Networks that hosts let reach their engine; empty means every one that can.
+    pub host_clients: Vec<IpNet>,
     /// Image of an instance.
     pub image: String,
     /// Address on each host that ports are published on.
@@ -50,6 +67,8 @@ impl Docker {
             tls_ca: optional_path,
             tls_cert: optional_path,
             tls_key: optional_path,
+            host_auth: word(&[("certificate", HostAuth::Certificate), ("derived", HostAuth::Derived)]),
+            host_clients: list(network),
             image: some_text,
             publish_address: ip,
             ports: ports,
@@ -69,8 +88,14 @@ impl Docker {
             &["docker.tls_ca", "docker.tls_cert", "docker.tls_key"],
             "the engines' authority, a client certificate and its key need each other",
         );
+        let derived = self.host_auth == HostAuth::Derived;
         reader.rule(
-            self.tls_ca.is_some() || !self.local_engine().starts_with("https://"),
+            files == 0 || !derived,
+            &["docker.host_auth", "docker.tls_ca", "docker.tls_cert", "docker.tls_key"],
+            "hosts are recognised by what is derived for them or by certificates, not by both",
+        );
+        reader.rule(
+            derived || self.tls_ca.is_some() || !self.local_engine().starts_with("https://"),
             &["docker.tls_ca", "docker.endpoint"],
             "an engine on https:// needs the authority that signed its certificate",
         );

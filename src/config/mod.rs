@@ -12,6 +12,7 @@ mod digitalocean;
 mod directory;
 mod docker;
 mod fleet;
+mod hosts;
 mod http;
 mod instances;
 mod kinds;
@@ -30,8 +31,8 @@ mod webhooks;
 pub use admin::Admin;
 pub use database::Database;
 pub use digitalocean::{DigitalOcean, Inbound, Placement};
-pub use directory::{DeclaredHost, Directory, DirectoryKind};
-pub use docker::Docker;
+pub use directory::{DeclaredHost, Directory, DirectoryKind, RedisPlace};
+pub use docker::{Docker, HostAuth};
 pub use fleet::{Fleet, Provider, RuntimeKind};
 pub use http::Http;
 pub use instances::Instances;
@@ -149,6 +150,17 @@ impl Config {
             "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
              publish on 0.0.0.0 or on the host's own address",
         );
+        let mut engines: Vec<_> = hosts.iter().map(|host| host.engine.as_str()).collect();
+        engines.push(self.docker.local_engine());
+        if !is_static {
+            engines = vec![&self.directory.endpoint];
+        }
+        reader.rule(
+            self.docker.host_auth == HostAuth::Certificate
+                || engines.iter().all(|engine| !engine.starts_with("tcp://")),
+            &["docker.host_auth", "directory.endpoint", "directory.hosts", "docker.endpoint"],
+            "the password that opens a host is sent to https:// only",
+        );
         let most_slots = hosts.iter().map(|host| host.slots).max().unwrap_or(self.fleet.slots);
         reader.rule(
             self.docker.ports.as_ref().is_none_or(|ports| ports.len() >= most_slots as usize),
@@ -179,9 +191,9 @@ impl Config {
             "nothing can be bought without a region and a size",
         );
         reader.rule(
-            bought.user_data_file.is_some(),
-            &["digitalocean.user_data_file", "fleet.provider"],
-            "a machine that is bought has to be told how to become a host",
+            bought.user_data_file.is_some() || self.docker.host_auth == HostAuth::Derived,
+            &["docker.host_auth", "digitalocean.user_data_file", "fleet.provider"],
+            "a machine that is bought has to be told how to become a host: set docker.host_auth = \"derived\", or a file of your own",
         );
         reader.rule(
             !self.docker.publish_address.is_loopback(),

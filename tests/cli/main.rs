@@ -4,6 +4,7 @@
 
 mod configuration;
 mod fake;
+mod host;
 mod instances;
 
 use std::{

@@ -242,6 +242,7 @@ async fn hosts_that_are_bought_announce_themselves_in_a_real_redis() {
         tokio::time::sleep(BEAT).await;
     };
     let directory = RedisDirectory::new(RedisSettings {
+        ca: None,
         url: url.into(),
         prefix: "pre:".to_owned(),
         ttl: TTL,

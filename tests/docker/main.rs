@@ -4,6 +4,7 @@
 
 #[path = "../runtime_contract/mod.rs"]
 mod contract;
+mod door;
 mod foreign;
 mod hardening;
 mod harness;

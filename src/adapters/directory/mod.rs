@@ -1,10 +1,21 @@
 //! Where hosts announce themselves: a list in the configuration, or keys in a Redis.
 
+mod enrolling;
+mod heartbeat;
 mod redis;
 #[cfg(test)]
 mod redis_tests;
+#[cfg(test)]
+mod test_server;
+mod users;
+#[cfg(test)]
+mod users_tests;
 
-pub use self::redis::{RedisDirectory, RedisSettings};
+pub use self::{
+    enrolling::EnrollingProvider,
+    redis::{RedisDirectory, RedisSettings},
+    users::HostUsers,
+};
 
 use std::time::Duration;
 
@@ -28,7 +39,7 @@ impl StaticDirectory {
 #[async_trait]
 impl Directory for StaticDirectory {
     async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
-        Ok(DirectoryReading { hosts: self.hosts.clone(), malformed: Vec::new() })
+        Ok(DirectoryReading { hosts: self.hosts.clone(), ..DirectoryReading::default() })
     }
 
     fn ttl(&self) -> Option<Duration> {

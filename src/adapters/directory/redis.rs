@@ -1,30 +1,34 @@
 //! Hosts announce themselves in a Redis: each renews a key `<prefix>server:<name>` that expires when it stops.
 //!
-//! Owns how such a key is read. Never uses `KEYS` (it blocks the server), never writes, and never lets the address's
+//! Owns how the keys are found and read; what is in one is `heartbeat`'s. Never uses `KEYS` (it blocks the server), never writes a key, and never lets the address's
 //! password into an error. The connection is opened at the first reading and again whenever it was lost.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::HostName,
-    ports::{Directory, DirectoryError, DirectoryReading, HostRecord},
+    ports::{Directory, DirectoryError, DirectoryReading, HostRecord, HostVitals},
 };
 use redis::{
-    AsyncCommands, RedisResult,
+    Client, RedisResult, TlsCertificates,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+
+use super::{HostUsers, heartbeat::Heartbeat};
 
 /// Longest wait for a connection, and for one answer of the server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest time one reading may take, all its commands included. Well below the life of a heartbeat's key.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Keys that one `SCAN` looks at and one `MGET` fetches: few round trips, and none keeps the server busy for long.
+/// Keys that one `SCAN` looks at and one pipeline fetches: few round trips, and none keeps the server busy for long.
 const BATCH: usize = 500;
+
+/// The longest heartbeat that is read, in bytes. Theirs have some hundred; a host that was broken into may write more.
+const MOST_BYTES: usize = 16 * 1024;
 
 /// Most instances a host may announce; a host has far fewer ports.
 const MAX_SLOTS: u32 = 10_000;
@@ -32,8 +36,10 @@ const MAX_SLOTS: u32 = 10_000;
 /// How the directory in a Redis is read.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
-    /// `redis://user:password@host:port/db`.
+    /// `redis://user:password@host:port/db`, or `rediss://` for TLS.
     pub url: SecretString,
+    /// Who signed the certificate of a `rediss://` server (PEM); nothing means the authorities that the machine knows.
+    pub ca: Option<Vec<u8>>,
     /// What the keys begin with.
     pub prefix: String,
     /// How long the heartbeats let their keys live.
@@ -44,10 +50,28 @@ pub struct RedisSettings {
     pub slots: u32,
 }
 
+/// Prepares a connection without opening it. Must be called on a Tokio runtime.
+pub(super) fn connect(settings: &RedisSettings) -> Result<ConnectionManager, DirectoryError> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(ANSWER_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT))
+        // The next reading is another try; this one shall fail quickly.
+        .set_number_of_retries(1);
+    let url = settings.url.expose_secret();
+    let client = match &settings.ca {
+        Some(ca) => Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) }),
+        None => Client::open(url),
+    };
+    client
+        .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
+        .map_err(|e| unreachable(&settings.url, &e))
+}
+
 /// The directory in a Redis.
 pub struct RedisDirectory {
     settings: RedisSettings,
     connection: ConnectionManager,
+    users: Option<Arc<HostUsers>>,
 }
 
 impl RedisDirectory {
@@ -56,15 +80,14 @@ impl RedisDirectory {
     /// # Errors
     /// [`DirectoryError::Unreachable`] when the address cannot be understood.
     pub fn new(settings: RedisSettings) -> Result<Self, DirectoryError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(ANSWER_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            // The next reading is another try; this one shall fail quickly.
-            .set_number_of_retries(1);
-        let connection = redis::Client::open(settings.url.expose_secret())
-            .and_then(|client| ConnectionManager::new_lazy_with_config(client, config))
-            .map_err(|e| unreachable(&settings.url, &e))?;
-        Ok(Self { settings, connection })
+        let connection = connect(&settings)?;
+        Ok(Self { settings, connection, users: None })
+    }
+
+    /// Makes the users of its hosts again when the server restarts without them.
+    #[must_use]
+    pub fn with_users(self, users: Arc<HostUsers>) -> Self {
+        Self { users: Some(users), ..self }
     }
 
     fn key_start(&self) -> String {
@@ -91,12 +114,21 @@ impl RedisDirectory {
         let keys: Vec<_> = keys.into_iter().collect();
         let mut reading = DirectoryReading::default();
         for batch in keys.chunks(BATCH) {
-            let values: Vec<Option<Vec<u8>>> = connection.mget(batch).await?;
-            for (key, value) in batch.iter().zip(values) {
-                // Gone since SCAN named it.
-                let Some(value) = value else { continue };
+            // One more byte than a heartbeat may have, and no more whatever a host has written there. What is no text
+            // is an error of its own place, and is left out as if it were not there.
+            let mut values = redis::pipe();
+            for key in batch {
+                values.cmd("GETRANGE").arg(key).arg(0).arg(MOST_BYTES);
+            }
+            let values: Vec<RedisResult<Vec<u8>>> = values.ignore_errors().query_async(&mut connection).await?;
+            let values: Vec<_> = batch.iter().zip(values).filter_map(|(key, value)| Some((key, value.ok()?))).collect();
+            let gone = self.gone(values.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| *key)).await?;
+            for (key, value) in values.into_iter().filter(|(key, _)| !gone.contains(*key)) {
                 match self.host(key, start.len(), &value) {
-                    Ok(host) => reading.hosts.push(host),
+                    Ok((host, vitals)) => {
+                        reading.vitals.insert(host.name.clone(), vitals);
+                        reading.hosts.push(host);
+                    }
                     Err(why) => reading.malformed.push((String::from_utf8_lossy(key).into_owned(), why)),
                 }
             }
@@ -104,11 +136,28 @@ impl RedisDirectory {
         Ok(reading)
     }
 
+    /// Which of these keys are there no more: an empty text and no key at all look the same to `GETRANGE`.
+    async fn gone(&self, keys: impl Iterator<Item = &Vec<u8>>) -> RedisResult<BTreeSet<Vec<u8>>> {
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut there = redis::pipe();
+        for key in &keys {
+            there.exists(key);
+        }
+        let there: Vec<bool> = there.query_async(&mut self.connection.clone()).await?;
+        Ok(keys.into_iter().zip(there).filter(|(_, there)| !there).map(|(key, _)| key.clone()).collect())
+    }
+
     /// The host that a key and its value describe.
-    fn host(&self, key: &[u8], name_at: usize, value: &[u8]) -> Result<HostRecord, String> {
+    fn host(&self, key: &[u8], name_at: usize, value: &[u8]) -> Result<(HostRecord, HostVitals), String> {
         let name = std::str::from_utf8(&key[name_at..]).map_err(|_| "the key is not UTF-8".to_owned())?;
         let name = HostName::parse(name).map_err(|e| e.to_string())?;
-        let beat: Heartbeat = serde_json::from_slice(value).map_err(|e| format!("not a heartbeat: {e}"))?;
+        if value.len() > MOST_BYTES {
+            return Err(format!("longer than {MOST_BYTES} bytes"));
+        }
+        let beat = Heartbeat::parse(value)?;
         if beat.name != name.as_str() {
             return Err("the name in it is not the one in its key".to_owned());
         }
@@ -122,17 +171,28 @@ impl RedisDirectory {
             .replace("{private_address}", &in_url(beat.private_ip))
             .replace("{public_address}", &in_url(beat.public_ip))
             .replace("{name}", name.as_str());
-        Ok(HostRecord { name, public_address: beat.public_ip, engine, slots })
+        Ok((HostRecord { name, public_address: beat.public_ip, engine, slots }, beat.vitals))
+    }
+
+    async fn renew_users(&self, reading: &DirectoryReading) {
+        let Some(users) = &self.users else { return };
+        if let Err(error) = users.renew(reading.hosts.iter().map(|host| host.name.clone())).await {
+            tracing::warn!(%error, "directory.users_not_renewed");
+        }
     }
 }
 
 #[async_trait]
 impl Directory for RedisDirectory {
     async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
-        match tokio::time::timeout(READ_TIMEOUT, self.read_all()).await {
-            Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e)),
-            Err(_) => Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}"))),
-        }
+        let reading = match tokio::time::timeout(READ_TIMEOUT, self.read_all()).await {
+            Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e))?,
+            Err(_) => {
+                return Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}")));
+            }
+        };
+        self.renew_users(&reading).await;
+        Ok(reading)
     }
 
     fn ttl(&self) -> Option<Duration> {
@@ -140,22 +200,8 @@ impl Directory for RedisDirectory {
     }
 }
 
-/// What a host's heartbeat writes: the shape of the first getaredis, and what was added since. How many containers
-/// it counts is not read, for the ledger knows better; other members may come with newer hosts.
-#[derive(Deserialize)]
-struct Heartbeat {
-    #[serde(rename = "PublicIP")]
-    public_ip: IpAddr,
-    #[serde(rename = "PrivateIP")]
-    private_ip: IpAddr,
-    #[serde(rename = "Name")]
-    name: String,
-    #[serde(rename = "Slots")]
-    slots: Option<u32>,
-}
-
 /// The text as a pattern of `SCAN` that matches nothing but itself.
-fn escape_glob(text: &str) -> String {
+pub(super) fn escape_glob(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '*' | '?' | '[' | ']' | '\\') {
@@ -175,7 +221,7 @@ fn in_url(address: IpAddr) -> String {
 }
 
 /// The error without the address, should the library ever quote it.
-fn unreachable(url: &SecretString, error: &redis::RedisError) -> DirectoryError {
+pub(super) fn unreachable(url: &SecretString, error: &redis::RedisError) -> DirectoryError {
     DirectoryError::Unreachable(error.to_string().replace(url.expose_secret(), "(address hidden)"))
 }
 

@@ -1,113 +1,16 @@
-//! The directory against a real redis-server on a free port, its own directory, ended by its own handle.
+//! The directory against a real redis-server.
 
 use std::{
     net::TcpListener,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use getaredis_actors::ports::{Directory, DirectoryError, DirectoryReading};
 
-use super::{RedisDirectory, RedisSettings};
-
-const DEADLINE: Duration = Duration::from_secs(20);
-const PASSWORD: &str = "hunter2hunter2";
-
-struct Server {
-    child: Child,
-    port: u16,
-    dir: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start() -> Self {
-        loop {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let dir = tempfile::tempdir().unwrap();
-            let child = Self::spawn(port, &dir);
-            let mut server = Self { child, port, dir };
-            server.ready().await;
-            // It has ended when somebody else took the port first, and then somebody else has answered.
-            if server.child.try_wait().unwrap().is_none() {
-                return server;
-            }
-        }
-    }
-
-    fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
-        let binary = std::env::var_os("GETAREDIS_TEST_REDIS_SERVER").unwrap_or_else(|| "/usr/bin/redis-server".into());
-        Command::new(&binary)
-            .args(["--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD, "--port"])
-            .arg(port.to_string())
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("no redis-server at {}: {e}; run script/test", binary.display()))
-    }
-
-    async fn ready(&self) {
-        let start = Instant::now();
-        while self.connection().await.is_err() {
-            assert!(start.elapsed() < DEADLINE, "redis-server did not answer");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        let mut connection = redis::Client::open(self.url(PASSWORD))?.get_multiplexed_async_connection().await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        Ok(connection)
-    }
-
-    fn url(&self, password: &str) -> String {
-        format!("redis://:{password}@127.0.0.1:{}", self.port)
-    }
-
-    fn directory(&self, prefix: &str) -> RedisDirectory {
-        RedisDirectory::new(self.settings(prefix, PASSWORD)).unwrap()
-    }
-
-    fn settings(&self, prefix: &str, password: &str) -> RedisSettings {
-        RedisSettings {
-            url: self.url(password).into(),
-            prefix: prefix.to_owned(),
-            ttl: Duration::from_secs(10),
-            engine: "tcp://{private_address}:2376".to_owned(),
-            slots: 40,
-        }
-    }
-
-    async fn set(&self, key: &str, value: &str) {
-        self.command(redis::cmd("SET").arg(key).arg(value)).await;
-    }
-
-    async fn command(&self, command: &redis::Cmd) {
-        command.query_async::<()>(&mut self.connection().await.unwrap()).await.unwrap();
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    async fn restart(&mut self) {
-        self.kill();
-        self.restart_after_kill().await;
-    }
-
-    async fn restart_after_kill(&mut self) {
-        self.child = Self::spawn(self.port, &self.dir);
-        self.ready().await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use super::{
+    RedisDirectory, RedisSettings,
+    test_server::{DEADLINE, Server},
+};
 
 /// A heartbeat as the first getaredis wrote it.
 fn beat(name: &str) -> String {
@@ -167,6 +70,7 @@ async fn malformed_heartbeats_are_reported_and_skipped() {
     server.set("server:good", &beat("good")).await;
     server.set("server:text", "hello").await;
     server.set("server:empty", "").await;
+    server.set("server:huge", &beat("huge").replace('}', &format!(r#","Note":"{}"}}"#, "x".repeat(20_000)))).await;
     server.set("server:liar", &beat("good")).await;
     server.set("server:noip", &beat("noip").replace("203.0.113.5", "somewhere")).await;
     server.set("server:a b", &beat("a b")).await;
@@ -182,6 +86,7 @@ async fn malformed_heartbeats_are_reported_and_skipped() {
         "server:",
         "server:a b",
         "server:empty",
+        "server:huge",
         "server:liar",
         "server:noip",
         "server:none",
@@ -243,6 +148,7 @@ async fn a_server_that_accepts_and_never_answers_is_unreachable_in_time() {
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let settings = RedisSettings {
         url: url.into(),
+        ca: None,
         prefix: String::new(),
         ttl: Duration::from_secs(10),
         engine: String::new(),

@@ -55,8 +55,16 @@ const LONGEST_WORDS: usize = 500;
 /// What the engine said, or the whole chain of causes, bounded and in one line.
 pub(super) fn words(error: &Error) -> String {
     let text = match error {
+        Error::DockerResponseServerError { status_code: 401, .. } => {
+            "it asks for a password and does not take this host's (status 401)".to_owned()
+        }
         Error::DockerResponseServerError { message, status_code } if message.is_empty() => {
             format!("status {status_code}")
+        }
+        // A page of what stands before the engine; its title is all that there is to it.
+        Error::DockerResponseServerError { message, status_code } if message.trim_start().starts_with('<') => {
+            let title = message.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+            title.map_or_else(|| format!("status {status_code}"), |(title, _)| title.to_owned())
         }
         Error::DockerResponseServerError { message, .. } => message.clone(),
         _ => {
@@ -94,5 +102,15 @@ mod tests {
         assert!(matches!(meaning(&answer(409)), RuntimeError::Refused(_)));
         assert!(matches!(meaning(&answer(502)), RuntimeError::Unreachable(_)));
         assert!(matches!(meaning(&Error::RequestTimeoutError), RuntimeError::Unreachable(_)));
+    }
+
+    #[test]
+    fn of_a_page_only_the_title_is_told() {
+        let page = |title: &str| Error::DockerResponseServerError {
+            status_code: 403,
+            message: format!("<html>\r\n<head>{title}</head><body>much</body></html>"),
+        };
+        assert_eq!(words(&page("<title>403 Forbidden</title>")), "403 Forbidden");
+        assert_eq!(words(&page("")), "status 403");
     }
 }

@@ -7,7 +7,7 @@
 use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use getaredis_actors::{
-    domain::DeploymentId,
+    domain::{DeploymentId, MasterKey},
     ports::{HostRecord, Runtime, RuntimeError, Runtimes},
 };
 
@@ -16,6 +16,7 @@ mod error;
 mod exits;
 mod image;
 mod network;
+mod pinned;
 mod published;
 mod runtime;
 mod tls;
@@ -24,8 +25,11 @@ mod transport;
 pub use runtime::DockerRuntime;
 pub use tls::{TlsError, TlsFiles};
 
+use pinned::Pinned;
 use tls::ClientTls;
-use transport::EngineAddress;
+use transport::{EngineAddress, Trust};
+
+use crate::host_setup::{ENGINE_USER, HostCertificate};
 
 /// The label that names the deployment a container or network belongs to.
 pub const DEPLOYMENT_LABEL: &str = "getaredis.deployment";
@@ -65,6 +69,8 @@ pub struct DockerSettings {
 pub struct DockerRuntimes {
     settings: Arc<DockerSettings>,
     tls: Option<ClientTls>,
+    /// With it every TCP engine is reached with what is derived for its host.
+    master_key: Option<Arc<MasterKey>>,
     docker_host: Option<String>,
 }
 
@@ -76,7 +82,30 @@ impl DockerRuntimes {
     pub fn new(settings: DockerSettings) -> Result<Self, TlsError> {
         let tls = settings.tls.as_ref().map(ClientTls::load).transpose()?;
         let docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-        Ok(Self { settings: Arc::new(settings), tls, docker_host })
+        Ok(Self { settings: Arc::new(settings), tls, master_key: None, docker_host })
+    }
+
+    /// Reaches every TCP engine with the password and the public key that are derived for its host, as host set-up
+    /// leaves them there, and in no other way.
+    #[must_use]
+    pub fn with_derived_auth(self, master_key: Arc<MasterKey>) -> Self {
+        Self { master_key: Some(master_key), ..self }
+    }
+
+    fn trust(&self, host: &HostRecord) -> Result<Trust, RuntimeError> {
+        match (&self.master_key, &self.tls) {
+            (Some(master_key), _) => {
+                let refused = |why: String| RuntimeError::Refused(format!("no key for {}: {why}", host.name));
+                let certificate =
+                    HostCertificate::derive(master_key, &host.name).map_err(|e| refused(e.to_string()))?;
+                let password = master_key.engine_password(&host.name);
+                Pinned::new(certificate.public_key_info(), ENGINE_USER, &password)
+                    .map(Trust::Pinned)
+                    .map_err(|e| refused(e.to_string()))
+            }
+            (None, Some(tls)) => Ok(Trust::Certificate(tls.clone())),
+            (None, None) => Ok(Trust::Open),
+        }
     }
 
     /// The same as [`Runtimes::open`], with its own type.
@@ -86,7 +115,7 @@ impl DockerRuntimes {
     pub fn open_docker(&self, host: &HostRecord) -> Result<DockerRuntime, RuntimeError> {
         let configured = [host.engine.as_str(), self.settings.endpoint.as_str()].into_iter().find(|e| !e.is_empty());
         let endpoint = configured.or(self.docker_host.as_deref()).unwrap_or(DEFAULT_ENDPOINT);
-        let address = EngineAddress::parse(endpoint, self.tls.as_ref())?;
+        let address = EngineAddress::parse(endpoint, &self.trust(host)?)?;
         DockerRuntime::new(self.settings.clone(), &address, host.public_address)
     }
 }

@@ -1,0 +1,156 @@
+//! Who may write into the directory: for each host a user of its own, which may renew the host's key and do nothing else.
+//!
+//! Owns those users and no others. They are made with a host and removed with it; a directory that restarts without a
+//! file of its access list has lost them, so they are made again. Must not let a password into an error or a log; Redis
+//! is given the hash.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use getaredis_actors::{
+    domain::{HostName, MasterKey, secret::sha256_hex},
+    ports::DirectoryError,
+};
+use redis::{Cmd, RedisResult, aio::ConnectionManager};
+use tokio::time::timeout;
+
+use super::redis::{READ_TIMEOUT, RedisSettings, connect, escape_glob, unreachable};
+use crate::host_setup::{directory_key, directory_user};
+
+/// The users of the directory's hosts. Whoever makes a host calls [`grant`](Self::grant) before the host boots and
+/// [`revoke`](Self::revoke) when it is gone, and may call [`ensure`](Self::ensure) with all of them on every pass. All of
+/// it may be repeated.
+pub struct HostUsers {
+    settings: RedisSettings,
+    connection: ConnectionManager,
+    master_key: Arc<MasterKey>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Hosts that have been granted a user, or were seen in the directory.
+    hosts: BTreeSet<HostName>,
+    /// The run of the server that they were last made in.
+    run: Option<String>,
+}
+
+impl HostUsers {
+    /// Prepares a connection without opening it. Must be called on a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unreachable`] when the address cannot be understood.
+    pub fn new(settings: RedisSettings, master_key: Arc<MasterKey>) -> Result<Self, DirectoryError> {
+        let connection = connect(&settings)?;
+        Ok(Self { settings, connection, master_key, known: Mutex::default() })
+    }
+
+    /// Lets the host of this name announce itself; from now on it is remembered.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unreachable`] when the directory does not answer, or does not let us manage users.
+    pub async fn grant(&self, host: &HostName) -> Result<(), DirectoryError> {
+        self.ensure([host]).await
+    }
+
+    /// The same for all of these at once.
+    ///
+    /// # Errors
+    /// As [`grant`](Self::grant).
+    pub async fn ensure<'a>(&self, hosts: impl IntoIterator<Item = &'a HostName>) -> Result<(), DirectoryError> {
+        let hosts: Vec<HostName> = hosts.into_iter().cloned().collect();
+        self.bounded(self.set_users(&hosts)).await?;
+        self.known().hosts.extend(hosts);
+        Ok(())
+    }
+
+    /// Takes the user of this host away, and ends its connections; fine when there is none.
+    ///
+    /// # Errors
+    /// As [`grant`](Self::grant).
+    pub async fn revoke(&self, host: &HostName) -> Result<(), DirectoryError> {
+        // Forgotten first: a renewal at this moment must not bring it back.
+        self.known().hosts.remove(host);
+        let remove = async {
+            let mut connection = self.connection.clone();
+            acl("DELUSER").arg(self.user(host)).exec_async(&mut connection).await?;
+            save(&mut connection).await;
+            // The key may be there for another moment; without its user nobody renews it.
+            redis::cmd("DEL").arg(directory_key(&self.settings.prefix, host)).exec_async(&mut connection).await
+        };
+        self.bounded(remove).await
+    }
+
+    /// Remembers hosts that are announced, and makes the users of all that are known again when the server is another
+    /// run than last time. To be called with every reading.
+    pub(super) async fn renew(&self, announced: impl Iterator<Item = HostName>) -> Result<(), DirectoryError> {
+        self.known().hosts.extend(announced);
+        let renewed = async {
+            let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.connection.clone()).await?;
+            let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().to_owned());
+            let hosts: Vec<_> = {
+                let known = self.known();
+                if known.run == run { Vec::new() } else { known.hosts.iter().cloned().collect() }
+            };
+            self.set_users(&hosts).await?;
+            self.known().run = run;
+            Ok(())
+        };
+        self.bounded(renewed).await
+    }
+
+    async fn set_users(&self, hosts: &[HostName]) -> RedisResult<()> {
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let mut all = redis::pipe();
+        for host in hosts {
+            all.add_command(self.set_user(host)).ignore();
+        }
+        let mut connection = self.connection.clone();
+        all.query_async::<()>(&mut connection).await?;
+        save(&mut connection).await;
+        Ok(())
+    }
+
+    /// `reset` first, so that nothing that this user might have had before is left.
+    fn set_user(&self, host: &HostName) -> Cmd {
+        let password = sha256_hex(&self.master_key.directory_password(host));
+        let key = escape_glob(&directory_key(&self.settings.prefix, host));
+        let mut command = acl("SETUSER");
+        command.arg(self.user(host)).arg("reset").arg("on").arg(format!("#{password}"));
+        command.arg(format!("~{key}")).arg(&["-@all", "+set", "+ping"]);
+        command
+    }
+
+    fn user(&self, host: &HostName) -> String {
+        directory_user(&self.settings.prefix, host)
+    }
+
+    async fn bounded(&self, work: impl Future<Output = RedisResult<()>>) -> Result<(), DirectoryError> {
+        match timeout(READ_TIMEOUT, work).await {
+            Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e)),
+            Err(_) => Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}"))),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn acl(what: &str) -> Cmd {
+    let mut command = redis::cmd("ACL");
+    command.arg(what);
+    command
+}
+
+/// Keeps the users over a restart where the directory has a file for them; where it has none, it says so in an error
+/// that is nobody's fault.
+async fn save(connection: &mut ConnectionManager) {
+    if let Err(error) = acl("SAVE").exec_async(connection).await {
+        tracing::debug!(%error, "directory.users_are_not_saved");
+    }
+}

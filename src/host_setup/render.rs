@@ -1,0 +1,72 @@
+//! The two ways that a host's files travel: cloud-init's user-data, and a script.
+//!
+//! Neither interprets what is in a file. A file that would not come out as it went in is refused.
+
+use std::fmt::Write as _;
+
+use super::{
+    HostSetupError,
+    files::{HostFile, READY, SETUP},
+};
+
+/// Ends a file within the script. No line of a file is this.
+const END: &str = "END-OF-GETAREDIS-FILE";
+
+/// A `#cloud-config` that writes the files and runs the set-up; then, if told so, powers the machine off.
+pub(super) fn cloud_config(files: &[HostFile], power_off: bool) -> Result<String, HostSetupError> {
+    let mut text = "#cloud-config\n# Rendered by getaredis. What it does is in the file setup below.\n".to_owned();
+    text.push_str("package_update: false\nwrite_files:\n");
+    // Writing into a String cannot fail, here and below.
+    for file in last_of_each(files) {
+        let content = plain(file)?;
+        let _ = write!(text, "  - path: {}\n    permissions: '{}'\n    content: |\n", file.path, file.mode);
+        for line in content.lines() {
+            let indent = if line.is_empty() { "" } else { "      " };
+            let _ = writeln!(text, "{indent}{line}");
+        }
+    }
+    let _ = writeln!(text, "runcmd:\n  - [{SETUP}]");
+    if power_off {
+        let _ = write!(text, "power_state:\n  mode: poweroff\n  condition: test -e {READY}\n");
+    }
+    Ok(text)
+}
+
+/// A script for root that does the same.
+pub(super) fn script(files: &[HostFile]) -> Result<String, HostSetupError> {
+    let mut text =
+        "#!/bin/bash\n# Rendered by getaredis: makes this machine one of its hosts. Run it as root, as often \
+                    as you like.\n# It holds secrets of this one host: keep it to yourself, and delete it when it has \
+                    run.\nset -euo pipefail\numask 077\n\n\
+                    ((EUID == 0)) || { echo 'run this as root' >&2; exit 1; }\n\n\
+                    put() {\n  install -d -m 0755 \"${2%/*}\"\n  cat >\"$2.new\"\n  chmod \"$1\" \"$2.new\"\n  \
+                    mv \"$2.new\" \"$2\"\n}\n"
+            .to_owned();
+    for file in last_of_each(files) {
+        let _ = write!(text, "\nput {} {} <<'{END}'\n{}{END}\n", file.mode, file.path, plain(file)?);
+    }
+    let _ = write!(text, "\nexec {SETUP}\n");
+    Ok(text)
+}
+
+/// Each path once, with what was said last about it.
+fn last_of_each(files: &[HostFile]) -> impl Iterator<Item = &HostFile> {
+    files
+        .iter()
+        .enumerate()
+        .filter(|(at, file)| files[at + 1..].iter().all(|later| later.path != file.path))
+        .map(|(_, f)| f)
+}
+
+/// The content, if every reader of it sees the same lines.
+fn plain(file: &HostFile) -> Result<&str, HostSetupError> {
+    let content = file.content.as_str();
+    let printable = |c: char| c == '\n' || (!c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'));
+    // A first line that begins with a blank would change what YAML takes for the indentation.
+    let sound = content.ends_with('\n')
+        && !content.ends_with("\n\n")
+        && !content.starts_with([' ', '\n'])
+        && content.chars().all(printable)
+        && content.lines().all(|line| line != END);
+    if sound { Ok(content) } else { Err(HostSetupError::Unsafe { what: "a file", value: file.path.to_owned() }) }
+}
