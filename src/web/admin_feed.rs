@@ -103,7 +103,7 @@ pub(super) async fn open(web: Data<Web>, request: HttpRequest, payload: Payload)
     let viewer = Viewer {
         settings: web.settings.feed,
         stream: stream.max_frame_size(LONGEST_FRAME),
-        source: Source::Fresh(Some(subscription)),
+        source: Source::Fresh(Some(Box::new(subscription))),
         heard: Instant::now(),
         web,
         _place: place,
@@ -124,7 +124,7 @@ fn offered_token(headers: &HeaderMap) -> Option<SecretString> {
 /// Where the next frame comes from.
 enum Source {
     /// A view whose snapshot was not sent yet.
-    Fresh(Option<Subscription>),
+    Fresh(Option<Box<Subscription>>),
     /// What happens after the snapshot.
     Live(mpsc::Receiver<Arc<Delta>>),
     /// A new view is on its way.
@@ -145,7 +145,7 @@ impl Source {
     /// Waits for the next one. May be dropped half-way without losing anything.
     async fn next(&mut self) -> Next {
         match self {
-            Self::Fresh(view) => view.take().map_or(Next::Cut, |view| Next::Snapshot(Box::new(view))),
+            Self::Fresh(view) => view.take().map_or(Next::Cut, Next::Snapshot),
             Self::Live(deltas) => deltas.recv().await.map_or(Next::Cut, Next::Delta),
             Self::Pending(subscribing) => match subscribing.await {
                 Ok(view) => Next::Snapshot(Box::new(view)),
