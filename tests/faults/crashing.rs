@@ -179,6 +179,13 @@ impl Scenario {
         if !self.server.try_start_again().await {
             return;
         }
+        if way == Way::CreateElsewhere {
+            eventually("both hosts are up", SOON, async || {
+                let capacity = self.server.api().capacity().await;
+                if capacity.hosts_up == 2 { Ok(()) } else { Err(format!("{capacity:?}")) }
+            })
+            .await;
+        }
         match way {
             Way::Live | Way::LeftCreate => return,
             Way::Leave => return self.server.terminate(),

@@ -69,17 +69,21 @@ pub struct Capacity {
     pub defaults: HashMap<String, u64>,
 }
 
+/// What all visitors of a server share, because it takes a while to make.
+pub fn http() -> reqwest::Client {
+    // Fails only when it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        // A connection that is kept would meet a server that was killed meanwhile.
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
+}
+
 impl Api {
-    pub fn new(base: String, secrets: Secrets) -> Self {
-        // Fails only when it was done before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            // A connection that is kept would meet a server that was killed meanwhile.
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
+    pub fn new(base: String, http: reqwest::Client, secrets: Secrets) -> Self {
         Self { base, http, forwarded_for: None, secrets }
     }
 

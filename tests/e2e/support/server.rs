@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    api::Api,
+    api::{self, Api},
     engine::{self, Container, Engine},
     eventually,
     feed::Feed,
@@ -43,6 +43,7 @@ pub struct Server {
     child: Option<Child>,
     admin_token: String,
     secrets: Secrets,
+    http: reqwest::Client,
     /// Further variables of the next process.
     environment: BTreeMap<String, String>,
     /// The command that the next process is started by; nothing means by itself.
@@ -96,6 +97,7 @@ impl Server {
             child: None,
             admin_token,
             secrets,
+            http: api::http(),
             environment: BTreeMap::new(),
             launcher: Vec::new(),
         }
@@ -134,8 +136,8 @@ impl Server {
     pub async fn try_start_again(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs");
         self.port = free_port();
+        let api = self.api();
         let child = self.child.insert(self.command(self.port).spawn().unwrap());
-        let api = Api::new(format!("http://127.0.0.1:{}", self.port), self.secrets.clone());
         eventually("the server is ready, or ended", PATIENCE, async || {
             if child.try_wait().unwrap().is_some() {
                 return Ok(false);
@@ -275,7 +277,7 @@ impl Server {
 
     /// A visitor from this machine.
     pub fn api(&self) -> Api {
-        Api::new(self.url(), self.secrets.clone())
+        Api::new(self.url(), self.http.clone(), self.secrets.clone())
     }
 
     pub fn admin_token(&self) -> &str {
