@@ -13,7 +13,7 @@ use getaredis_actors::{
     domain::{EndReason, Health, InstanceState},
     feed::messages::{ActorView, CountInstances, InstanceCounts},
     ports::Totals,
-    reaper::messages::{DescribeReaper, ReaperStatus},
+    reaper::messages::{DescribeReaper, Orphans, ReaperStatus},
     scheduler::messages::{DescribeFleet, FleetView},
     supervision::{Status, ask},
     webhooks::messages::{DescribeWebhooks, SinkStatus},
@@ -133,6 +133,16 @@ fn of_instances(counts: &InstanceCounts) {
 fn of_reaper(reaper: &ReaperStatus) {
     describe_gauge!("getaredis_reaper_pending", "Instances whose end is written and not confirmed yet.");
     gauge!("getaredis_reaper_pending").set(float(reaper.pending));
+    describe_gauge!(
+        "getaredis_reap_lag_seconds",
+        "For how long the longest overdue ending has been due; 0 when none is."
+    );
+    gauge!("getaredis_reap_lag_seconds").set(float(reaper.reap_lag_s));
+    describe_gauge!("getaredis_orphans", "What the last sweep found on one side only and nobody has settled yet.");
+    let Orphans { container, row } = reaper.orphans;
+    for (kind, orphans) in [("container", container), ("row", row)] {
+        gauge!("getaredis_orphans", "kind" => kind).set(float(orphans));
+    }
     describe_counter!("getaredis_sweeps_total", "Comparisons of rows and containers that were finished.");
     counter!("getaredis_sweeps_total").absolute(reaper.sweeps);
     describe_counter!("getaredis_orphans_removed_total", "Containers without a row that were removed.");

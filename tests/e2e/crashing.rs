@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     SOON,
+    agreement::everything_agrees,
     api::{Answer, Instance},
     eventually,
     server::Server,
@@ -30,25 +31,6 @@ fn burst(server: &Server, clients: usize) -> Burst {
 async fn answered(asking: Burst) -> Vec<(usize, Instance)> {
     let answers = asking.join_all().await.into_iter();
     answers.filter_map(|(n, answer)| answer.filter(|a| a.status == 201).map(|a| (n, a.created()))).collect()
-}
-
-/// Waits until containers, rows and slots say the same, all of it running; the ids.
-async fn agreement(server: &Server) -> BTreeSet<String> {
-    eventually("containers, rows and slots agree", SOON, async || {
-        let containers = server.containers().await;
-        let rows = server.feed().await.snapshot().await;
-        let rows = rows["instances"].as_array().unwrap();
-        let slots = server.api().capacity().await.slots_used as usize;
-        let on_engine: BTreeSet<_> = containers.iter().map(|c| c.instance.clone()).collect();
-        let recorded: BTreeSet<_> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
-        let running = containers.iter().all(|c| c.running) && rows.iter().all(|row| row["state"] == "running");
-        if running && on_engine == recorded && containers.len() == slots && on_engine.len() == slots {
-            Ok(recorded)
-        } else {
-            Err(format!("{slots} slots, {containers:?}, {rows:?}"))
-        }
-    })
-    .await
 }
 
 /// Everybody asks again with the same key until there is an instance, as clients do.
@@ -83,14 +65,14 @@ async fn a_server_killed_in_a_burst_keeps_what_it_answered_and_leaves_nothing_el
         let again = server.api().show(instance).await.instance();
         assert_eq!((&again.password, again.expires_at), (&instance.password, instance.expires_at), "client {n}");
     }
-    let alive = agreement(&server).await;
+    let alive = everything_agrees(&server, &[]).await;
     assert!(kept.iter().all(|(_, instance)| alive.contains(&instance.id)), "{alive:?}");
 
     let again = insist(&server, CLIENTS).await;
     for (n, instance) in &kept {
         assert_eq!((&again[*n].id, &again[*n].redis_url), (&instance.id, &instance.redis_url));
     }
-    let alive = agreement(&server).await;
+    let alive = everything_agrees(&server, &[]).await;
     assert_eq!(alive, again.into_iter().map(|instance| instance.id).collect(), "one for each key and no other");
     assert_eq!(alive.len(), CLIENTS);
 }
@@ -110,7 +92,7 @@ async fn a_delete_that_a_crash_interrupted_is_finished_or_was_never_begun() {
     let outcomes: Vec<_> = std::iter::once(first).chain(deleting.join_all().await).collect();
 
     server.start_again().await;
-    let alive = agreement(&server).await;
+    let alive = everything_agrees(&server, &[]).await;
     for (status, instance) in outcomes {
         let answer = server.api().show(&instance).await;
         match answer.status {
@@ -164,7 +146,7 @@ async fn what_was_due_while_the_server_was_down_ends_when_it_is_back() {
 
 async fn agreement_on(server: &Server, count: usize) -> BTreeSet<String> {
     eventually("only so many are left", SOON, async || {
-        let alive = agreement(server).await;
+        let alive = everything_agrees(server, &[]).await;
         if alive.len() == count { Ok(alive) } else { Err(format!("{alive:?}")) }
     })
     .await
@@ -221,7 +203,7 @@ async fn a_server_that_dies_with_the_row_written_and_the_answer_not_sent_has_the
 
     server.crash_at(None);
     server.start_again().await;
-    assert_eq!(agreement(&server).await, left.iter().cloned().collect());
+    assert_eq!(everything_agrees(&server, &[]).await, left.iter().cloned().collect());
     let answer = server.api().post_with_key("one").await;
     assert_eq!(answer.header("idempotent-replayed"), Some("true"));
     let instance = answer.created();

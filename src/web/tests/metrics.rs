@@ -6,6 +6,7 @@ use actix_web::web::Data;
 use getaredis_actors::{
     domain::Health,
     ports::StoreError,
+    reaper::messages::{Orphans, ReaperStatus},
     scheduler::messages::{CreateError, CreateInstance, Created, FleetView},
 };
 use prometheus_parse::{Scrape, Value};
@@ -44,6 +45,8 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
     let mut kit = Kit::new();
     let hosts = || vec![host("a", Health::Up, 3), host("b", Health::Unreachable, 1)];
     kit.doors.fleet = door(move |_| FleetView { hosts: hosts(), ready: true, refusal: None });
+    let orphans = Orphans { container: 2, row: 1 };
+    kit.doors.reaper = door(move |_| ReaperStatus { pending: 5, reap_lag_s: 90, orphans, ..ReaperStatus::default() });
     kit.actors.extend([actor("host:a", "up"), actor("host:b", "down")]);
     let (_, numbers) = scrape(&kit.web()).await;
     for (name, value) in [
@@ -65,7 +68,10 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         ("getaredis_actor_up{actor=host}", 0.0),
         ("getaredis_actor_restarts_total{actor=scheduler}", 0.0),
         ("getaredis_store_up{}", 1.0),
-        ("getaredis_reaper_pending{}", 0.0),
+        ("getaredis_reaper_pending{}", 5.0),
+        ("getaredis_reap_lag_seconds{}", 90.0),
+        ("getaredis_orphans{kind=container}", 2.0),
+        ("getaredis_orphans{kind=row}", 1.0),
         ("getaredis_creates_total{outcome=created}", 0.0),
     ] {
         assert_eq!(numbers.get(name), Some(&value), "{name} in {numbers:#?}");
@@ -119,7 +125,9 @@ async fn what_does_not_answer_is_left_out_and_the_rest_is_there() {
     let (_, numbers) = scrape(&kit.web()).await;
     assert_eq!(numbers["getaredis_store_up{}"], 0.0);
     assert_eq!(numbers["getaredis_actor_up{actor=scheduler}"], 1.0);
-    for left_out in ["getaredis_hosts", "getaredis_instances", "getaredis_webhook", "getaredis_reaper"] {
+    for left_out in
+        ["getaredis_hosts", "getaredis_instances", "getaredis_webhook", "getaredis_reap", "getaredis_orphans"]
+    {
         assert!(!numbers.keys().any(|name| name.starts_with(left_out)), "{numbers:#?}");
     }
 }

@@ -69,17 +69,21 @@ pub struct Capacity {
     pub defaults: HashMap<String, u64>,
 }
 
+/// What all visitors of a server share, because it takes a while to make.
+pub fn http() -> reqwest::Client {
+    // Fails only when it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        // A connection that is kept would meet a server that was killed meanwhile.
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
+}
+
 impl Api {
-    pub fn new(base: String, secrets: Secrets) -> Self {
-        // Fails only when it was done before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            // A connection that is kept would meet a server that was killed meanwhile.
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
+    pub fn new(base: String, http: reqwest::Client, secrets: Secrets) -> Self {
         Self { base, http, forwarded_for: None, secrets }
     }
 
@@ -121,7 +125,12 @@ impl Api {
 
     /// Asks for an instance.
     pub async fn post(&self, wish: Value) -> Answer {
-        self.send(self.request(Method::POST, "/v1/instances").json(&wish)).await
+        self.try_post(wish).await.unwrap()
+    }
+
+    /// Asks for an instance, of a server that may not be there.
+    pub async fn try_post(&self, wish: Value) -> Result<Answer, reqwest::Error> {
+        self.try_send(self.request(Method::POST, "/v1/instances").json(&wish)).await
     }
 
     /// Asks for an instance with an idempotency key, of a server that may not be there.
@@ -144,11 +153,21 @@ impl Api {
     }
 
     pub async fn show(&self, instance: &Instance) -> Answer {
-        self.send(self.own(Method::GET, instance)).await
+        self.try_show(instance).await.unwrap()
+    }
+
+    /// Looks at it, on a server that may not be there.
+    pub async fn try_show(&self, instance: &Instance) -> Result<Answer, reqwest::Error> {
+        self.try_send(self.own(Method::GET, instance)).await
     }
 
     pub async fn extend(&self, instance: &Instance, ttl: Value) -> Answer {
-        self.send(self.own(Method::PATCH, instance).json(&json!({"ttl": ttl}))).await
+        self.try_extend(instance, ttl).await.unwrap()
+    }
+
+    /// Extends, on a server that may not be there.
+    pub async fn try_extend(&self, instance: &Instance, ttl: Value) -> Result<Answer, reqwest::Error> {
+        self.try_send(self.own(Method::PATCH, instance).json(&json!({"ttl": ttl}))).await
     }
 
     pub async fn delete(&self, instance: &Instance) -> Answer {

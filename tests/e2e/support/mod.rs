@@ -3,6 +3,7 @@
 //! Owns the tidying up: whatever a test starts is ended and removed with the value that stands for it, also when the
 //! test fails. Knows the product by its outside only: HTTP, websocket, command line, Redis and Docker.
 
+pub mod agreement;
 pub mod api;
 pub mod browser;
 pub mod cli;
@@ -11,6 +12,7 @@ pub mod engine;
 pub mod feed;
 pub mod processes;
 pub mod proxy;
+pub mod receiver;
 pub mod secrets;
 pub mod server;
 pub mod tenant;

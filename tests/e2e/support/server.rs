@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    api::Api,
+    api::{self, Api},
     engine::{self, Container, Engine},
     eventually,
     feed::Feed,
@@ -43,8 +43,11 @@ pub struct Server {
     child: Option<Child>,
     admin_token: String,
     secrets: Secrets,
-    /// Where the next process dies.
-    crash_at: Option<&'static str>,
+    http: reqwest::Client,
+    /// Further variables of the next process.
+    environment: BTreeMap<String, String>,
+    /// The command that the next process is started by; nothing means by itself.
+    launcher: Vec<String>,
 }
 
 impl Server {
@@ -63,7 +66,8 @@ impl Server {
         server
     }
 
-    fn unstarted(settings: &[(&str, &str)]) -> Self {
+    /// One that is yet to be started, by [`start_again`](Self::start_again).
+    pub fn unstarted(settings: &[(&str, &str)]) -> Self {
         let (deployment, admin_token) = (format!("e2e-{}", unique()), format!("operator-{}", unique()));
         let secrets = Secrets::default();
         secrets.keep(&admin_token);
@@ -93,8 +97,23 @@ impl Server {
             child: None,
             admin_token,
             secrets,
-            crash_at: None,
+            http: api::http(),
+            environment: BTreeMap::new(),
+            launcher: Vec::new(),
         }
+    }
+
+    /// Starts a second one of the same deployment, with the same settings, key and database, in a home of its own.
+    pub async fn start_beside(&self) -> Self {
+        let key = self.home().join("master.key");
+        let mut server = Self::unstarted(&[("instances.master_key_file", key.to_str().unwrap())]);
+        let key = server.settings.remove("instances.master_key_file").unwrap();
+        server.settings.clone_from(&self.settings);
+        server.settings.insert("instances.master_key_file".to_owned(), key);
+        server.deployment.clone_from(&self.deployment);
+        (server.admin_token, server.secrets) = (self.admin_token.clone(), self.secrets.clone());
+        server.start_again().await;
+        server
     }
 
     /// Starts it on what it left, and waits until it is ready.
@@ -111,6 +130,24 @@ impl Server {
             if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
         })
         .await;
+    }
+
+    /// The same of a process that may die meanwhile: whether it did not.
+    pub async fn try_start_again(&mut self) -> bool {
+        assert!(self.child.is_none(), "it runs");
+        self.port = free_port();
+        let api = self.api();
+        let child = self.child.insert(self.command(self.port).spawn().unwrap());
+        eventually("the server is ready, or ended", PATIENCE, async || {
+            if child.try_wait().unwrap().is_some() {
+                return Ok(false);
+            }
+            match api.try_send(api.request(reqwest::Method::GET, "/readyz")).await {
+                Ok(answer) if answer.status == 200 => Ok(true),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
     }
 
     async fn launch(&mut self) {
@@ -149,8 +186,10 @@ impl Server {
     /// and log are the defaults' relative paths.
     pub fn command(&self, port: u16) -> Command {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_getaredis"));
+        let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_getaredis")]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -159,7 +198,7 @@ impl Server {
                     .iter()
                     .map(|(key, value)| (format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__")), value)),
             )
-            .envs(self.crash_at.map(|point| ("GETAREDIS_CRASH_AT", point)))
+            .envs(&self.environment)
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -169,14 +208,31 @@ impl Server {
 
     /// From its next start on the process dies at this point (see `src/adapters/crash_points.rs`), or lives.
     #[cfg(feature = "crash-points")]
-    pub fn crash_at(&mut self, point: Option<&'static str>) {
-        self.crash_at = point;
+    pub fn crash_at(&mut self, point: Option<&str>) {
+        self.environment.remove("GETAREDIS_CRASH_AT");
+        self.environment.extend(point.map(|point| ("GETAREDIS_CRASH_AT".to_owned(), point.to_owned())));
+    }
+
+    /// From its next start on the process has these variables too.
+    pub fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        self.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    }
+
+    /// From its next start on the process is started by this command, which must become it (`exec`).
+    pub fn start_by(&mut self, command: &[&str]) {
+        self.launcher = command.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// Waits until the process died at its crash point.
     #[cfg(feature = "crash-points")]
     pub async fn crashes(&mut self) {
-        let status = self.ended().await;
+        self.crashes_within(PATIENCE).await;
+    }
+
+    /// The same, for what takes longer.
+    #[cfg(feature = "crash-points")]
+    pub async fn crashes_within(&mut self, patience: Duration) {
+        let status = self.ended_within(patience).await;
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert_eq!(signal, Some(SIGABRT), "{status}: {}", self.log());
         assert!(self.log().contains("crash_points.reached"), "it died of something else");
@@ -196,8 +252,12 @@ impl Server {
 
     /// Waits until the process ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
+        self.ended_within(PATIENCE).await
+    }
+
+    async fn ended_within(&mut self, patience: Duration) -> ExitStatus {
         let mut child = self.child.take().unwrap();
-        eventually("the server ends", PATIENCE, async || child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned()))
+        eventually("the server ends", patience, async || child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned()))
             .await
     }
 
@@ -217,7 +277,7 @@ impl Server {
 
     /// A visitor from this machine.
     pub fn api(&self) -> Api {
-        Api::new(self.url(), self.secrets.clone())
+        Api::new(self.url(), self.http.clone(), self.secrets.clone())
     }
 
     pub fn admin_token(&self) -> &str {
