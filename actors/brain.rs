@@ -11,8 +11,8 @@ use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
 
 use crate::{
     autoscaler::{
-        self, AutoscalerActor,
-        messages::{DescribeScaling, ScaleNow},
+        self, AutoscalerActor, Pause,
+        messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow},
     },
     discovery::{self, DiscoveryActor, messages::DescribeDirectory},
     domain::{DeploymentId, MasterKey, ServerId},
@@ -20,7 +20,7 @@ use crate::{
         self, FeedActor,
         messages::{ActorView, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Cloud, Directory, Runtimes, Store},
+    ports::{Clock, Cloud, Directory, Journal, Runtimes, Store},
     rate_limit::{RateLimitActor, messages::Admit},
     reaper::{
         self, ReaperActor,
@@ -47,6 +47,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
     pub cloud: Option<Arc<dyn Cloud>>,
+    /// Where the autoscaler writes down what it decided and why, if anywhere.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 /// Every door into the brain: what the edge and the tests send messages through. Cheap to clone, and may be used from
@@ -75,6 +77,10 @@ pub struct Doors {
     pub scale: Recipient<ScaleNow>,
     /// To the autoscaler.
     pub scaling: Recipient<DescribeScaling>,
+    /// To the autoscaler.
+    pub pause_scaling: Recipient<PauseScaling>,
+    /// To the autoscaler.
+    pub resume_scaling: Recipient<ResumeScaling>,
     /// To the feed.
     pub subscribe: Recipient<Subscribe>,
 }
@@ -140,6 +146,8 @@ impl Cradles {
             directory: to(&self.discovery),
             scale: to(&self.autoscaler),
             scaling: to(&self.autoscaler),
+            pause_scaling: to(&self.autoscaler),
+            resume_scaling: to(&self.autoscaler),
             subscribe: to(&self.feed),
         }
     }
@@ -168,6 +176,7 @@ impl Brain {
         let scheduler_peers = scheduler::Peers {
             feed: publish.clone(),
             discovery: to(&cradles.discovery),
+            pressure: to(&cradles.autoscaler),
             host_ready: to(&cradles.reaper),
             instance_exited: to(&cradles.reaper),
             host_well: to(&cradles.scheduler),
@@ -197,7 +206,9 @@ impl Brain {
             cordon: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
+            growth: to(&cradles.scheduler),
         };
+        let pause = Pause::default();
         let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
 
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
@@ -222,7 +233,8 @@ impl Brain {
                 move |_| FeedActor::new(Arc::clone(&clock), Arc::clone(&store), feed_peers.clone())
             }),
             _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
-                AutoscalerActor::new(deployment.clone(), ports.clone(), Arc::clone(&settings), autoscaler_peers.clone())
+                let (ports, settings) = (ports.clone(), Arc::clone(&settings));
+                AutoscalerActor::new(deployment.clone(), ports, settings, pause.clone(), autoscaler_peers.clone())
             }),
             roster_watch,
         };

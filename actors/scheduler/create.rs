@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     desk::Desk,
     messages::{CreateError, CreateInstance, Created, EndError},
+    queue::{Left, Room},
 };
 use crate::{
     domain::{
@@ -79,12 +80,12 @@ impl Drop for KeyHold {
 
 impl Desk {
     /// Serves one create request.
-    pub(super) async fn create(self: Rc<Self>, request: CreateInstance) -> Result<Created, CreateError> {
+    pub(super) async fn create(self: Rc<Self>, request: CreateInstance, left: Left) -> Result<Created, CreateError> {
         if !self.ready.get() {
             return Err(CreateError::Starting);
         }
         let _turn = Turn::take(&self)?;
-        let Some(key) = &request.idempotency_key else { return self.create_new(&request).await };
+        let Some(key) = &request.idempotency_key else { return self.create_new(&request, &left).await };
         let hold = KeyHold::take(&self, request.creator, key);
         let _hold = timeout(self.tools.settings.create_deadline, hold).await.map_err(|_| CreateError::KeyInUse)?;
         // Before a slot is looked for: a repeated request is answered also when the fleet is full.
@@ -92,20 +93,23 @@ impl Desk {
         match earlier.map_err(CreateError::Store)? {
             Some(earlier) if earlier.fingerprint == fingerprint(&request) => replay(earlier),
             Some(_) => Err(CreateError::KeyConflict),
-            None => self.create_new(&request).await,
+            None => self.create_new(&request, &left).await,
         }
     }
 
-    async fn create_new(&self, request: &CreateInstance) -> Result<Created, CreateError> {
+    async fn create_new(&self, request: &CreateInstance, left: &Left) -> Result<Created, CreateError> {
         let tools = &self.tools;
-        let deadline = Instant::now() + tools.settings.create_deadline;
         let flavour = self.flavour(request.flavour.as_deref())?;
-        let now = tools.clock.now();
-        let lease = tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease)?;
+        let lease = |now| tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease);
+        // Nobody waits for room only to be told that the wish was wrong.
+        lease(tools.clock.now())?;
         let id = tools.clock.new_id();
         let mut full = Vec::new();
         loop {
-            let (host, slots) = self.reserve(&id, &full).map_err(CreateError::NoPlace)?;
+            let (host, slots) = self.room(&id, request.creator, &full, left).await?;
+            // What was waited is not taken from the lease, nor from the time to start it.
+            let (now, deadline) = (tools.clock.now(), Instant::now() + tools.settings.create_deadline);
+            let lease = lease(now)?;
             let instance = Instance {
                 id: id.clone(),
                 creator: request.creator,
@@ -149,7 +153,7 @@ impl Desk {
     }
 
     /// Takes a slot, and tells how many the host has.
-    fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<(HostName, u32), NoPlace> {
+    pub(super) fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<Room, NoPlace> {
         let host = self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed)?;
         self.publish_host(&host);
         let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);

@@ -28,7 +28,7 @@ use crate::{
     },
     ports::HostRecord,
     scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
-    settings::{HostSettings, Rate, ReaperSettings, Settings},
+    settings::{HostSettings, QueueSettings, Rate, ReaperSettings, Settings},
     supervision::{AskError, Status, ask},
 };
 
@@ -61,6 +61,7 @@ pub fn settings() -> Settings {
         }],
         create_deadline: Duration::from_secs(30),
         max_in_flight: 1000,
+        queue: QueueSettings { wait: Duration::from_secs(90), most: 100 },
         rate: Rate { per_minute: 1000, burst: 1000 },
         banned: Vec::new(),
         host: HostSettings {
@@ -195,6 +196,7 @@ impl World {
             runtimes: Arc::new(self.runtimes.clone()),
             directory: Arc::new(self.directory.clone()),
             cloud: None,
+            journal: None,
         };
         let key = Arc::new(MasterKey::new([7; 32]));
         self.brain = Some(Brain::start(deployment, ports, Arc::clone(&self.settings), key));

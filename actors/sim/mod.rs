@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod directory;
 pub mod faults;
 pub mod harness;
+pub mod journal;
 pub mod runtime;
 pub mod samples;
 pub mod store;

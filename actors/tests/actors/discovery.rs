@@ -181,7 +181,8 @@ async fn a_restart_tells_everything_again() {
 
 #[actix::test]
 async fn a_host_that_left_while_discovery_was_down_is_lost_too() {
-    let fleet = FleetView { hosts: vec![host_view("a", 1, 0), host_view("gone", 1, 0)], ready: true, refusal: None };
+    let fleet =
+        FleetView { hosts: vec![host_view("a", 1, 0), host_view("gone", 1, 0)], ready: true, ..FleetView::default() };
     let world = World::new(Some(10), &[host("a", 1)], fleet);
     world.hears(&[Heard::Joined(host("a", 1))]).await;
     world.hears(&[lost("gone")]).await;
