@@ -249,7 +249,8 @@ impl Plan {
         now: Timestamp,
     ) {
         let (mut ready, mut up, mut free) = (need.ready, need.up, need.free);
-        let mut too_many = count(snapshot.droplets.len()).saturating_sub(policy.max_hosts);
+        // Those that drain go already.
+        let mut too_many = (need.up + tally.coming).saturating_sub(policy.max_hosts);
         let cooling = snapshot.grown_at.is_some_and(|grown| passed(grown, now) < policy.cooldown);
         let mut kept = false;
         for (droplet, idle) in tally.standby.iter().rev() {
