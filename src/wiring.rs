@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
     domain::MasterKey,
-    ports::{Directory, Runtimes, StoreError},
+    ports::{Directory, Journal, Runtimes, StoreError},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         clock::SystemClock,
         directory::{RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
+        journal::FileJournal,
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
         store::SqlStore,
@@ -103,7 +104,8 @@ async fn ports(config: &Config) -> Result<Ports> {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
         DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
     };
-    Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None })
+    let journal = config.scaling.scaling_log.clone().map(|path| Arc::new(FileJournal::new(path)) as Arc<dyn Journal>);
+    Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, journal })
 }
 
 fn docker_settings(config: &Config) -> DockerSettings {
@@ -156,13 +158,13 @@ fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterK
 fn web_settings(config: &Config) -> WebSettings {
     let brain = config.brain_settings();
     WebSettings {
+        create_deadline: brain.longest_create(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         max_body_bytes: config.http.max_body_bytes,
         call_deadline: brain.host.longest_call() + CALL_MARGIN,
         lease: brain.lease,
         flavours: brain.flavours,
         quotas: brain.quotas,
-        create_deadline: brain.create_deadline,
         admin_token_sha256: config.admin.token_sha256,
         allowed_origins: config.admin.allowed_origins.clone(),
         isolated: config.fleet.runtime == RuntimeKind::Docker,

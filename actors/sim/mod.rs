@@ -12,5 +12,6 @@ pub mod harness;
 pub mod journal;
 pub mod runtime;
 pub mod samples;
+pub mod simulation;
 pub mod store;
 pub mod store_conformance;

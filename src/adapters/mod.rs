@@ -9,6 +9,7 @@ mod readiness;
 pub mod clock;
 pub mod directory;
 pub mod docker;
+pub mod journal;
 pub mod master_key;
 pub mod process;
 pub mod store;

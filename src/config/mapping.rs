@@ -8,7 +8,7 @@ use getaredis_actors::{
     settings::{HostSettings, Settings},
 };
 
-use super::Config;
+use super::{Config, Provider};
 
 /// How often an engine is asked whether it is well: often enough that a dead host is noticed before a second visitor
 /// is sent there, rarely enough to be nothing beside the engine's own work.
@@ -31,6 +31,7 @@ impl Config {
             flavours: vec![self.instances.flavour()],
             create_deadline: self.instances.create_deadline,
             max_in_flight: self.limits.max_in_flight,
+            queue: self.scaling.queue(),
             rate: self.limits.rate(),
             banned: self.limits.banned.clone(),
             host: HostSettings {
@@ -41,7 +42,7 @@ impl Config {
             },
             directory_poll: self.directory.poll,
             reaper: self.reaper.settings(),
-            scaling: None,
+            scaling: (self.fleet.provider != Provider::None).then(|| self.scaling.policy(self.fleet.slots)),
             scaling_every: SCALING_EVERY,
         }
     }

@@ -20,6 +20,7 @@ mod mapping;
 mod problem;
 mod reader;
 mod reaper;
+mod scaling;
 mod show;
 mod telemetry;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use layers::{Inputs, Layers};
 pub use limits::Limits;
 pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
+pub use scaling::Scaling;
 pub use show::show;
 pub use telemetry::{LogFormat, Telemetry};
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[fleet]`
     pub fleet: Fleet,
+    /// `[fleet]`, how it grows and shrinks
+    pub scaling: Scaling,
     /// `[instances]`
     pub instances: Instances,
     /// `[limits]`
@@ -94,6 +98,7 @@ impl Config {
         let docker = Docker::read(reader);
         let directory = Directory::read(reader);
         let fleet = Fleet::read(reader);
+        let scaling = Scaling::read(reader);
         let instances = Instances::read(reader);
         let limits = Limits::read(reader);
         let reaper = Reaper::read(reader);
@@ -105,6 +110,7 @@ impl Config {
             docker: docker?,
             directory: directory?,
             fleet: fleet?,
+            scaling: scaling?,
             instances: instances?,
             limits: limits?,
             reaper: reaper?,
