@@ -7,7 +7,11 @@ use clap_complete::Shell;
 use getaredis_actors::domain::{IdempotencyKey, Label};
 use secrecy::SecretString;
 
-use super::exit::{EXIT_CODES, Failure};
+use super::{
+    exit::{EXIT_CODES, Failure},
+    scaling::ScalingCommand,
+    simulate::Simulate,
+};
 use crate::{client::Server, config::Inputs};
 
 /// Gives anybody a working Redis in one click or one HTTP call, for some hours
@@ -50,6 +54,11 @@ pub(super) enum Command {
     /// Look at the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
+    Simulate(Simulate),
+    /// Look at what the autoscaler decided
+    #[command(subcommand)]
+    Scaling(ScalingCommand),
     #[command(flatten)]
     Instances(InstanceCommand),
     /// Write a completion script for a shell to standard output

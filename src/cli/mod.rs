@@ -1,13 +1,15 @@
 //! The command line: what can be said, and which exit code answers it.
 //!
 //! Owns the words of the commands. Results go to standard output and everything else to standard error, so that a
-//! script can use what it reads. What a command does is in `configuration` and `instances`.
+//! script can use what it reads. What a command does is in the module that it is named after.
 
 mod args;
 mod configuration;
 mod exit;
 mod instances;
 mod output;
+mod scaling;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ fn dispatch(arguments: Arguments, serve: Serve, output: &Output) -> Result<ExitC
             return Ok(serve(config)?);
         }
         Command::Config(command) => configuration::run(&command, output)?,
+        Command::Simulate(command) => simulate::run(&command, output)?,
+        Command::Scaling(command) => scaling::run(&command, output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "getaredis", &mut script);

@@ -10,6 +10,7 @@ mod feed;
 mod promises;
 mod rate_limit;
 mod support;
+mod waiting;
 mod week;
 
 use getaredis_actors::domain::HostName;

@@ -190,6 +190,14 @@ impl World {
         self.start();
     }
 
+    /// The actor dies at the next call of `op`, and is restarted.
+    pub(super) async fn expect_restart(&mut self, op: &'static str) {
+        self.faults.panic_next(op);
+        while self.child().report().restarts == 0 {
+            sleep(seconds(1)).await;
+        }
+    }
+
     pub(super) fn child(&self) -> &Child<AutoscalerActor> {
         self.child.as_ref().unwrap()
     }
