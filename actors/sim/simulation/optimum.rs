@@ -20,56 +20,93 @@ pub struct Optimum {
     pub most_hosts: usize,
 }
 
-/// How the next droplet is chosen among those that have room.
-#[derive(Debug, Clone, Copy)]
-enum Rule {
-    /// The one that was opened first.
-    First,
-    /// The one that has to live longer the least because of it, and of those the one that ends nearest.
-    Ending,
-}
-
 /// Looks for the least that these arrivals cost up to `end`, on droplets of `slots` slots that boot for `boot`.
 #[must_use]
 pub fn optimum(arrivals: &[Arrival], slots: u32, boot: Duration, end: Duration) -> Optimum {
-    let packed = [Rule::First, Rule::Ending].map(|rule| pack(arrivals, slots, boot, end, rule));
-    let best = packed.into_iter().min_by_key(|(paid, _)| *paid).unwrap_or_default();
-    Optimum { clairvoyant_hours: hours(best.0), bound_hours: bound(arrivals, slots, end), most_hosts: best.1 }
-}
-
-struct Open {
-    ends: Vec<Duration>,
-    closes: Duration,
-    opened: Duration,
-}
-
-/// What a packing pays, and its most droplets at once.
-fn pack(arrivals: &[Arrival], slots: u32, boot: Duration, end: Duration, rule: Rule) -> (Duration, usize) {
-    let (mut open, mut paid, mut most) = (Vec::<Open>::new(), Duration::ZERO, 0);
-    let price = |host: &Open| host.closes.min(end).saturating_sub(host.opened) + boot;
-    for arrival in arrivals.iter().filter(|arrival| arrival.at < end) {
-        for host in open.extract_if(.., |host| host.closes <= arrival.at) {
-            paid += price(&host);
-        }
-        for host in &mut open {
-            host.ends.retain(|end| *end > arrival.at);
-        }
-        let ends = arrival.at + arrival.ttl;
-        let room = open.iter_mut().filter(|host| host.ends.len() < slots as usize);
-        let chosen = match rule {
-            Rule::First => room.into_iter().next(),
-            Rule::Ending => room.min_by_key(|host| (ends.saturating_sub(host.closes), host.closes)),
-        };
-        match chosen {
-            Some(host) => {
-                host.ends.push(ends);
-                host.closes = host.closes.max(ends);
-            }
-            None => open.push(Open { ends: vec![ends], closes: ends, opened: arrival.at }),
-        }
-        most = most.max(open.len());
+    let by_time: Vec<_> = arrivals
+        .iter()
+        .filter(|arrival| arrival.at < end)
+        .map(|arrival| Stay { from: arrival.at, to: (arrival.at + arrival.ttl).min(end) })
+        .collect();
+    let mut longest_first = by_time.clone();
+    longest_first.sort_by_key(|stay| (std::cmp::Reverse(stay.to - stay.from), stay.from));
+    let packed = [by_time, longest_first].map(|stays| pack(&stays, slots as usize));
+    let price = |bins: &Vec<Bin>| bins.iter().map(|bin| bin.price(boot)).sum::<Duration>();
+    let best = packed.into_iter().min_by_key(price).unwrap_or_default();
+    Optimum {
+        clairvoyant_hours: hours(price(&best)),
+        bound_hours: bound(arrivals, slots, end),
+        most_hosts: most_at_once(&best),
     }
-    (paid + open.iter().map(price).sum::<Duration>(), most)
+}
+
+/// From when to when an instance, or a droplet, is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stay {
+    from: Duration,
+    to: Duration,
+}
+
+/// Droplets one after the other, of which one is there at a time.
+#[derive(Debug, Default)]
+struct Bin {
+    instances: Vec<Stay>,
+    /// When there is a droplet, in order and apart from each other.
+    droplets: Vec<Stay>,
+}
+
+impl Bin {
+    /// Whether one more fits in at every moment of its stay.
+    fn has_room(&self, stay: Stay, slots: usize) -> bool {
+        let overlapping = || self.instances.iter().filter(|other| other.from < stay.to && stay.from < other.to);
+        // The fullest moment is one at which somebody begins.
+        let begins = overlapping().map(|other| other.from.max(stay.from));
+        overlapping().count() < slots
+            || begins.into_iter().all(|at| overlapping().filter(|o| o.from <= at && at < o.to).count() < slots)
+    }
+
+    /// How much longer there would be a droplet because of it.
+    fn longer(&self, stay: Stay) -> Duration {
+        let shared = |droplet: &Stay| droplet.to.min(stay.to).saturating_sub(droplet.from.max(stay.from));
+        (stay.to - stay.from).saturating_sub(self.droplets.iter().map(shared).sum())
+    }
+
+    fn take(&mut self, stay: Stay) {
+        self.instances.push(stay);
+        let touching = |droplet: &mut Stay| droplet.from <= stay.to && stay.from <= droplet.to;
+        let merged = self
+            .droplets
+            .extract_if(.., touching)
+            .fold(stay, |all, droplet| Stay { from: all.from.min(droplet.from), to: all.to.max(droplet.to) });
+        let at = self.droplets.partition_point(|droplet| droplet.from < merged.from);
+        self.droplets.insert(at, merged);
+    }
+
+    fn price(&self, boot: Duration) -> Duration {
+        self.droplets.iter().map(|droplet| droplet.to - droplet.from + boot).sum()
+    }
+}
+
+/// Puts each stay where it makes a droplet live longer by the least.
+fn pack(stays: &[Stay], slots: usize) -> Vec<Bin> {
+    let mut bins = Vec::<Bin>::new();
+    for stay in stays {
+        let with_room = bins.iter_mut().filter(|bin| bin.has_room(*stay, slots));
+        match with_room.min_by_key(|bin| bin.longer(*stay)) {
+            Some(bin) => bin.take(*stay),
+            None => {
+                let mut bin = Bin::default();
+                bin.take(*stay);
+                bins.push(bin);
+            }
+        }
+    }
+    bins
+}
+
+fn most_at_once(bins: &[Bin]) -> usize {
+    let stays = || bins.iter().flat_map(|bin| &bin.droplets);
+    stays().map(|stay| stays().filter(|o| o.from <= stay.from && stay.from < o.to).count()).max().unwrap_or_default()
 }
 
 /// Droplet-hours if every moment had just as many droplets as its instances fill.
@@ -114,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_knows_the_ends_puts_together_what_ends_together() {
-        // First come first served would keep both droplets for ten hours.
+        // In the order of their coming, two droplets would be kept for ten hours each.
         let packed = of(&[arrival(0, 10), arrival(1, 2), arrival(1, 10), arrival(1, 2)]);
         assert!(packed.clairvoyant_hours < 15.0, "{packed:?}");
         assert_eq!(packed.bound_hours, 1.0 + 4.0 + 8.0);
