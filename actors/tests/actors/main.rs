@@ -9,6 +9,7 @@ mod ending;
 mod feed;
 mod promises;
 mod rate_limit;
+mod simulating;
 mod support;
 mod waiting;
 mod week;
