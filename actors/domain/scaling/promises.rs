@@ -251,7 +251,7 @@ proptest! {
                     droplet.row = Some((DropletState::Created, now));
                 }
                 // What was booting is up by now.
-                droplet.host.get_or_insert_with(|| DropletHost {
+                droplet.host.get_or_insert(DropletHost {
                     state: HostState { health: Health::Up, cordon: None },
                     slots: SLOTS,
                     used: 0,

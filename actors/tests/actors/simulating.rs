@@ -39,11 +39,12 @@ async fn a_bursty_day_serves_everybody_and_costs_less_than_the_rule_of_2015() {
     let outcome = run(&scenario).await.unwrap();
     let by_rule = run(&Scenario { policy: seed_rule(&scenario.policy), ..scenario.clone() }).await.unwrap();
     let least = optimum(&scenario.arrivals, scenario.policy.slots, scenario.boot, scenario.length);
-    println!("{outcome:?}\n{by_rule:?}\n{least:?}");
     assert_eq!((outcome.creates, outcome.refused), (scenario.arrivals.len(), 0));
     assert!(outcome.droplet_hours >= least.bound_hours && least.clairvoyant_hours >= least.bound_hours);
     assert!(outcome.droplet_hours < by_rule.droplet_hours, "{outcome:?} {by_rule:?}");
     assert!((0.3..1.0).contains(&outcome.utilisation), "{outcome:?}");
+    assert!(outcome.droplet_hours <= 1.3 * least.clairvoyant_hours, "{outcome:?} {least:?}");
+    assert!(outcome.share_waited() <= 0.01, "{outcome:?}");
     // Nothing in it depends on anything but the scenario.
     assert_eq!(run(&scenario).await.unwrap(), outcome);
 }
