@@ -1,10 +1,10 @@
-//! The rooms put together: seven supervised actors, each with the doors to its peers.
+//! The rooms put together: eight supervised actors, each with the doors to its peers.
 //!
 //! Owns the wiring inside the brain and what giving up means for each actor. Two phases: first every address, then every
 //! actor, so that any two can know each other. Knows the ports as traits only; what stands behind them is chosen by the
 //! edge, or by a test.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Recipient};
 use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
@@ -18,21 +18,29 @@ use crate::{
     domain::{DeploymentId, MasterKey, ServerId},
     feed::{
         self, FeedActor,
-        messages::{ActorView, Fact, Publish, Subscribe},
+        messages::{ActorView, CountInstances, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Cloud, Directory, Journal, Runtimes, Store},
-    rate_limit::{RateLimitActor, messages::Admit},
+    ports::{Clock, Directory, HostProvider, Journal, Runtimes, Store, Webhooks},
+    rate_limit::{
+        RateLimitActor,
+        messages::{Admit, WrongToken},
+    },
     reaper::{
         self, ReaperActor,
         messages::{DescribeReaper, ExtendLease, SweepNow},
+        steady::Steady,
     },
     scheduler::{
         self, SchedulerActor,
-        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet},
+        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet, Retire},
     },
     settings::Settings,
-    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, supervise},
+    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, ask, supervise},
+    webhooks::{self, WebhookActor, messages::DescribeWebhooks},
 };
+
+/// A process that is told to stop does not wait for long for a database that is away.
+const RETIRE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the brain reaches outside through.
 #[derive(Clone)]
@@ -46,9 +54,11 @@ pub struct Ports {
     /// Where hosts announce themselves.
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
-    pub cloud: Option<Arc<dyn Cloud>>,
+    pub cloud: Option<Arc<dyn HostProvider>>,
     /// Where the autoscaler writes down what it decided and why, if anywhere.
     pub journal: Option<Arc<dyn Journal>>,
+    /// Where notices are posted.
+    pub webhooks: Arc<dyn Webhooks>,
 }
 
 /// Every door into the brain: what the edge and the tests send messages through. Cheap to clone, and may be used from
@@ -57,6 +67,8 @@ pub struct Ports {
 pub struct Doors {
     /// To the rate limit.
     pub admit: Recipient<Admit>,
+    /// To the rate limit.
+    pub wrong_token: Recipient<WrongToken>,
     /// To the scheduler.
     pub create: Recipient<CreateInstance>,
     /// To the scheduler.
@@ -83,6 +95,10 @@ pub struct Doors {
     pub resume_scaling: Recipient<ResumeScaling>,
     /// To the feed.
     pub subscribe: Recipient<Subscribe>,
+    /// To the feed.
+    pub counts: Recipient<CountInstances>,
+    /// To the webhooks.
+    pub webhooks: Recipient<DescribeWebhooks>,
 }
 
 /// The living brain. Dropping it ends every actor where it stands, as a crash would.
@@ -93,6 +109,7 @@ pub struct Brain {
     pub roster: Roster,
     /// Whether the actors' thread turns.
     pub pulse: Pulse,
+    retire: Recipient<Retire>,
     _children: Children,
 }
 
@@ -103,6 +120,7 @@ struct Children {
     _reaper: Child<ReaperActor>,
     _autoscaler: Child<AutoscalerActor>,
     _feed: Child<FeedActor>,
+    _webhooks: Child<WebhookActor>,
     roster_watch: JoinHandle<()>,
 }
 
@@ -121,6 +139,7 @@ struct Cradles {
     reaper: Cradle<ReaperActor>,
     autoscaler: Cradle<AutoscalerActor>,
     feed: Cradle<FeedActor>,
+    webhooks: Cradle<WebhookActor>,
 }
 
 fn to<A, M>(cradle: &Cradle<A>) -> Recipient<M>
@@ -136,6 +155,7 @@ impl Cradles {
     fn doors(&self) -> Doors {
         Doors {
             admit: to(&self.rate_limit),
+            wrong_token: to(&self.rate_limit),
             create: to(&self.scheduler),
             delete: to(&self.scheduler),
             fleet: to(&self.scheduler),
@@ -149,6 +169,8 @@ impl Cradles {
             pause_scaling: to(&self.autoscaler),
             resume_scaling: to(&self.autoscaler),
             subscribe: to(&self.feed),
+            counts: to(&self.feed),
+            webhooks: to(&self.webhooks),
         }
     }
 }
@@ -178,6 +200,7 @@ impl Brain {
             discovery: to(&cradles.discovery),
             pressure: to(&cradles.autoscaler),
             host_ready: to(&cradles.reaper),
+            host_silent: to(&cradles.reaper),
             instance_exited: to(&cradles.reaper),
             host_well: to(&cradles.scheduler),
             host_unwell: to(&cradles.scheduler),
@@ -187,12 +210,15 @@ impl Brain {
             clock: Arc::clone(&ports.clock),
             store: Arc::clone(&ports.store),
             settings: Arc::clone(&settings),
+            steady: Steady::begin(&*ports.clock),
         };
         let reaper_peers = reaper::Peers {
             delete: to(&cradles.scheduler),
             fleet: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
             remove_orphan: to(&cradles.scheduler),
+            give_up: to(&cradles.scheduler),
+            directory: to(&cradles.discovery),
             feed: publish,
         };
         let discovery_peers = discovery::Peers {
@@ -209,8 +235,15 @@ impl Brain {
             growth: to(&cradles.scheduler),
         };
         let pause = Pause::default();
+        let webhook_tools = webhooks::Tools {
+            clock: Arc::clone(&ports.clock),
+            store: Arc::clone(&ports.store),
+            webhooks: Arc::clone(&ports.webhooks),
+            settings: settings.webhooks.clone(),
+        };
         let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
 
+        let retire = to(&cradles.scheduler);
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
         let scheduler = Spec::permanent("scheduler").give_up(GiveUp::ExitProcess);
         let children = Children {
@@ -232,13 +265,26 @@ impl Brain {
                 let (clock, store) = (Arc::clone(&ports.clock), Arc::clone(&ports.store));
                 move |_| FeedActor::new(Arc::clone(&clock), Arc::clone(&store), feed_peers.clone())
             }),
+            _webhooks: supervise(cradles.webhooks, Spec::permanent("webhooks"), &roster, move |_| {
+                WebhookActor::new(webhook_tools.clone())
+            }),
             _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
                 let (ports, settings) = (ports.clone(), Arc::clone(&settings));
                 AutoscalerActor::new(deployment.clone(), ports, settings, pause.clone(), autoscaler_peers.clone())
             }),
             roster_watch,
         };
-        Self { doors, roster, pulse: Pulse::start(), _children: children }
+        Self { doors, roster, pulse: Pulse::start(), retire, _children: children }
+    }
+
+    /// Stops in good order once nothing is under way any more: the other servers on the same database need not find out
+    /// by themselves that this one is gone.
+    pub async fn stop(self) {
+        match ask(&self.retire, Retire, RETIRE_WITHIN).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "server.not_retired"),
+            Err(error) => tracing::warn!(%error, "server.not_retired"),
+        }
     }
 }
 

@@ -18,3 +18,4 @@ pub mod scheduler;
 pub mod settings;
 pub mod sim;
 pub mod supervision;
+pub mod webhooks;

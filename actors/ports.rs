@@ -192,6 +192,9 @@ pub trait Store: Send + Sync {
     /// The delivery failed and is due again at `until`. Fine when there is none.
     async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError>;
 
+    /// Deliveries to `sink` that were neither made nor given up yet.
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError>;
+
     /// Gives a sign of life of `server` and returns the latest one of every server, its own included.
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError>;
 
@@ -346,20 +349,52 @@ pub trait Directory: Send + Sync {
     fn ttl(&self) -> Option<Duration>;
 }
 
-// ---- Cloud ---------------------------------------------------------------------------------------------------
+// ---- Host provider -------------------------------------------------------------------------------------------
 
-/// Why the cloud did not do it.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CloudError {
+/// Why the provider did not do it. Only [`Unknown`](Self::Unknown) leaves open whether there was an effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
     /// It does not answer, or not clearly. The effect may or may not have happened: look it up by name.
-    #[error("the cloud's answer is unknown: {0}")]
+    #[error("the provider's answer is unknown: {0}")]
     Unknown(String),
-    /// It said no, and would say no again.
-    #[error("the cloud refused: {0}")]
-    Refused(String),
     /// Too many requests; none is counted before this long.
-    #[error("the cloud wants {0:?} of rest")]
+    #[error("the provider wants {0:?} of rest")]
     RateLimited(Duration),
+    /// It does not accept our credentials, or they do not allow this.
+    #[error("the provider does not accept our credentials: {0}")]
+    Unauthorized(String),
+    /// The account may not have more machines.
+    #[error("the account has as many machines as it may have: {0}")]
+    LimitReached(String),
+    /// None of the configured places has a machine to sell at this time; each with what was said about it.
+    #[error("no configured place has a machine to sell: {0}")]
+    SoldOut(String),
+    /// It said no, and would say no again until somebody changes something.
+    #[error("the provider refused: {0}")]
+    Refused(String),
+}
+
+impl ProviderError {
+    /// How long to wait before the same request makes sense again. Nothing for an unknown outcome: looking it up costs
+    /// nothing.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        const MINUTE: Duration = Duration::from_secs(60);
+        match self {
+            Self::Unknown(_) => Duration::ZERO,
+            Self::RateLimited(rest) => *rest,
+            // Machines of others come back to the shelf within minutes.
+            Self::SoldOut(_) => 2 * MINUTE,
+            // These wait for a person; soon enough that nobody restarts the server for impatience.
+            Self::Unauthorized(_) | Self::LimitReached(_) | Self::Refused(_) => 5 * MINUTE,
+        }
+    }
+
+    /// Whether it is certain that nothing was made or changed.
+    #[must_use]
+    pub fn without_effect(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
 }
 
 /// A machine at the provider that carries our deployment's tag.
@@ -371,15 +406,61 @@ pub struct Droplet {
     pub created_at: Timestamp,
 }
 
-/// Buys and gives back machines, bound to one deployment's tag.
+/// What a machine costs, in millionths of a US dollar per hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct HourlyPrice(pub u64);
+
+impl std::fmt::Display for HourlyPrice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "${}.{:05} per hour", self.0 / 1_000_000, self.0 % 1_000_000 / 10)
+    }
+}
+
+/// Buys and gives back machines, bound to one deployment's tag: it sees and touches nothing else at the provider.
+///
+/// A name is decided and persisted by the caller before anything is ordered; it is all that an order is known by. A
+/// machine is ordered one by one, because each has secrets of its own in what it is booted with. Every call ends within
+/// a time that the provider knows; the caller may cut it off earlier, which leaves its outcome unknown.
 #[async_trait]
-pub trait Cloud: Send + Sync {
-    /// Every machine with the tag.
-    async fn list(&self) -> Result<Vec<Droplet>, CloudError>;
+pub trait HostProvider: Send + Sync {
+    /// Every machine with the tag, all of them or an error; a machine that was ordered a moment ago may be missing.
+    async fn list(&self) -> Result<Vec<Droplet>, ProviderError>;
 
-    /// Orders a machine of this name. It boots later and announces itself in the directory.
-    async fn create(&self, name: &HostName) -> Result<(), CloudError>;
+    /// Orders a machine of this name, unless there is one. It boots later and announces itself in the directory. May be
+    /// repeated: an order whose answer was lost is found by its name, so that there are never two machines of one name.
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError>;
 
-    /// Deletes the machine of this name; fine when there is none.
-    async fn delete(&self, name: &HostName) -> Result<(), CloudError>;
+    /// Deletes every machine of this name; fine when there is none.
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError>;
+
+    /// What a machine costs at the place that is asked first.
+    async fn price(&self) -> Result<HourlyPrice, ProviderError>;
+}
+
+// ---- Webhooks ------------------------------------------------------------------------------------------------
+
+/// Why a notice was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The sink cannot be reached or does not answer in time. It may have got the notice.
+    #[error("the sink does not answer: {0}")]
+    Unreachable(String),
+    /// It answered, but did not accept.
+    #[error("the sink refused: {why}")]
+    Refused {
+        /// What it answered.
+        why: String,
+        /// How long it wants to be left alone, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// It wants neither this nor a repetition of it.
+    #[error("the sink wants no more of it")]
+    Unwanted,
+}
+
+/// Where notices leave the house.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Posts the notice to its sink once, signed at `now`. Returns when the sink has accepted it.
+    async fn post(&self, delivery: &Delivery, now: Timestamp) -> Result<(), WebhookError>;
 }

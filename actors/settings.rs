@@ -1,11 +1,11 @@
 //! Everything about the brain that an operator can tune, as plain values. The edge reads them from the configuration;
 //! tests and simulations write them down.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::domain::{Flavour, LeasePolicy, Quotas, Strategy};
+use crate::domain::{Creator, Flavour, LeasePolicy, Quotas, SinkName, Strategy, TokenName};
 
 /// The tunable numbers of all rooms.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// How many instances one creator, and everybody, may have.
     pub quotas: Quotas,
+    /// How many instances the creator behind a token may have, for tokens with a cap of their own; 0 means no cap.
+    pub token_caps: BTreeMap<TokenName, u32>,
     /// How long an instance may live.
     pub lease: LeasePolicy,
     /// The recipes; the first one is the default.
@@ -27,6 +29,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The request rate per creator.
     pub rate: Rate,
+    /// The rate of wrong tokens per address.
+    pub wrong_tokens: Rate,
     /// Creators inside these networks are not let in.
     pub banned: Vec<IpNet>,
     /// What every host is treated like.
@@ -39,6 +43,31 @@ pub struct Settings {
     pub scaling: Option<crate::domain::scaling::ScalingPolicy>,
     /// How often the autoscaler makes a pass.
     pub scaling_every: Duration,
+    /// Whom notices are posted to.
+    pub webhooks: WebhookSettings,
+}
+
+/// Whom notices are posted to, and with how much patience.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// The sinks, each with a name of its own. The store must have been opened with the same.
+    pub sinks: Vec<SinkName>,
+    /// The longest that one post may take.
+    pub timeout: Duration,
+    /// How long after it happened something is still told to a sink that does not accept it.
+    pub give_up_after: Duration,
+}
+
+impl Settings {
+    /// The caps that apply to this creator.
+    #[must_use]
+    pub fn quotas_of(&self, creator: &Creator) -> Quotas {
+        let own = match creator {
+            Creator::Token(name) => self.token_caps.get(name).copied(),
+            Creator::V4(_) | Creator::V6Net(_) => None,
+        };
+        Quotas { per_creator: own.unwrap_or(self.quotas.per_creator), ..self.quotas }
+    }
 }
 
 impl Settings {

@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod loopback;
 pub mod shutdown;
 pub mod telemetry;
 pub mod web;

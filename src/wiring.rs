@@ -3,30 +3,33 @@
 //! Owns what stands behind each port, the order in which things start and stop, and the exit code. Whatever cannot start
 //! is one clear error before anything is served.
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use actix::System;
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::MasterKey,
-    ports::{Directory, Journal, Runtimes, StoreError},
+    domain::{HostName, MasterKey, Quotas},
+    ports::{Directory, HostProvider, Journal, Runtimes, StoreError},
 };
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     adapters::{
         clock::SystemClock,
+        digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
         directory::{RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         journal::FileJournal,
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
-        store::SqlStore,
+        store::{SqlStore, StoreSettings},
+        webhook::{HttpWebhooks, SinkSettings},
     },
-    config::{Config, DirectoryKind, RuntimeKind},
+    config::{ApiToken, Config, DirectoryKind, Provider, RuntimeKind, Sink, SinkSecret, signing_key},
     shutdown,
-    web::{self, FeedSettings, Vitals, Web, WebSettings},
+    web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
 
 /// The engine of the process runtime, looked up in `PATH`.
@@ -81,18 +84,18 @@ async fn run(config: &Config) -> Result<ExitCode> {
         () = handle.stop(true) => {}
         _ = shutdown::signal() => tracing::warn!("server.stopped_at_once"),
     }
-    drop(brain);
+    brain.stop().await;
     Ok(code)
 }
 
 /// What stands behind each port.
 async fn ports(config: &Config) -> Result<Ports> {
-    let database = &config.database;
-    let store = SqlStore::open(&database.url, database.pool, database.acquire_timeout).await.map_err(|e| match e {
+    let store = SqlStore::open(&store_settings(config)).await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
         other => other.into(),
     })?;
+    let store = store.with_sinks(config.webhooks.names());
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
         RuntimeKind::Docker => Arc::new(DockerRuntimes::new(docker_settings(config))?),
         RuntimeKind::Process => {
@@ -104,8 +107,103 @@ async fn ports(config: &Config) -> Result<Ports> {
         DirectoryKind::Static => Arc::new(StaticDirectory::new(config.static_hosts())),
         DirectoryKind::Redis => Arc::new(RedisDirectory::new(redis_settings(config))?),
     };
+    let cloud: Option<Arc<dyn HostProvider>> = match config.fleet.provider {
+        Provider::None => None,
+        Provider::DigitalOcean => {
+            let provider = Arc::new(digitalocean(config)?);
+            tokio::spawn(tell_what_will_go_wrong(Arc::clone(&provider), config.scaling.max_hosts));
+            Some(provider)
+        }
+    };
+    let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
+    let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
     let journal = config.scaling.scaling_log.clone().map(|path| Arc::new(FileJournal::new(path)) as Arc<dyn Journal>);
-    Ok(Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud: None, journal })
+    let clock = Arc::new(SystemClock);
+    let ports = Ports { clock, store: Arc::new(store), runtimes, directory, cloud, journal, webhooks };
+    #[cfg(feature = "crash-points")]
+    let ports = crate::adapters::crash_points::around(ports)?;
+    Ok(ports)
+}
+
+fn sink_settings(sink: &Sink) -> Result<SinkSettings> {
+    let key = match &sink.secret {
+        SinkSecret::Key(key) => key.clone(),
+        SinkSecret::File(path) => {
+            let what = || format!("the secret of sink {} (webhooks.sinks) in {}", sink.name, path.display());
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", what()))?;
+            signing_key(&text).map_err(|rule| anyhow!("{} {rule}", what()))?
+        }
+    };
+    Ok(SinkSettings { name: sink.name.clone(), url: sink.url.0.clone(), key })
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    let database = config.database.clone();
+    StoreSettings {
+        url: database.url,
+        pool: database.pool,
+        acquire_timeout: database.acquire_timeout,
+        tls_ca: database.tls_ca,
+    }
+}
+
+fn digitalocean(config: &Config) -> Result<DigitalOcean> {
+    let section = &config.digitalocean;
+    let token = match (&section.token, &section.token_file) {
+        (Some(token), _) => token.clone(),
+        (None, Some(file)) => secret_of(file, "digitalocean.token_file")?,
+        (None, None) => return Err(anyhow!("digitalocean.token_file is not set")),
+    };
+    let placements = section.placements.iter();
+    let settings = DigitalOceanSettings {
+        deployment: config.fleet.deployment.clone(),
+        url: section.api.clone(),
+        token,
+        placements: placements.map(|at| Placement { region: at.region.clone(), size: at.size.clone() }).collect(),
+        image: section.image.clone(),
+        vpc: section.vpc.clone(),
+        ssh_keys: section.ssh_keys.clone(),
+        inbound: section
+            .inbound
+            .iter()
+            .map(|rule| InboundRule {
+                ports: rule.ports.clone(),
+                sources: rule.from.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        call_timeout: section.call_timeout,
+        settle: config.scaling.list_grace,
+    };
+    DigitalOcean::new(settings, user_data(config)?).map_err(|why| anyhow!(why))
+}
+
+/// What a host that is bought sets itself up with.
+fn user_data(config: &Config) -> Result<Arc<UserData>> {
+    let Some(file) = &config.digitalocean.user_data_file else {
+        return Err(anyhow!("digitalocean.user_data_file is not set"));
+    };
+    let template = secret_of(file, "digitalocean.user_data_file")?;
+    Ok(Arc::new(move |name: &HostName| Ok(template.expose_secret().replace("{name}", name.as_str()).into())))
+}
+
+fn secret_of(file: &Path, key: &str) -> Result<SecretString> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {} ({key})", file.display()))?;
+    match text.trim() {
+        "" => Err(anyhow!("{} ({key}) is empty", file.display())),
+        text => Ok(text.into()),
+    }
+}
+
+/// Says at the start what nobody should have to find out from the first order; the server runs on without it.
+async fn tell_what_will_go_wrong(provider: Arc<DigitalOcean>, max_hosts: u32) {
+    match provider.preflight(max_hosts).await {
+        Ok(preflight) => {
+            for finding in preflight.findings {
+                tracing::warn!(%finding, "provider.preflight");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "provider.preflight_failed"),
+    }
 }
 
 fn docker_settings(config: &Config) -> DockerSettings {
@@ -155,6 +253,11 @@ fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterK
     Data::new(Web::new(doors, store, clock, master_key, vitals, web_settings(config)))
 }
 
+fn token_settings(token: &ApiToken, quotas: &Quotas) -> TokenSettings {
+    let per_creator = token.per_creator.unwrap_or(quotas.per_creator);
+    TokenSettings { name: token.name.clone(), sha256: token.sha256, per_creator }
+}
+
 fn web_settings(config: &Config) -> WebSettings {
     let brain = config.brain_settings();
     WebSettings {
@@ -165,9 +268,11 @@ fn web_settings(config: &Config) -> WebSettings {
         lease: brain.lease,
         flavours: brain.flavours,
         quotas: brain.quotas,
+        tokens: config.limits.tokens.iter().map(|token| token_settings(token, &brain.quotas)).collect(),
         admin_token_sha256: config.admin.token_sha256,
         allowed_origins: config.admin.allowed_origins.clone(),
         isolated: config.fleet.runtime == RuntimeKind::Docker,
+        metrics: config.http.metrics,
         feed: FeedSettings::default(),
     }
 }

@@ -89,7 +89,7 @@ fn only_the_problem_map_turns_an_error_into_a_status() {
 
 #[test]
 fn actors_know_their_peers_as_recipients_only() {
-    let rooms = ["rate_limit", "scheduler", "host", "discovery", "reaper", "autoscaler", "feed"];
+    let rooms = ["rate_limit", "scheduler", "host", "discovery", "reaper", "autoscaler", "feed", "webhooks"];
     for room in rooms {
         let files = sources(&format!("actors/{room}"));
         assert_eq!(places(&files, &["Addr<"]), Vec::<String>::new());
@@ -101,4 +101,33 @@ fn a_panic_never_aborts_the_process() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let settings: Vec<_> = manifest.lines().filter(|line| line.trim_start().starts_with("panic")).collect();
     assert_eq!(settings, Vec::<&str>::new(), "supervision catches panics");
+}
+
+#[test]
+fn a_build_without_the_feature_knows_no_crash_point() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("crash-points = []") && !manifest.contains("default = ["),
+        "the feature is off by default"
+    );
+    let mut files = sources("src");
+    files.retain(|(name, _)| name != "src/adapters/crash_points.rs");
+    assert_eq!(places(&files, &["GETAREDIS_CRASH_AT", "abort()"]), Vec::<String>::new());
+    // Every line that mentions the module is behind the feature.
+    for (name, text) in files {
+        let lines: Vec<_> = text.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[1].contains("crash_points")) {
+            assert_eq!(pair[0].trim(), "#[cfg(feature = \"crash-points\")]", "{name}: {}", pair[1]);
+        }
+    }
+    for script in ["script/server", "script/bench", "script/image"] {
+        assert!(!fs::read_to_string(root().join(script)).unwrap().contains("crash-points"), "{script}");
+    }
+}
+
+#[test]
+fn nothing_but_tests_uses_the_testbed() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (program, tests) = manifest.split_once("[dev-dependencies]").unwrap();
+    assert!(!program.contains("getaredis-testbed") && tests.contains("getaredis-testbed"));
 }

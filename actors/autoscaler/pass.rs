@@ -17,7 +17,7 @@ use crate::{
         scaling::{Action, Decision, DropletState, FleetSnapshot, ScalingPolicy},
     },
     patience,
-    ports::{Clock, Cloud, CloudError, DropletRow, Journal, Store},
+    ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
     scheduler::messages::{CordonError, CordonHost, DescribeFleet, HostInventory, HostView},
     supervision::ask,
 };
@@ -41,7 +41,7 @@ pub(super) struct Tools {
     pub(super) deployment: DeploymentId,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) cloud: Arc<dyn Cloud>,
+    pub(super) cloud: Arc<dyn HostProvider>,
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) policy: ScalingPolicy,
     pub(super) inventory_patience: Duration,
@@ -62,23 +62,23 @@ pub(super) struct Passed {
 enum Stop {
     /// Not now, and nothing is wrong.
     NotNow(String),
-    /// It failed, or nobody knows.
-    Failed(String),
+    /// It failed, or nobody knows; the same makes no sense before this long.
+    Failed(String, Duration),
     /// The cloud wants rest.
     Rest(Duration),
 }
 
-impl From<CloudError> for Stop {
-    fn from(error: CloudError) -> Self {
+impl From<ProviderError> for Stop {
+    fn from(error: ProviderError) -> Self {
         match error {
-            CloudError::RateLimited(rest) => Self::Rest(rest),
-            error => Self::Failed(error.to_string()),
+            ProviderError::RateLimited(rest) => Self::Rest(rest),
+            error => Self::Failed(error.to_string(), error.retry_after()),
         }
     }
 }
 
 fn failed(error: impl std::fmt::Display) -> Stop {
-    Stop::Failed(error.to_string())
+    Stop::Failed(error.to_string(), Duration::ZERO)
 }
 
 impl Tools {
@@ -91,7 +91,7 @@ impl Tools {
                 let mut rest = None;
                 match why {
                     Stop::NotNow(why) => status.explanation.push(why),
-                    Stop::Failed(why) => status.errors.push(why),
+                    Stop::Failed(why, _) => status.errors.push(why),
                     Stop::Rest(time) => rest = Some(time),
                 }
                 return Passed { memory, status, rest, growth: None };
@@ -179,14 +179,15 @@ impl Tools {
                 }
                 Err(why) => why,
             };
-            let (words, rest) = match why {
-                Stop::NotNow(words) | Stop::Failed(words) => (words, None),
-                Stop::Rest(time) => (format!("the provider wants {} s of rest", time.as_secs()), Some(time)),
+            let (words, again, rest) = match why {
+                Stop::NotNow(words) => (words, Duration::ZERO, None),
+                Stop::Failed(words, again) => (words, again, None),
+                Stop::Rest(time) => (format!("the provider wants {} s of rest", time.as_secs()), time, Some(time)),
             };
             tracing::warn!(?action, error = %words, "scaling.failed");
             status.errors.push(format!("{action:?}: {words}"));
             if is_order {
-                memory.setbacks.refused(&words, rest, self.clock.now());
+                memory.setbacks.refused(&words, again, self.clock.now());
             }
             if rest.is_some() {
                 return rest;
@@ -203,7 +204,7 @@ impl Tools {
         let live = patience::store(self.store.live()).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
         let fleet = ask(&self.peers.fleet, DescribeFleet, PEER_PATIENCE).await;
-        let fleet = fleet.map_err(|error| Stop::Failed(format!("the scheduler did not answer: {error}")))?;
+        let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?;
         if !fleet.ready {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }
@@ -259,7 +260,7 @@ impl Tools {
         match self.cloud(self.cloud.create(&name)).await {
             Ok(()) => {}
             // Nothing was made, so there is nothing to look up.
-            Err(error @ (CloudError::Refused(_) | CloudError::RateLimited(_))) => {
+            Err(error) if error.without_effect() => {
                 patience::store(self.store.remove_droplet(&name)).await.map_err(failed)?;
                 return Err(error.into());
             }
@@ -310,8 +311,8 @@ impl Tools {
         patience::store(self.store.put_droplet(&row)).await.map_err(failed)
     }
 
-    async fn cloud<T>(&self, call: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
-        let late = |_| Err(CloudError::Unknown(format!("no answer within {} s", CLOUD_PATIENCE.as_secs())));
+    async fn cloud<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
+        let late = |_| Err(ProviderError::Unknown(format!("no answer within {} s", CLOUD_PATIENCE.as_secs())));
         timeout(CLOUD_PATIENCE, call).await.unwrap_or_else(late)
     }
 }

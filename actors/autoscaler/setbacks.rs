@@ -25,10 +25,10 @@ pub(super) struct Setbacks {
 }
 
 impl Setbacks {
-    /// The provider did not sell. `rest` is how long it wants to be left alone, if it said so.
-    pub(super) fn refused(&mut self, why: &str, rest: Option<Duration>, now: Timestamp) {
+    /// The provider did not sell, and `again` is how long to wait at least before it is asked again.
+    pub(super) fn refused(&mut self, why: &str, again: Duration, now: Timestamp) {
         self.refusals += 1;
-        let wait = doubled(self.refusals).max(rest.unwrap_or_default());
+        let wait = doubled(self.refusals).max(again);
         self.refused_until = Some(Hold { until: now + wait, why: why.to_owned() });
     }
 
@@ -86,17 +86,17 @@ mod tests {
     #[test]
     fn each_refusal_waits_twice_as_long_and_a_sale_ends_it() {
         let mut setbacks = Setbacks::default();
-        setbacks.refused("sold out", None, later(0));
+        setbacks.refused("sold out", Duration::ZERO, later(0));
         assert_eq!(held(&setbacks, 0), Some(30));
         assert_eq!(held(&setbacks, 30), None);
-        setbacks.refused("sold out", None, later(100));
+        setbacks.refused("sold out", Duration::ZERO, later(100));
         assert_eq!(held(&setbacks, 100), Some(160));
-        setbacks.refused("too many requests", Some(Duration::from_secs(600)), later(200));
+        setbacks.refused("too many requests", Duration::from_secs(600), later(200));
         assert_eq!(held(&setbacks, 200), Some(800), "the provider knows best");
         setbacks.sold();
         assert_eq!(held(&setbacks, 200), None);
         for _ in 0..40 {
-            setbacks.refused("sold out", None, later(0));
+            setbacks.refused("sold out", Duration::ZERO, later(0));
         }
         assert_eq!(held(&setbacks, 0), Some(1800));
     }

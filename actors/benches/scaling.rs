@@ -32,6 +32,7 @@ use getaredis_actors::{
         runtime::{Pace, SimRuntimes},
         samples::{self, a_request, id, now, scaling_policy},
         store::SimStore,
+        webhooks::SimWebhooks,
     },
     supervision::ask,
 };
@@ -201,6 +202,7 @@ async fn a_whole_brain() {
         directory: Arc::new(directory),
         cloud: Some(Arc::new(cloud)),
         journal: None,
+        webhooks: Arc::new(SimWebhooks::default()),
     };
     let settings =
         Settings { scaling: Some(ScalingPolicy { standby: 0, max_hosts: 0, ..policy() }), ..harness::settings() };

@@ -6,18 +6,23 @@ use std::{
     str::FromStr,
 };
 
-use super::ids::InvalidName;
+use super::ids::{InvalidName, TokenName};
 
-/// An IPv4 address or an IPv6 /64.
+/// What precedes the name of a token where a creator is written down.
+const TOKEN: &str = "token:";
+
+/// An IPv4 address, an IPv6 /64, or an API token that the operator has given out.
 ///
 /// One household or server is given a whole /64, so counting single IPv6 addresses would give everybody
 /// 2^64 quotas. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) is the IPv4 address that it maps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Creator {
     /// A single IPv4 address.
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address, the lower ones zero.
     V6Net(Ipv6Addr),
+    /// Whoever has the token of this name, from any address.
+    Token(TokenName),
 }
 
 impl Creator {
@@ -29,15 +34,6 @@ impl Creator {
             IpAddr::V6(v6) => Self::V6Net(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
         }
     }
-
-    /// An address inside: the IPv4 address itself, or the first one of the /64.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        match *self {
-            Self::V4(v4) => v4.into(),
-            Self::V6Net(net) => net.into(),
-        }
-    }
 }
 
 impl fmt::Display for Creator {
@@ -45,6 +41,7 @@ impl fmt::Display for Creator {
         match self {
             Self::V4(v4) => write!(f, "{v4}"),
             Self::V6Net(net) => write!(f, "{net}/64"),
+            Self::Token(name) => write!(f, "{TOKEN}{name}"),
         }
     }
 }
@@ -54,11 +51,15 @@ impl FromStr for Creator {
 
     /// Reads what `Display` wrote.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if let Some(name) = text.strip_prefix(TOKEN) {
+            return TokenName::parse(name).map(Self::Token);
+        }
         let parsed = match text.strip_suffix("/64") {
             Some(net) => net.parse().ok().map(IpAddr::V6),
             None => text.parse().ok().map(IpAddr::V4),
         };
-        parsed.map(Self::of).ok_or(InvalidName { what: "a creator", allowed: "an IPv4 address or an IPv6 /64" })
+        let allowed = "an IPv4 address, an IPv6 /64, or token: and a name";
+        parsed.map(Self::of).ok_or(InvalidName { what: "a creator", allowed })
     }
 }
 
@@ -85,6 +86,21 @@ mod tests {
         fn a_creator_is_read_back_as_it_was_written(address: IpAddr) {
             let creator = Creator::of(address);
             prop_assert_eq!(creator.to_string().parse::<Creator>(), Ok(creator));
+        }
+
+        #[test]
+        fn a_token_is_read_back_as_it_was_written_and_is_no_address(name in "[a-z0-9][a-z0-9-]{0,31}") {
+            let creator = Creator::Token(TokenName::parse(&name).unwrap());
+            prop_assert_eq!(creator.to_string(), format!("token:{}", name));
+            prop_assert_eq!(creator.to_string().parse::<Creator>(), Ok(creator));
+            prop_assert!(!matches!(name.parse::<Creator>(), Ok(Creator::Token(_))));
+        }
+
+        #[test]
+        fn no_text_whatever_breaks_the_reader(text in "(token:)?\\PC{0,40}") {
+            if let Ok(creator) = text.parse::<Creator>() {
+                prop_assert_eq!(creator.to_string().parse::<Creator>(), Ok(creator));
+            }
         }
     }
 }

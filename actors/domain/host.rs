@@ -22,6 +22,14 @@ pub enum Health {
     Unannounced,
 }
 
+impl Health {
+    /// Whether its engine or its heartbeat stays away, so that nobody knows what becomes of what it carries.
+    #[must_use]
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Unannounced)
+    }
+}
+
 /// Why a host takes no new instance although it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -142,6 +142,14 @@ text_newtype!(
 );
 
 text_newtype!(
+    /// The name of an API token, which stands for it wherever the token itself must not.
+    TokenName,
+    "the name of a token",
+    "1 to 32 lower-case letters, digits or hyphens, beginning with a letter or digit",
+    |t| DeploymentId::parse(t).is_ok()
+);
+
+text_newtype!(
     /// What a creator sends along so that a repeated request gets the first one's answer.
     /// Its scope is the creator: two creators with one key do not meet.
     IdempotencyKey,

@@ -132,6 +132,12 @@ impl InstanceState {
     pub fn is_live(self) -> bool {
         !matches!(self, Self::Ended(_))
     }
+
+    /// Whether its owner has it in hand: it runs, or ran when its host fell silent.
+    #[must_use]
+    pub fn is_lent(self) -> bool {
+        matches!(self, Self::Running | Self::Unreachable)
+    }
 }
 
 /// What can happen to an instance.
@@ -147,6 +153,9 @@ pub enum InstanceEvent {
         /// Where it is reached.
         endpoint: Endpoint,
     },
+    /// The server that was creating it is dead, so nobody waits for it any more. Unlike a request to stop it, this can
+    /// only happen to what is still being created: a server that was believed dead too early loses no running instance.
+    Abandoned,
     /// Its owner moved its end.
     Extended {
         /// When it ends now.
@@ -230,6 +239,7 @@ impl Instance {
                 next.state = Running;
                 next.endpoint = Some(*endpoint);
             }
+            (Creating, InstanceEvent::Abandoned) => next.state = Stopping(EndReason::Failed),
             // Of two extensions at once the longer one stays, whichever is written last.
             (Running | Unreachable, InstanceEvent::Extended { lease }) if lease.expires_at >= self.lease.expires_at => {
                 next.lease = *lease;
@@ -311,6 +321,7 @@ mod tests {
         vec![
             InstanceEvent::Moved { host: HostName::parse("h2").unwrap() },
             InstanceEvent::Started { endpoint: Endpoint { address: [192, 0, 2, 9].into(), port: 1 } },
+            InstanceEvent::Abandoned,
             InstanceEvent::Extended { lease: Lease { expires_at: at, max_expires_at: at, warn_at: None } },
             InstanceEvent::Warned,
             InstanceEvent::HostSilent,
@@ -329,13 +340,13 @@ mod tests {
         // (state, whether its host is silent) and, in the order of `events`, where each event leads
         #[rustfmt::skip]
         let table = [
-            // moved, started, extended, warned, host silent, host answered, stop requested, confirmed gone, given up
-            ((Creating, false), [Some(Creating), Some(Running), None, None, None, None, Some(Stopping(Deleted)), Some(Ended(Failed)), None]),
-            ((Running, false), [None, None, Some(Running), Some(Running), Some(Unreachable), None, Some(Stopping(Deleted)), Some(Ended(Lost)), None]),
-            ((Unreachable, true), [None, None, Some(Unreachable), Some(Unreachable), None, Some(Running), Some(Stopping(Deleted)), Some(Ended(Lost)), Some(Ended(Lost))]),
-            ((stopping, false), [None, None, None, None, Some(stopping), Some(stopping), None, Some(Ended(Expired)), None]),
-            ((stopping, true), [None, None, None, None, None, Some(stopping), None, Some(Ended(Expired)), Some(Ended(Lost))]),
-            ((Ended(Expired), false), [None; 9]),
+            // moved, started, abandoned, extended, warned, host silent, host answered, stop requested, confirmed gone, given up
+            ((Creating, false), [Some(Creating), Some(Running), Some(Stopping(Failed)), None, None, None, None, Some(Stopping(Deleted)), Some(Ended(Failed)), None]),
+            ((Running, false), [None, None, None, Some(Running), Some(Running), Some(Unreachable), None, Some(Stopping(Deleted)), Some(Ended(Lost)), None]),
+            ((Unreachable, true), [None, None, None, Some(Unreachable), Some(Unreachable), None, Some(Running), Some(Stopping(Deleted)), Some(Ended(Lost)), Some(Ended(Lost))]),
+            ((stopping, false), [None, None, None, None, None, Some(stopping), Some(stopping), None, Some(Ended(Expired)), None]),
+            ((stopping, true), [None, None, None, None, None, None, Some(stopping), None, Some(Ended(Expired)), Some(Ended(Lost))]),
+            ((Ended(Expired), false), [None; 10]),
         ];
         for ((from, silent), expected) in table {
             let since = silent.then_some(Timestamp::UNIX_EPOCH);

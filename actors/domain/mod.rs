@@ -18,7 +18,7 @@ pub mod secret;
 pub use creator::Creator;
 pub use flavour::Flavour;
 pub use host::{Cordon, Health, HostEvent, HostState};
-pub use ids::{DeploymentId, HostName, IdempotencyKey, InstanceId, InvalidName, Label, ServerId, SinkName};
+pub use ids::{DeploymentId, HostName, IdempotencyKey, InstanceId, InvalidName, Label, ServerId, SinkName, TokenName};
 pub use instance::{EndReason, Endpoint, IllegalTransition, Instance, InstanceEvent, InstanceState};
 pub use lease::{Lease, LeasePolicy, LeaseRefused};
 pub use notice::{Notice, NoticeKind};

@@ -27,7 +27,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaExceeded {
     /// The creator has as many as one may have.
-    #[error("you already have {limit} instances, which is the most one address may have at once")]
+    #[error("you already have {limit} instances, which is the most you may have at once")]
     PerCreator {
         /// The cap.
         limit: u32,

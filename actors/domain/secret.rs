@@ -13,6 +13,9 @@ use super::ids::InstanceId;
 /// Bytes of a master key: the block that HMAC-SHA256 is keyed with at full strength (RFC 2104 section 3).
 pub const MASTER_KEY_BYTES: usize = 32;
 
+/// What every management token begins with, so that no other token is taken for one.
+pub const MANAGEMENT_TOKEN_PREFIX: &str = "gar_";
+
 /// The key everything else is derived from. Lives in a file of mode 0600 or in the configuration.
 pub struct MasterKey(SecretBox<[u8; MASTER_KEY_BYTES]>);
 
@@ -33,7 +36,7 @@ impl MasterKey {
     /// connection string cannot manage the instance.
     #[must_use]
     pub fn management_token(&self, id: &InstanceId) -> SecretString {
-        format!("gar_{}", self.derive("management", id, 0)).into()
+        format!("{MANAGEMENT_TOKEN_PREFIX}{}", self.derive("management", id, 0)).into()
     }
 
     /// HMAC-SHA256 over purpose, id and rotation, each ended by a zero byte so that no two inputs run together.

@@ -1,6 +1,6 @@
 //! The facts that operators watch, and how one subscribes to them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix::Message;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     domain::{Creator, EndReason, HostName, Instance, InstanceId, Label, Timestamp},
     ports::Totals,
+    reaper::messages::ReaperStatus,
     scheduler::messages::HostView,
     supervision::{ChildReport, Status},
 };
@@ -38,12 +39,24 @@ pub enum Fact {
         /// What it is now.
         instance: InstanceView,
     },
-    /// An instance's container is confirmed gone.
+    /// An instance's container is confirmed gone, or given up with its host.
     InstanceEnded {
         /// Which.
         id: InstanceId,
         /// Why.
         reason: EndReason,
+    },
+    /// An instance's owner was warned: its lease ends soon.
+    InstanceExpiring {
+        /// Which.
+        id: InstanceId,
+        /// When it ends, unless it is extended.
+        expires_at: Timestamp,
+    },
+    /// The reaper's passes found or did something.
+    ReaperChanged {
+        /// How it is now.
+        reaper: ReaperStatus,
     },
     /// A supervised actor went down, is backing off or is up again.
     ActorChanged {
@@ -83,6 +96,8 @@ pub struct InstanceView {
     pub expires_at: Timestamp,
     /// Its published port.
     pub port: Option<u16>,
+    /// Since when its host has been silent, if it is.
+    pub unreachable_since: Option<Timestamp>,
 }
 
 impl From<&Instance> for InstanceView {
@@ -98,6 +113,7 @@ impl From<&Instance> for InstanceView {
             created_at: instance.created_at,
             expires_at: instance.lease.expires_at,
             port: instance.endpoint.map(|e| e.port),
+            unreachable_since: instance.unreachable_since,
         }
     }
 }
@@ -135,6 +151,20 @@ impl From<ChildReport> for ActorView {
 #[rtype(result = "Subscription")]
 pub struct Subscribe;
 
+/// How many instances are in which state, and how many have ended? Sent by the metrics. Answered from memory.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "InstanceCounts")]
+pub struct CountInstances;
+
+/// Instances in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceCounts {
+    /// Those that have not ended, by state; nothing while the feed is taking stock.
+    pub live: Option<BTreeMap<&'static str, u64>>,
+    /// Those that ended since the feed started, by reason.
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
 /// A view of the feed.
 #[derive(Debug)]
 pub struct Subscription {
@@ -160,6 +190,8 @@ pub struct Snapshot {
     pub actors: Vec<ActorView>,
     /// The numbers.
     pub totals: Totals,
+    /// How the reaper is.
+    pub reaper: ReaperStatus,
 }
 
 /// One fact in its place.

@@ -16,16 +16,20 @@
 pub mod messages;
 mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture,
+};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
 use self::{
-    messages::{ActorView, Delta, Fact, InstanceView, Publish, Subscribe, Subscription},
+    messages::{
+        ActorView, CountInstances, Delta, Fact, InstanceCounts, InstanceView, Publish, Subscribe, Subscription,
+    },
     state::Model,
 };
 use crate::{
@@ -72,11 +76,13 @@ pub struct FeedActor {
     subscribers: Vec<mpsc::Sender<Arc<Delta>>>,
     /// Counts rebuilds, so that the result of one that was overtaken can be told from the current one's.
     rebuild: u64,
+    /// Instances whose end was heard of, by reason.
+    ended: BTreeMap<&'static str, u64>,
 }
 
 enum Stage {
     Rebuilding { heard: Vec<Fact>, waiting: Vec<oneshot::Sender<Subscription>>, complained: bool },
-    Live(Model),
+    Live(Box<Model>),
 }
 
 impl FeedActor {
@@ -84,7 +90,7 @@ impl FeedActor {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, peers: Peers) -> Self {
         let stage = Stage::Rebuilding { heard: Vec::new(), waiting: Vec::new(), complained: false };
-        Self { clock, store, peers, stage, subscribers: Vec::new(), rebuild: 0 }
+        Self { clock, store, peers, stage, subscribers: Vec::new(), rebuild: 0, ended: BTreeMap::new() }
     }
 
     /// Throws the model away, if there is one, and reads a new one.
@@ -134,7 +140,7 @@ impl FeedActor {
                 admit(&model, &mut self.subscribers, whom, now);
             }
         }
-        self.stage = Stage::Live(model);
+        self.stage = Stage::Live(Box::new(model));
     }
 
     fn fan_out(&mut self, delta: Delta) {
@@ -191,6 +197,10 @@ impl Handler<Publish> for FeedActor {
     fn handle(&mut self, Publish(fact): Publish, ctx: &mut Context<Self>) {
         let source_restarted = matches!(&fact, Fact::ActorChanged { actor }
             if actor.name == SOURCE_OF_HOSTS && actor.status == Status::Up && actor.restarts > 0);
+        // Told once, by whoever wrote the end.
+        if let Fact::InstanceEnded { reason, .. } = &fact {
+            *self.ended.entry(reason.as_str()).or_default() += 1;
+        }
         match &mut self.stage {
             Stage::Rebuilding { heard, .. } => heard.push(fact),
             Stage::Live(model) => match model.apply(fact, self.clock.now()) {
@@ -223,5 +233,17 @@ impl Handler<Subscribe> for FeedActor {
                 deltas: mpsc::channel(1).1,
             })
         }))
+    }
+}
+
+impl Handler<CountInstances> for FeedActor {
+    type Result = MessageResult<CountInstances>;
+
+    fn handle(&mut self, _: CountInstances, _: &mut Context<Self>) -> Self::Result {
+        let live = match &self.stage {
+            Stage::Rebuilding { .. } => None,
+            Stage::Live(model) => Some(model.live()),
+        };
+        MessageResult(InstanceCounts { live, ended: self.ended.clone() })
     }
 }

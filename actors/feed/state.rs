@@ -6,6 +6,7 @@ use super::messages::{ActorView, Delta, Fact, InstanceView, Snapshot};
 use crate::{
     domain::{InstanceId, InstanceState, Timestamp},
     ports::Totals,
+    reaper::messages::ReaperStatus,
     scheduler::messages::HostView,
 };
 
@@ -22,6 +23,10 @@ pub(super) struct Model {
     instances: BTreeMap<InstanceId, InstanceView>,
     actors: BTreeMap<String, ActorView>,
     totals: Totals,
+    /// It tells how it is again and again, so a feed that has just begun need not ask.
+    reaper: ReaperStatus,
+    /// Which end each instance's owner was last warned of.
+    warned: BTreeMap<InstanceId, Timestamp>,
     ended: BTreeSet<InstanceId>,
     ended_in_order: VecDeque<InstanceId>,
 }
@@ -60,7 +65,16 @@ impl Model {
             instances: self.instances.values().cloned().collect(),
             actors: self.actors.values().cloned().collect(),
             totals: self.totals,
+            reaper: self.reaper.clone(),
         }
+    }
+
+    /// How many instances are in each state.
+    pub(super) fn live(&self) -> BTreeMap<&'static str, u64> {
+        self.instances.values().fold(BTreeMap::new(), |mut counts, instance| {
+            *counts.entry(instance.state).or_default() += 1;
+            counts
+        })
     }
 
     /// Whether the fact changed anything.
@@ -92,8 +106,18 @@ impl Model {
                 }
                 !stale
             }
+            Fact::InstanceExpiring { id, expires_at } => {
+                let lives = self.instances.contains_key(id);
+                lives && self.warned.insert(id.clone(), *expires_at) != Some(*expires_at)
+            }
+            Fact::ReaperChanged { reaper } => {
+                let news = &self.reaper != reaper;
+                self.reaper = reaper.clone();
+                news
+            }
             Fact::InstanceEnded { id, .. } => {
                 self.remember_end(id);
+                self.warned.remove(id);
                 self.instances.remove(id).is_some()
             }
             Fact::ActorChanged { actor } => {
@@ -124,13 +148,15 @@ impl Model {
 }
 
 /// How far an instance is in its life, which only goes forward: what two actors say of one instance may arrive in the
-/// wrong order.
+/// wrong order. Whether its host answers may change at any time.
 fn stage(instance: &InstanceView) -> u8 {
-    let stages = [InstanceState::Creating.as_str(), InstanceState::Running.as_str()];
-    match stages.iter().position(|word| *word == instance.state) {
-        Some(0) => 0,
-        Some(_) => 1,
-        None => 2,
+    let is = |state: InstanceState| instance.state == state.as_str();
+    if is(InstanceState::Creating) {
+        0
+    } else if is(InstanceState::Running) || is(InstanceState::Unreachable) {
+        1
+    } else {
+        2
     }
 }
 
@@ -183,6 +209,7 @@ mod tests {
                 created_at: NOW,
                 expires_at: NOW,
                 port: None,
+                unreachable_since: None,
             },
         }
     }
@@ -244,6 +271,23 @@ mod tests {
         assert_eq!(model.snapshot(NOW).totals, Totals { started: 3 });
     }
 
+    #[test]
+    fn an_owner_is_shown_as_warned_once_for_every_end() {
+        let mut model = Model::default();
+        let expiring = |at: i64| Fact::InstanceExpiring { id: id(1), expires_at: Timestamp::from_second(at).unwrap() };
+        let facts = [expiring(1), instance(1, "running"), expiring(1), expiring(1), expiring(2), ended(1), expiring(2)];
+        assert_eq!(seqs(&mut model, facts).len(), 4);
+    }
+
+    #[test]
+    fn an_instance_may_fall_silent_and_come_back_and_not_more() {
+        let mut model = Model::default();
+        let there_and_back = ["running", "unreachable", "running", "unreachable"].map(|state| instance(1, state));
+        assert_eq!(seqs(&mut model, there_and_back).len(), 4);
+        assert_eq!(seqs(&mut model, [instance(1, "creating")]).len(), 0);
+        assert_eq!(seqs(&mut model, [instance(1, "stopping"), instance(1, "unreachable")]).len(), 1);
+    }
+
     fn any_fact() -> impl Strategy<Value = Fact> {
         let state = prop_oneof![Just("creating"), Just("running"), Just("stopping")];
         prop_oneof![
@@ -254,6 +298,9 @@ mod tests {
             (0..3u8, 0..3usize).prop_map(|(n, restarts)| actor(n, restarts)),
             (0..3u8).prop_map(|n| Fact::ActorRemoved { name: format!("actor{n}") }),
             (0..9u64).prop_map(|started| Fact::TotalsChanged { totals: Totals { started } }),
+            (0..6u8).prop_map(|n| Fact::InstanceExpiring { id: id(n), expires_at: NOW }),
+            (0..9u64)
+                .prop_map(|sweeps| Fact::ReaperChanged { reaper: ReaperStatus { sweeps, ..ReaperStatus::default() } }),
         ]
     }
 
@@ -301,6 +348,8 @@ mod tests {
             }
             Fact::ActorRemoved { name } => snapshot.actors.retain(|actor| actor.name != name),
             Fact::TotalsChanged { totals } => snapshot.totals = totals,
+            Fact::ReaperChanged { reaper } => snapshot.reaper = reaper,
+            Fact::InstanceExpiring { .. } => {}
         }
     }
 
@@ -340,6 +389,8 @@ mod tests {
             let (mut old, mut new) = (model.snapshot(NOW), rebuilt.snapshot(NOW));
             // The numbers begin anew; and a host that left and came back may have another place, which harms nobody.
             (old.seq, new.seq) = (0, 0);
+            // The reaper tells how it is again and again.
+            new.reaper = old.reaper.clone();
             old.hosts.sort_by(|a, b| a.name.cmp(&b.name));
             new.hosts.sort_by(|a, b| a.name.cmp(&b.name));
             prop_assert_eq!(old, new);

@@ -1,6 +1,6 @@
 //! What the rate limit is asked.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use actix::Message;
 
@@ -11,8 +11,19 @@ use crate::domain::Creator;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Refused>")]
 pub struct Admit {
-    /// Who asks.
+    /// Whose rate it uses up.
     pub creator: Creator,
+    /// Where it comes from, which is what bans look at.
+    pub address: IpAddr,
+}
+
+/// May this address go on sending wrong tokens? Sent by every door that was shown one; the answer uses up one of the
+/// address's wrong tokens, and no right one ever does. If no answer comes, the token is refused all the same.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub struct WrongToken {
+    /// Where it comes from.
+    pub address: IpAddr,
 }
 
 /// Why a creator is not let in.

@@ -1,7 +1,9 @@
 //! The room of the rate limit: the door that every create passes first.
 //!
-//! - **Owns** the request rates of creators that were seen lately, and the operator's bans.
-//! - **Decides** whether one more request of a creator is let in, and when the next one will be.
+//! - **Owns** the request rates of creators that were seen lately, those of addresses that show wrong tokens, and the
+//!   operator's bans.
+//! - **Decides** whether one more request of a creator is let in, and when the next one will be; and the same of an
+//!   address that guesses tokens.
 //! - **Must never** let anybody in by staying silent: where no answer comes, the asker lets nobody in. It knows nothing
 //!   of quotas, which count what lives and not what is asked for.
 //! - **Forgets on restart** the rates: everybody has a full burst again. Bans come from the settings and stay.
@@ -14,7 +16,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler};
 
 use self::{
-    messages::{Admit, Refused},
+    messages::{Admit, Refused, WrongToken},
     state::Door,
 };
 use crate::{answers_probe, settings::Settings};
@@ -32,7 +34,7 @@ impl RateLimitActor {
     /// A limit that has seen nobody yet.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { door: Door::new(settings.rate, settings.banned.clone()) }
+        Self { door: Door::new(settings.rate, settings.wrong_tokens, settings.banned.clone()) }
     }
 
     fn tidy(&mut self, ctx: &mut Context<Self>) {
@@ -54,7 +56,15 @@ answers_probe!(RateLimitActor);
 impl Handler<Admit> for RateLimitActor {
     type Result = Result<(), Refused>;
 
-    fn handle(&mut self, Admit { creator }: Admit, _: &mut Context<Self>) -> Self::Result {
-        self.door.knock(creator)
+    fn handle(&mut self, Admit { creator, address }: Admit, _: &mut Context<Self>) -> Self::Result {
+        self.door.knock(&creator, address)
+    }
+}
+
+impl Handler<WrongToken> for RateLimitActor {
+    type Result = Result<(), Refused>;
+
+    fn handle(&mut self, WrongToken { address }: WrongToken, _: &mut Context<Self>) -> Self::Result {
+        self.door.guess(address)
     }
 }

@@ -26,7 +26,7 @@ pub enum ExtendError {
     /// There is no such instance.
     #[error("there is no such instance")]
     NotFound,
-    /// It is not running: still on its way, or ending, or ended.
+    /// Its owner does not have it in hand: it is still on its way, or ending, or ended.
     #[error("an instance that is {} cannot be extended", .0.state.as_str())]
     NotRunning(Box<Instance>),
     /// The wished time is not to be had.
@@ -53,8 +53,31 @@ pub struct ReaperStatus {
     pub orphans_removed: u64,
     /// Instances whose end is written and not confirmed yet.
     pub pending: u64,
+    /// For how many seconds the longest overdue ending has been due; 0 when none is.
+    pub reap_lag_s: u64,
+    /// What the last sweep found on one side only and nobody has settled yet.
+    pub orphans: Orphans,
+    /// Tries to end an instance, or to remove an orphan, that failed.
+    pub failures: u64,
+    /// Instances that were given up with their host.
+    pub lost: u64,
+    /// Owners that were warned of the end of their lease.
+    pub warned: u64,
+    /// Rows of ended instances that were forgotten after the time that they are kept.
+    pub purged: u64,
+    /// Whether there are more such rows, so that the next batch follows soon.
+    pub purging: bool,
     /// What went wrong last, if the last pass went wrong.
     pub last_error: Option<String>,
+}
+
+/// Orphans by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Orphans {
+    /// Containers that no row claims.
+    pub container: u64,
+    /// Rows whose container is gone.
+    pub row: u64,
 }
 
 /// Make a sweep over all hosts now and answer when it is done. Sent by tests and the operator; wakes the reaper, and

@@ -1,42 +1,69 @@
 //! The reaper: leases, and the agreement of rows and containers.
 //!
-//! Owns when an instance's time is over, and the sweeps in both directions (containers without a row, rows without a
-//! container). Decides what must end and why; extends leases within their maximum lifetime.
+//! Owns when an instance's time is over, when its owner is warned of that, and the sweeps in both directions (containers
+//! without a row, rows without a container). Decides what must end and why, which instances are unreachable because
+//! their host is silent, and when they are given up; extends leases within their maximum lifetime; forgets what ended
+//! long ago.
 //!
-//! Must never: call an instance ended (the scheduler does, when its container is confirmed gone); believe a message
-//! about an instance without reading its row; give an ending up. A message may wake it, never tell it what to do.
+//! Must never: call an instance ended (the scheduler does, when its container is confirmed gone, or it is given up);
+//! believe a message about an instance or a host without looking; give an ending up while its host may come back. A
+//! message may wake it, never tell it what to do.
 //!
-//! Forgets on restart: what it was doing, and back-offs. Everything it has to do is found again in the rows.
+//! Forgets on restart: what it was doing, back-offs, its counts, and for how long it has seen hosts silent. Everything it
+//! has to do is found again in the rows.
 
+mod extend;
 pub mod messages;
+mod passes;
+mod silence;
 pub mod state;
+pub mod steady;
+mod sweep;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
 };
-use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
     answers_probe,
-    domain::{EndReason, Health, HostName, Instance, InstanceEvent, InstanceId, InstanceState, LeaseRefused},
+    discovery::messages::DescribeDirectory,
+    domain::{EndReason, Instance, InstanceId},
     feed::messages::{Fact, Publish},
     host::messages::InstanceExited,
     patience,
-    ports::{Clock, Found, Removal, Store, StoreError},
+    ports::{Clock, Store},
     scheduler::messages::{
-        DeleteInstance, DescribeFleet, EndError, Ending as Answer, HostInventory, HostReady, RemoveOrphan,
+        DeleteInstance, DescribeFleet, EndError, Ending as Answer, GiveUpInstance, HostInventory, HostReady,
+        HostSilent, RemoveOrphan,
     },
     settings::Settings,
     supervision::ask,
 };
-use messages::{DescribeReaper, ExtendError, ExtendLease, ReaperStatus, SweepNow};
-use state::{Ending, Endings, Findings};
+use messages::{DescribeReaper, ExtendError, ExtendLease, Orphans, ReaperStatus, SweepNow};
+use passes::{Review, review, warn};
+use silence::Silences;
+use state::{Ending, Endings};
+use steady::Steady;
+use sweep::{Sweep, sweep};
 
-/// Leases that one look may find at once; the next look is not far.
+/// Leases that one look may find at once, beside those that wait for their host already; the next look is not far.
 const DUE_AT_ONCE: u32 = 500;
+
+/// How often, at most, it is looked whose owner is to be warned: a warning comes minutes before the end.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked for rows that have been kept for long enough.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Servers that start together do not purge together: the first pass is at any time within this.
+const PURGE_FIRST_WITHIN: Duration = Duration::from_secs(60);
+
+/// Rows that are forgotten in one transaction, and the pause until the next one, so that a create never waits for long.
+const PURGE_AT_ONCE: u32 = 100;
+const PURGE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A host that begins to answer is rarely alone, so its sweep waits a moment for the others.
 const SWEEP_SOON: Duration = Duration::from_millis(200);
@@ -52,7 +79,11 @@ pub struct Peers {
     pub inventory: Recipient<HostInventory>,
     /// The scheduler.
     pub remove_orphan: Recipient<RemoveOrphan>,
-    /// Is told of extended leases.
+    /// The scheduler.
+    pub give_up: Recipient<GiveUpInstance>,
+    /// Discovery: whether a host is gone, or only the directory away.
+    pub directory: Recipient<DescribeDirectory>,
+    /// Is told what changes in the rows, and how the reaper is.
     pub feed: Recipient<Publish>,
 }
 
@@ -65,6 +96,8 @@ pub struct Tools {
     pub store: Arc<dyn Store>,
     /// The tunable numbers.
     pub settings: Arc<Settings>,
+    /// What rows are forgotten by.
+    pub steady: Steady,
 }
 
 /// See the module's header.
@@ -76,14 +109,12 @@ pub struct ReaperActor {
     /// When the next sweep is due; a timer looks at it then.
     sweep_due: Instant,
     sweeping: bool,
-}
-
-/// What one sweep over all hosts found.
-#[derive(Default)]
-struct Sweep {
-    to_end: Vec<Ending>,
-    orphans_removed: u64,
-    errors: Vec<String>,
+    /// Rows without a container that the last sweep found and that have not ended yet.
+    rows_alone: BTreeSet<InstanceId>,
+    silences: Rc<RefCell<Silences>>,
+    /// Whether a review is under way, and whether somebody has woken the reaper for another one since it began.
+    reviewing: bool,
+    review_again: bool,
 }
 
 impl ReaperActor {
@@ -97,25 +128,97 @@ impl ReaperActor {
             status: ReaperStatus::default(),
             sweep_due: Instant::now(),
             sweeping: false,
+            rows_alone: BTreeSet::new(),
+            silences: Rc::default(),
+            reviewing: false,
+            review_again: false,
         }
     }
 
     /// Looks for leases that have ended, and does so again after a while.
     fn look(&mut self, ctx: &mut Context<Self>) {
         let tools = self.tools.clone();
-        let due = async move { patience::store(tools.store.due(tools.clock.now(), DUE_AT_ONCE)).await };
+        // Those that wait for a host that hangs must not hide those that can end.
+        let limit = DUE_AT_ONCE.saturating_add(u32::try_from(self.endings.len()).unwrap_or(u32::MAX));
+        let due = async move { patience::store(tools.store.due(tools.clock.now(), limit)).await };
         ctx.spawn(due.into_actor(self).map(|due, actor, ctx| {
             match due {
-                Ok(rows) => {
-                    for row in rows {
-                        actor.endings.want(Ending::of(&row, EndReason::Expired), Instant::now());
-                    }
-                }
+                Ok(rows) => rows.iter().for_each(|row| actor.want(Ending::of(row, EndReason::Expired))),
                 Err(error) => actor.note_error(&error.to_string()),
             }
             actor.work(ctx);
+            actor.report();
             ctx.run_later(actor.tools.settings.reaper.poll, Self::look);
         }));
+    }
+
+    fn want(&mut self, ending: Ending) {
+        self.endings.want(ending, Instant::now(), self.tools.clock.now());
+    }
+
+    /// Warns owners whose lease ends soon, and does so again after a while.
+    fn warn(&mut self, ctx: &mut Context<Self>) {
+        let (tools, peers) = (self.tools.clone(), self.peers.clone());
+        let pass = async move { warn(&tools, &peers).await };
+        ctx.spawn(pass.into_actor(self).map(|(warned, more, error), actor, ctx| {
+            actor.status.warned += warned;
+            if let Some(error) = error {
+                actor.note_error(&error);
+            }
+            let pause = WARN_EVERY.max(actor.tools.settings.reaper.poll);
+            ctx.run_later(if more { Duration::ZERO } else { pause }, Self::warn);
+        }));
+    }
+
+    /// Forgets one batch of what ended long ago; the next one follows soon if there is more, else after an hour. Nothing
+    /// has to be remembered of a pass that is cut off.
+    fn purge(&mut self, ctx: &mut Context<Self>) {
+        let tools = self.tools.clone();
+        let batch = async move {
+            match tools.steady.now(&*tools.clock).checked_sub(tools.settings.reaper.keep_ended) {
+                Ok(ended_before) => patience::store(tools.store.purge(ended_before, PURGE_AT_ONCE)).await,
+                // Nothing is that old.
+                Err(_) => Ok(0),
+            }
+        };
+        ctx.spawn(batch.into_actor(self).map(|purged, actor, ctx| {
+            actor.status.purging = match purged {
+                Ok(purged) => {
+                    actor.status.purged += u64::from(purged);
+                    purged >= PURGE_AT_ONCE
+                }
+                Err(error) => {
+                    actor.note_error(&error.to_string());
+                    false
+                }
+            };
+            ctx.run_later(if actor.status.purging { PURGE_PAUSE } else { PURGE_EVERY }, Self::purge);
+        }));
+    }
+
+    /// Looks which hosts are silent, now or, when such a look is under way, right after it.
+    fn review(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.reviewing, true) {
+            self.review_again = true;
+            return;
+        }
+        let (tools, peers, silences) = (self.tools.clone(), self.peers.clone(), Rc::clone(&self.silences));
+        let pass = async move { review(&tools, &peers, &silences).await };
+        ctx.spawn(pass.into_actor(self).map(|Review { lost, errors }, actor, ctx| {
+            actor.reviewing = false;
+            actor.status.lost += lost;
+            if let Some(error) = errors.last() {
+                actor.note_error(error);
+            }
+            if std::mem::take(&mut actor.review_again) {
+                actor.review(ctx);
+            }
+        }));
+    }
+
+    /// Tells the feed how the reaper is; the feed knows whether that is news.
+    fn report(&self) {
+        self.peers.feed.do_send(Publish(Fact::ReaperChanged { reaper: self.describe() }));
     }
 
     /// Begins the endings whose time has come.
@@ -142,18 +245,22 @@ impl ReaperActor {
         let why = match outcome {
             Ok(Ok(Answer::Gone(_))) => {
                 self.status.ended += 1;
-                return self.endings.done(id);
+                return self.settled(id);
             }
-            Ok(Err(EndError::NotFound | EndError::AlreadyEnded(_) | EndError::NotDue)) => {
-                return self.endings.done(id);
-            }
+            Ok(Err(EndError::NotFound | EndError::AlreadyEnded(_) | EndError::NotDue)) => return self.settled(id),
             Ok(Ok(Answer::Pending { why, .. })) => why,
             Ok(Err(error)) => error.to_string(),
             Err(error) => format!("the scheduler did not answer: {error}"),
         };
         tracing::warn!(instance = %id, %reason, why, "reaper.ending_failed");
         self.note_error(&why);
+        self.status.failures += 1;
         self.endings.failed(id, self.tools.settings.reaper.retry_max, Instant::now());
+    }
+
+    fn settled(&mut self, id: &InstanceId) {
+        self.rows_alone.remove(id);
+        self.endings.done(id);
     }
 
     fn note_error(&mut self, why: &str) {
@@ -165,6 +272,7 @@ impl ReaperActor {
         self.sweep_due = self.sweep_due.min(Instant::now() + wait);
         ctx.run_later(wait, |actor, ctx| {
             if !actor.sweeping && actor.sweep_due <= Instant::now() {
+                actor.review(ctx);
                 let pass = actor.sweep();
                 ctx.spawn(pass.map(|_, _, _| ()));
             }
@@ -176,15 +284,17 @@ impl ReaperActor {
         self.sweeping = true;
         self.sweep_due = Instant::now() + self.tools.settings.reaper.sweep;
         let (tools, peers) = (self.tools.clone(), self.peers.clone());
-        async move { sweep(&tools, &peers).await }.into_actor(self).map(|found, actor, ctx| {
+        async move { sweep(&tools, &peers).await }.into_actor(self).map(|found: Sweep, actor, ctx| {
             actor.sweeping = false;
             actor.status.sweeps += 1;
             actor.status.orphans_removed += found.orphans_removed;
+            actor.status.failures += found.orphans_left;
+            actor.status.orphans.container = found.orphans_left;
+            actor.rows_alone = found.rows_alone;
             actor.status.last_error = found.errors.last().cloned();
-            for ending in found.to_end {
-                actor.endings.want(ending, Instant::now());
-            }
+            found.to_end.into_iter().for_each(|ending| actor.want(ending));
             actor.work(ctx);
+            actor.report();
             // Sooner than a whole period if somebody asked while this one was under way.
             actor.sweep_in(actor.sweep_due.saturating_duration_since(Instant::now()).max(SWEEP_SOON), ctx);
             actor.describe()
@@ -192,78 +302,11 @@ impl ReaperActor {
     }
 
     fn describe(&self) -> ReaperStatus {
-        ReaperStatus { pending: self.endings.pending(), ..self.status.clone() }
-    }
-}
-
-/// Looks at everything once: the rows for what was left behind, and every host that answers in both directions.
-async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
-    let mut sweep = Sweep::default();
-    let before = match patience::store(tools.store.live()).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            sweep.errors.push(error.to_string());
-            return sweep;
-        }
-    };
-    sweep.to_end = state::left_behind(&before, tools.settings.create_deadline, tools.clock.now());
-    let fleet = match ask(&peers.fleet, DescribeFleet, tools.settings.host.call_timeout).await {
-        Ok(fleet) => fleet,
-        Err(error) => {
-            sweep.errors.push(format!("the scheduler did not answer: {error}"));
-            return sweep;
-        }
-    };
-    let answering = fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name);
-    // All at once: a host that hangs costs the others nothing.
-    let inventories = join_all(answering.map(|host| inventory_of(tools, peers, host))).await;
-    let after = match patience::store(tools.store.live()).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            sweep.errors.push(error.to_string());
-            return sweep;
-        }
-    };
-    for (host, inventory) in inventories {
-        match inventory {
-            Ok(inventory) => settle_host(tools, peers, &host, &before, &inventory, &after, &mut sweep).await,
-            Err(why) => sweep.errors.push(format!("{host}: {why}")),
-        }
-    }
-    sweep
-}
-
-async fn inventory_of(tools: &Tools, peers: &Peers, host: HostName) -> (HostName, Result<Vec<Found>, String>) {
-    let request = HostInventory { host: host.clone() };
-    let inventory = match ask(&peers.inventory, request, tools.settings.host.longest_call() * 2).await {
-        Ok(Ok(inventory)) => Ok(inventory),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    (host, inventory)
-}
-
-/// Notes what must end on a host, and removes its orphans.
-async fn settle_host(
-    tools: &Tools,
-    peers: &Peers,
-    host: &HostName,
-    before: &[Instance],
-    inventory: &[Found],
-    after: &[Instance],
-    sweep: &mut Sweep,
-) {
-    let Findings { orphans, to_end } = state::compare(host, before, inventory, after);
-    sweep.to_end.extend(to_end);
-    for id in orphans {
-        tracing::warn!(%host, instance = %id, "reaper.orphan");
-        let request = RemoveOrphan { host: host.clone(), id };
-        let removal = ask(&peers.remove_orphan, request, tools.settings.host.longest_call() * 2).await;
-        match removal.map_err(|e| e.to_string()).and_then(|removal| removal.map_err(|e| e.to_string())) {
-            Ok(Removal::Removed) => sweep.orphans_removed += 1,
-            Ok(Removal::AlreadyGone) => {}
-            // The others are not kept waiting for this one; the next sweep finds it again.
-            Err(why) => sweep.errors.push(format!("{host}: {why}")),
+        ReaperStatus {
+            pending: self.endings.pending(),
+            reap_lag_s: self.endings.lag(Instant::now()).as_secs(),
+            orphans: Orphans { row: self.rows_alone.len() as u64, ..self.status.orphans },
+            ..self.status.clone()
         }
     }
 }
@@ -273,7 +316,9 @@ impl Actor for ReaperActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.look(ctx);
+        self.warn(ctx);
         self.sweep_in(Duration::ZERO, ctx);
+        ctx.run_later(PURGE_FIRST_WITHIN.mul_f64(rand::random()), Self::purge);
     }
 }
 
@@ -285,7 +330,16 @@ impl Handler<HostReady> for ReaperActor {
     fn handle(&mut self, ready: HostReady, ctx: &mut Self::Context) {
         self.endings.host_is_back(&ready.host, Instant::now());
         self.work(ctx);
+        self.review(ctx);
         self.sweep_in(SWEEP_SOON, ctx);
+    }
+}
+
+impl Handler<HostSilent> for ReaperActor {
+    type Result = ();
+
+    fn handle(&mut self, _: HostSilent, ctx: &mut Self::Context) {
+        self.review(ctx);
     }
 }
 
@@ -297,8 +351,8 @@ impl Handler<InstanceExited> for ReaperActor {
         let id = exited.id.clone();
         let row = async move { patience::store(store.instance(&id)).await };
         ctx.spawn(row.into_actor(self).map(move |row, actor, ctx| match row {
-            Ok(Some(row)) if row.state == InstanceState::Running && row.host == exited.host => {
-                actor.endings.want(Ending::of(&row, EndReason::Exited), Instant::now());
+            Ok(Some(row)) if row.state.is_lent() && row.host == exited.host => {
+                actor.want(Ending::of(&row, EndReason::Exited));
                 actor.work(ctx);
             }
             // Somebody ends it already, or it is an orphan; the sweep knows.
@@ -314,41 +368,11 @@ impl Handler<ExtendLease> for ReaperActor {
     fn handle(&mut self, request: ExtendLease, _: &mut Self::Context) -> Self::Result {
         let (tools, feed) = (self.tools.clone(), self.peers.feed.clone());
         let extend = async move {
-            let extended = extend(&tools, &request).await?;
+            let extended = extend::extend(&tools, &request).await?;
             feed.do_send(Publish(Fact::InstanceChanged { instance: (&extended).into() }));
             Ok(extended)
         };
         Box::pin(extend.into_actor(self))
-    }
-}
-
-async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Instance, ExtendError> {
-    let row = patience::store(tools.store.instance(&request.id)).await?.ok_or(ExtendError::NotFound)?;
-    if row.state != InstanceState::Running {
-        return Err(ExtendError::NotRunning(Box::new(row)));
-    }
-    let now = tools.clock.now();
-    let lease = tools.settings.lease.extend(row.lease, request.ttl, now).map_err(ExtendError::Lease)?;
-    match patience::store(tools.store.apply(&request.id, &InstanceEvent::Extended { lease }, now)).await {
-        // A longer extension was written between the look and the write.
-        Err(StoreError::Illegal(illegal)) if illegal.from == InstanceState::Running => {
-            let row = patience::store(tools.store.instance(&request.id)).await?.ok_or(ExtendError::NotFound)?;
-            Err(ExtendError::Lease(LeaseRefused::Shortens { expires_at: row.lease.expires_at }))
-        }
-        // It ended between the look and the write.
-        Err(StoreError::Illegal(illegal)) => {
-            Err(ExtendError::NotRunning(Box::new(Instance { state: illegal.from, ..row })))
-        }
-        other => Ok(other?),
-    }
-}
-
-impl From<StoreError> for ExtendError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound => Self::NotFound,
-            error => Self::Store(error),
-        }
     }
 }
 
@@ -363,7 +387,8 @@ impl Handler<DescribeReaper> for ReaperActor {
 impl Handler<SweepNow> for ReaperActor {
     type Result = ResponseActFuture<Self, ReaperStatus>;
 
-    fn handle(&mut self, _: SweepNow, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: SweepNow, ctx: &mut Self::Context) -> Self::Result {
+        self.review(ctx);
         Box::pin(self.sweep())
     }
 }

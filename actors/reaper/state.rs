@@ -1,4 +1,4 @@
-//! The reaper's plain parts: what a sweep finds, and when a failed ending is tried again.
+//! The reaper's plain parts: what a sweep finds, when a failed ending is tried again, and how late it is.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,13 +24,16 @@ pub struct Ending {
     pub host: HostName,
     /// Why.
     pub reason: EndReason,
+    /// Since when it is due, where the row says so.
+    pub due: Option<Timestamp>,
 }
 
 impl Ending {
     /// The ending of a row.
     #[must_use]
     pub fn of(row: &Instance, reason: EndReason) -> Self {
-        Self { id: row.id.clone(), host: row.host.clone(), reason }
+        let due = (reason == EndReason::Expired).then_some(row.lease.expires_at);
+        Self { id: row.id.clone(), host: row.host.clone(), reason, due }
     }
 }
 
@@ -39,7 +42,7 @@ impl Ending {
 pub struct Findings {
     /// Containers that no live row claims on this host.
     pub orphans: Vec<InstanceId>,
-    /// Running rows whose container is gone, or is there and stopped.
+    /// Rows whose owner has them in hand and whose container is gone, or is there and stopped.
     pub to_end: Vec<Ending>,
 }
 
@@ -47,7 +50,7 @@ pub struct Findings {
 ///
 /// `before` are the live rows read before the inventory was taken, `after` those read after it. A row is written before
 /// its container is made and ended after it is gone, so a container is an orphan only if no row **after** claims it,
-/// and a row has lost its container only if it was running **before** already and still is.
+/// and a row has lost its container only if it ran **before** already and still does.
 #[must_use]
 pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
     let here =
@@ -57,9 +60,9 @@ pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after:
     let orphans = inventory.iter().filter(|found| !ids.contains(&found.id)).map(|found| found.id.clone()).collect();
 
     let ran_before: BTreeSet<InstanceId> =
-        here(before).into_iter().filter(|row| row.state == InstanceState::Running).map(|row| row.id).collect();
+        here(before).into_iter().filter(|row| row.state.is_lent()).map(|row| row.id).collect();
     let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|found| (&found.id, found.running)).collect();
-    let runs_still = |row: &&Instance| row.state == InstanceState::Running && ran_before.contains(&row.id);
+    let runs_still = |row: &&Instance| row.state.is_lent() && ran_before.contains(&row.id);
     let to_end = claimed.iter().filter(runs_still).filter_map(|row| match found.get(&row.id) {
         None => Some(Ending::of(row, EndReason::Lost)),
         Some(false) => Some(Ending::of(row, EndReason::Exited)),
@@ -68,25 +71,23 @@ pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after:
     Findings { orphans, to_end: to_end.collect() }
 }
 
-/// Rows that a crash, or an ending that could not be confirmed, left behind: those that are stopping, and those that
-/// are still on their way although no create takes that long.
+/// Rows that a crash, or an ending that could not be confirmed, left behind. What is still being created is the
+/// scheduler's to judge, who knows which servers live.
 #[must_use]
-pub fn left_behind(rows: &[Instance], create_deadline: Duration, now: Timestamp) -> Vec<Ending> {
-    // Twice: the last step of a create may begin right before its deadline, and its undoing takes time too.
-    let stale =
-        |row: &Instance| now.duration_since(row.created_at) > (2 * create_deadline).try_into().unwrap_or_default();
-    let reason = |row: &Instance| match row.state {
-        InstanceState::Stopping(reason) => Some(reason),
-        InstanceState::Creating if stale(row) => Some(EndReason::Failed),
+pub fn left_behind(rows: &[Instance]) -> Vec<Ending> {
+    let stopping = |row: &Instance| match row.state {
+        InstanceState::Stopping(reason) => Some(Ending::of(row, reason)),
         _ => None,
     };
-    rows.iter().filter_map(|row| reason(row).map(|reason| Ending::of(row, reason))).collect()
+    rows.iter().filter_map(stopping).collect()
 }
 
 /// An ending that is to be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     ending: Ending,
+    /// Since when it is due, by this process' own clock.
+    due: Instant,
     failures: u32,
     not_before: Instant,
 }
@@ -100,9 +101,31 @@ pub struct Endings {
 }
 
 impl Endings {
-    /// Wants an instance ended. One that is wanted already keeps its turn and its first reason.
-    pub fn want(&mut self, ending: Ending, now: Instant) {
-        self.wanted.entry(ending.id.clone()).or_insert(Wanted { ending, failures: 0, not_before: now });
+    /// Wants an instance ended. One that is wanted already keeps its turn and its first reason. `wall` is the time of
+    /// day at `now`.
+    pub fn want(&mut self, ending: Ending, now: Instant, wall: Timestamp) {
+        let overdue = ending.due.map(|due| Duration::try_from(wall.duration_since(due)).unwrap_or_default());
+        let due = overdue.and_then(|by| now.checked_sub(by)).unwrap_or(now);
+        self.wanted.entry(ending.id.clone()).or_insert(Wanted { ending, due, failures: 0, not_before: now });
+    }
+
+    /// How many endings are wanted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// How long the longest overdue ending has been due; nothing when there is none.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Duration {
+        let overdue = self.wanted.values().map(|wanted| now.saturating_duration_since(wanted.due));
+        overdue.max().unwrap_or_default()
     }
 
     /// Takes the endings whose time has come, the longest waiting first, so that no host has more than `at_once` of
@@ -192,14 +215,14 @@ mod tests {
     }
 
     fn ending(n: u128, on: u8, reason: EndReason) -> Ending {
-        Ending { id: id(n), host: host(on), reason }
+        Ending { id: id(n), host: host(on), reason, due: None }
     }
 
     fn found(n: u128, running: bool) -> Found {
         Found { id: id(n), running }
     }
 
-    use InstanceState::{Creating, Running, Stopping};
+    use InstanceState::{Creating, Running, Stopping, Unreachable};
 
     #[test]
     fn rows_and_containers_that_agree_call_for_nothing() {
@@ -235,22 +258,35 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_is_found_in_the_rows() {
-        let rows = [row(1, 1, Creating), row(2, 1, Running), row(3, 1, Stopping(EndReason::Expired))];
-        let minute = Duration::from_secs(60);
-        let soon = Timestamp::UNIX_EPOCH + minute;
-        assert_eq!(left_behind(&rows, minute, soon), [ending(3, 1, EndReason::Expired)]);
-        let late = soon + 2 * minute;
-        assert_eq!(
-            left_behind(&rows, minute, late),
-            [ending(1, 1, EndReason::Failed), ending(3, 1, EndReason::Expired)]
-        );
+    fn a_row_whose_host_fell_silent_meanwhile_has_lost_its_container_all_the_same() {
+        let (before, after) = ([row(1, 1, Running)], [row(1, 1, Unreachable)]);
+        assert_eq!(compare(&host(1), &before, &[], &after).to_end, [ending(1, 1, EndReason::Lost)]);
+    }
+
+    #[test]
+    fn what_is_stopping_is_ended_whatever_the_clock_says_of_what_is_being_created() {
+        let rows = [row(1, 1, Creating), row(2, 1, Running), row(3, 1, Stopping(EndReason::Deleted))];
+        assert_eq!(left_behind(&rows), [ending(3, 1, EndReason::Deleted)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lag_is_that_of_the_longest_overdue_ending() {
+        let (mut endings, start) = (Endings::default(), Instant::now() + Duration::from_secs(100));
+        assert_eq!(endings.lag(start), Duration::ZERO);
+        let wall = Timestamp::UNIX_EPOCH + Duration::from_secs(100);
+        endings.want(ending(1, 1, EndReason::Deleted), start, wall);
+        assert_eq!(endings.lag(start + Duration::from_secs(3)), Duration::from_secs(3));
+        let due = Some(wall - Duration::from_secs(40));
+        endings.want(Ending { due, ..ending(2, 1, EndReason::Expired) }, start, wall);
+        assert_eq!(endings.lag(start + Duration::from_secs(3)), Duration::from_secs(43));
+        endings.done(&id(2));
+        assert_eq!(endings.lag(start + Duration::from_secs(3)), Duration::from_secs(3));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_ending_is_tried_again_after_a_growing_wait_for_ever() {
         let mut endings = Endings::default();
-        endings.want(ending(1, 1, EndReason::Expired), Instant::now());
+        endings.want(ending(1, 1, EndReason::Expired), Instant::now(), Timestamp::UNIX_EPOCH);
         let mut waits = Vec::new();
         for _ in 0..6 {
             let begun = Instant::now();
@@ -270,14 +306,14 @@ mod tests {
     async fn only_so_many_endings_of_one_host_are_under_way_and_none_twice() {
         let mut endings = Endings::default();
         for n in 0..5 {
-            endings.want(ending(n, 1, EndReason::Expired), Instant::now());
+            endings.want(ending(n, 1, EndReason::Expired), Instant::now(), Timestamp::UNIX_EPOCH);
         }
         assert_eq!(endings.take(2, Instant::now()).len(), 2);
         assert_eq!(endings.take(3, Instant::now()), [ending(2, 1, EndReason::Expired)]);
-        endings.want(ending(9, 2, EndReason::Expired), Instant::now());
+        endings.want(ending(9, 2, EndReason::Expired), Instant::now(), Timestamp::UNIX_EPOCH);
         assert_eq!(endings.take(3, Instant::now()), [ending(9, 2, EndReason::Expired)], "another host has room");
         endings.done(&id(0));
-        endings.want(ending(1, 1, EndReason::Deleted), Instant::now());
+        endings.want(ending(1, 1, EndReason::Deleted), Instant::now(), Timestamp::UNIX_EPOCH);
         let rest = [ending(3, 1, EndReason::Expired), ending(4, 1, EndReason::Expired)];
         assert_eq!(endings.take(9, Instant::now()), rest);
     }
@@ -286,7 +322,7 @@ mod tests {
     async fn what_waits_for_a_host_is_tried_at_once_when_it_is_back() {
         let mut endings = Endings::default();
         for (n, on) in [(1, 1), (2, 2)] {
-            endings.want(ending(n, on, EndReason::Expired), Instant::now());
+            endings.want(ending(n, on, EndReason::Expired), Instant::now(), Timestamp::UNIX_EPOCH);
         }
         for Ending { id, .. } in endings.take(8, Instant::now()) {
             endings.failed(&id, Duration::from_secs(60), Instant::now());

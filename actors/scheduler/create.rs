@@ -3,12 +3,9 @@
 //! Every effect has its intent in the store before it. Whatever fails is undone here; what cannot be undone now is
 //! left in a state that the reaper finishes.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     desk::Desk,
@@ -17,14 +14,17 @@ use super::{
 };
 use crate::{
     domain::{
-        Creator, EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
-        InstanceState, NoPlace,
+        EndReason, Endpoint, Flavour, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState,
+        NoPlace,
     },
     host::messages::StartInstance,
     patience,
     ports::{Admission, Admitted, Relocated, StoreError},
     supervision::ask,
 };
+
+/// How often it is looked whether a request with the same key, on which another server works, is answered.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One of the creates that may be worked on at once; gives its turn back when it is dropped.
 struct Turn(Rc<Desk>);
@@ -46,35 +46,22 @@ impl Drop for Turn {
     }
 }
 
-/// Keeps other requests with the same idempotency key waiting until it is dropped.
-struct KeyHold {
-    desk: Rc<Desk>,
-    key: (Creator, IdempotencyKey),
-    _open: watch::Sender<()>,
+/// What this incarnation is creating, until it is dropped. See [`Desk::making`].
+struct Making<'a> {
+    desk: &'a Desk,
+    id: InstanceId,
 }
 
-impl KeyHold {
-    /// Waits until nobody else in this process works on the key.
-    async fn take(desk: &Rc<Desk>, creator: Creator, key: &IdempotencyKey) -> Self {
-        let key = (creator, key.clone());
-        loop {
-            let other = desk.keys.borrow().get(&key).cloned();
-            match other {
-                // Errs when the holder drops the sender, which is all it ever does with it.
-                Some(mut done) => while done.changed().await.is_ok() {},
-                None => {
-                    let (open, done) = watch::channel(());
-                    desk.keys.borrow_mut().insert(key.clone(), done);
-                    return Self { desk: Rc::clone(desk), key, _open: open };
-                }
-            }
-        }
+impl<'a> Making<'a> {
+    fn new(desk: &'a Desk, id: &InstanceId) -> Self {
+        desk.making.borrow_mut().insert(id.clone());
+        Self { desk, id: id.clone() }
     }
 }
 
-impl Drop for KeyHold {
+impl Drop for Making<'_> {
     fn drop(&mut self) {
-        self.desk.keys.borrow_mut().remove(&self.key);
+        self.desk.making.borrow_mut().remove(&self.id);
     }
 }
 
@@ -85,34 +72,53 @@ impl Desk {
             return Err(CreateError::Starting);
         }
         let _turn = Turn::take(&self)?;
-        let Some(key) = &request.idempotency_key else { return self.create_new(&request, &left).await };
-        let hold = KeyHold::take(&self, request.creator, key);
-        let _hold = timeout(self.tools.settings.create_deadline, hold).await.map_err(|_| CreateError::KeyInUse)?;
-        // Before a slot is looked for: a repeated request is answered also when the fleet is full.
-        let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
-        match earlier.map_err(CreateError::Store)? {
-            Some(earlier) if earlier.fingerprint == fingerprint(&request) => replay(earlier),
-            Some(_) => Err(CreateError::KeyConflict),
-            None => self.create_new(&request, &left).await,
+        let deadline = Instant::now() + self.tools.settings.create_deadline;
+        let Some(key) = &request.idempotency_key else { return self.create_new(&request, deadline, &left).await };
+        let turn = self.keys.take((request.creator.clone(), key.clone()));
+        let _turn = timeout_at(deadline, turn).await.map_err(|_| CreateError::KeyInUse)?;
+        loop {
+            match self.create_once(&request, key, deadline, &left).await {
+                // Another server works on it, or did when it died. Either it is answered in time, or the key gets free.
+                Err(CreateError::KeyInUse) if Instant::now() + ASK_AGAIN < deadline => sleep(ASK_AGAIN).await,
+                answer => return answer,
+            }
         }
     }
 
-    async fn create_new(&self, request: &CreateInstance, left: &Left) -> Result<Created, CreateError> {
+    async fn create_once(
+        &self,
+        request: &CreateInstance,
+        key: &IdempotencyKey,
+        deadline: Instant,
+        left: &Left,
+    ) -> Result<Created, CreateError> {
+        // Before a slot is looked for: a repeated request is answered also when the fleet is full.
+        let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
+        match earlier.map_err(CreateError::Store)? {
+            Some(earlier) if earlier.fingerprint == fingerprint(request) => replay(earlier),
+            Some(_) => Err(CreateError::KeyConflict),
+            None => self.create_new(request, deadline, left).await,
+        }
+    }
+
+    async fn create_new(
+        &self,
+        request: &CreateInstance,
+        mut deadline: Instant,
+        left: &Left,
+    ) -> Result<Created, CreateError> {
         let tools = &self.tools;
         let flavour = self.flavour(request.flavour.as_deref())?;
         let lease = |now| tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease);
+        let mut now = tools.clock.now();
         // Nobody waits for room only to be told that the wish was wrong.
-        lease(tools.clock.now())?;
+        let mut granted = lease(now)?;
         let id = tools.clock.new_id();
-        let mut full = Vec::new();
-        loop {
-            let (host, slots) = self.room(&id, request.creator, &full, left).await?;
-            // What was waited is not taken from the lease, nor from the time to start it.
-            let (now, deadline) = (tools.clock.now(), Instant::now() + tools.settings.create_deadline);
-            let lease = lease(now)?;
-            let instance = Instance {
+        let _making = Making::new(self, &id);
+        let on = |host, slots, created_at, lease| Admission {
+            instance: Instance {
                 id: id.clone(),
-                creator: request.creator,
+                creator: request.creator.clone(),
                 flavour: flavour.name.clone(),
                 label: request.label.clone(),
                 host,
@@ -122,12 +128,41 @@ impl Desk {
                 idempotency_key: request.idempotency_key.clone(),
                 fingerprint: fingerprint(request),
                 rotation: 0,
-                created_at: now,
+                created_at,
                 lease,
                 unreachable_since: None,
                 ended_at: None,
+            },
+            quotas: tools.settings.quotas_of(&request.creator),
+            slots,
+        };
+        let waits_until = Instant::now() + tools.settings.queue.wait;
+        let mut full = Vec::new();
+        loop {
+            let (host, slots) = match self.find_place(&id, &full).await {
+                Ok(room) => room,
+                Err(no_place) => {
+                    // Hosts that were passed over here were full, whatever the ledger believed.
+                    let no_place = NoPlace { full: no_place.full + no_place.failed, failed: 0, ..no_place };
+                    if let Some(over) = self.over_quota(|host| on(host, 0, now, granted)).await {
+                        return Err(over);
+                    }
+                    let since = Instant::now();
+                    let room = self.wait_for_room(&id, &request.creator, no_place, waits_until, left).await?;
+                    // What was waited is not taken from the lease, nor from the time to start it. The ledger has learnt
+                    // which hosts were full, and one of them may have room now.
+                    (now, deadline) = (tools.clock.now(), deadline + since.elapsed());
+                    granted = lease(now)?;
+                    full.clear();
+                    room
+                }
             };
-            let admission = Admission { instance: instance.clone(), quotas: tools.settings.quotas, slots };
+            if let Err(error) = self.be_alive().await {
+                self.release_slot(&id);
+                return Err(CreateError::Store(error));
+            }
+            let admission = on(host, slots, now, granted);
+            let instance = admission.instance.clone();
             let refusal = match patience::store(tools.store.admit(admission)).await {
                 Ok(Admitted::New) => {
                     self.publish_instance(&instance);
@@ -136,6 +171,8 @@ impl Desk {
                 Ok(Admitted::HostFull) => {
                     self.release_slot(&id);
                     full.push(instance.host);
+                    // Only a guess gets better by it; the database decides again.
+                    let _ = self.refresh(Instant::now()).await;
                     continue;
                 }
                 Ok(Admitted::Existing(earlier)) => replay(*earlier),
@@ -152,7 +189,29 @@ impl Desk {
         }
     }
 
-    /// Takes a slot, and tells how many the host has.
+    /// Where there is no room, a creator that has as many instances as it may have is told that instead: others leaving
+    /// would not help it. The database looks at quotas before it looks at slots, so nothing is admitted to none.
+    async fn over_quota(&self, on: impl Fn(HostName) -> Admission) -> Option<CreateError> {
+        let any = self.ledger.borrow().views().into_iter().next()?.name;
+        match patience::store(self.tools.store.admit(on(any))).await {
+            Ok(Admitted::Refused(quota)) => Some(CreateError::Quota(quota)),
+            _ => None,
+        }
+    }
+
+    /// Takes a slot, and tells how many its host has. Where there is none, other servers may have left some meanwhile.
+    async fn find_place(&self, id: &InstanceId, passed_over: &[HostName]) -> Result<Room, NoPlace> {
+        match self.reserve(id, passed_over) {
+            Err(_) if self.tools.store.is_shared() => {
+                // Should it fail, the refusal stands as it is.
+                let _ = self.refresh(Instant::now()).await;
+                self.reserve(id, passed_over)
+            }
+            found => found,
+        }
+    }
+
+    /// Takes a slot by what the ledger knows.
     pub(super) fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<Room, NoPlace> {
         let host = self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed)?;
         self.publish_host(&host);
@@ -175,13 +234,45 @@ impl Desk {
             };
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
             failed.push(instance.host.clone());
-            let Some((host, slots)) = self.next_host(&instance, &failed, deadline) else {
-                self.give_up(&instance).await;
-                return Err(CreateError::Host(why));
+            instance = match self.try_elsewhere(instance, &mut failed, deadline).await? {
+                Ok(moved) => moved,
+                Err(instance) => {
+                    self.give_up(&instance).await;
+                    return Err(CreateError::Host(why));
+                }
             };
-            self.clear(&instance).await;
-            instance = self.relocate(instance, host, slots).await?;
         }
+    }
+
+    /// Gives an instance whose host failed a slot on another one, if the deadline and the fleet allow; else it is given
+    /// back as it is.
+    async fn try_elsewhere(
+        &self,
+        instance: Instance,
+        failed: &mut Vec<HostName>,
+        deadline: Instant,
+    ) -> Result<Result<Instance, Instance>, CreateError> {
+        let mut cleared = false;
+        while Instant::now() < deadline {
+            let Ok((host, slots)) = self.find_place(&instance.id, failed).await else { break };
+            self.publish_host(&instance.host);
+            self.forget_empty_hosts();
+            if !std::mem::replace(&mut cleared, true) {
+                self.clear(&instance).await;
+            }
+            // The next host is in the row before anything happens there.
+            let now = self.tools.clock.now();
+            match patience::store(self.tools.store.relocate(&instance.id, &host, slots, now)).await {
+                Ok(Relocated::Moved(moved)) => {
+                    self.publish_instance(&moved);
+                    return Ok(Ok(*moved));
+                }
+                // Other servers have filled it; its slot here is given back when the next one is taken, or at the end.
+                Ok(Relocated::HostFull) => failed.push(host),
+                Err(error) => return Err(self.not_ours_any_more(&instance, error).await),
+            }
+        }
+        Ok(Err(instance))
     }
 
     /// Takes away whatever a failed start left. If that fails too, it keeps its slot on that host until the sweep,
@@ -203,34 +294,6 @@ impl Desk {
         }
     }
 
-    /// Takes a slot on another host, if the deadline and the fleet allow.
-    fn next_host(&self, instance: &Instance, failed: &[HostName], deadline: Instant) -> Option<(HostName, u32)> {
-        if Instant::now() >= deadline {
-            return None;
-        }
-        let room = self.reserve(&instance.id, failed).ok()?;
-        self.publish_host(&instance.host);
-        self.forget_empty_hosts();
-        Some(room)
-    }
-
-    /// Writes the next host into the row before anything happens there.
-    async fn relocate(&self, instance: Instance, host: HostName, slots: u32) -> Result<Instance, CreateError> {
-        let now = self.tools.clock.now();
-        let moved = patience::store(self.tools.store.relocate(&instance.id, &host, slots, now)).await;
-        match moved {
-            Ok(Relocated::Moved(moved)) => {
-                self.publish_instance(&moved);
-                Ok(*moved)
-            }
-            Ok(Relocated::HostFull) => {
-                self.give_up(&instance).await;
-                Err(CreateError::Host(format!("{host} was filled by another server")))
-            }
-            Err(error) => Err(self.not_ours_any_more(&instance, error).await),
-        }
-    }
-
     /// The instance is ready: the row says so, and then its creator is told.
     async fn finish(&self, instance: Instance, endpoint: Endpoint) -> Result<Created, CreateError> {
         let event = InstanceEvent::Started { endpoint };
@@ -247,12 +310,19 @@ impl Desk {
         }
     }
 
-    /// The row could not be moved on. Either it was ended meanwhile, and whoever ended it frees the slot once nothing
-    /// is left; or the store failed, and the instance is given up as far as that is possible now.
+    /// The row could not be moved on. Either it was ended meanwhile, and whoever ends it frees the slot once nothing is
+    /// left; or the store failed, and the instance is given up as far as that is possible now.
     async fn not_ours_any_more(&self, instance: &Instance, error: StoreError) -> CreateError {
         match error {
             StoreError::Illegal(illegal) => {
-                let _ = self.remove_from(&instance.host, &instance.id).await;
+                let removed = self.remove_from(&instance.host, &instance.id).await;
+                if let InstanceState::Ended(reason) = illegal.from {
+                    // Another server may have ended it, which knows nothing of slots here.
+                    self.note_end(&instance.id, reason);
+                    if removed.is_err() {
+                        self.ledger.borrow_mut().leave_behind(&instance.id, &instance.host);
+                    }
+                }
                 CreateError::GivenUp(format!("it is {} already", illegal.from.as_str()))
             }
             error => {
@@ -294,8 +364,8 @@ fn fingerprint(request: &CreateInstance) -> String {
 
 fn replay(earlier: Instance) -> Result<Created, CreateError> {
     match earlier.state {
-        InstanceState::Running => Ok(Created { instance: earlier, replayed: true }),
-        // Another server works on it, or a crash left it to the reaper.
+        state if state.is_lent() => Ok(Created { instance: earlier, replayed: true }),
+        // Another server works on it, or did when it died.
         _ => Err(CreateError::KeyInUse),
     }
 }

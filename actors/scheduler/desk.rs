@@ -5,19 +5,22 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::Mutex, time::Instant};
 
-use super::{Peers, Tools, hosts::HostChild, messages::HostView, queue::Queue, state::Ledger};
+use super::{
+    Peers, Tools, hosts::HostChild, messages::HostView, neighbours::Neighbours, queue::Queue, state::Ledger,
+    turns::Turns,
+};
 use crate::{
     discovery::messages::DescribeDirectory,
-    domain::{Creator, EndReason, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState},
+    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
     feed::messages::{Fact, Publish},
     patience,
-    ports::StoreError,
+    ports::Totals,
     supervision::ask,
 };
 
@@ -36,8 +39,20 @@ pub(super) struct Desk {
     pub(super) ready: Cell<bool>,
     /// Creates that are being worked on.
     pub(super) in_flight: Cell<usize>,
-    /// Idempotency keys whose first request is being worked on; the channel closes when it is done.
-    pub(super) keys: RefCell<HashMap<(Creator, IdempotencyKey), watch::Receiver<()>>>,
+    /// What this incarnation is creating, from before its row is written until its create is answered.
+    pub(super) making: RefCell<HashSet<InstanceId>>,
+    /// Idempotency keys whose first request is being worked on.
+    pub(super) keys: Turns<(Creator, IdempotencyKey)>,
+    /// Instances whose container is being removed.
+    pub(super) removals: Turns<InstanceId>,
+    /// The servers on the same database.
+    pub(super) neighbours: RefCell<Neighbours>,
+    /// When the last sign of life was given that the store took.
+    pub(super) beaten: Cell<Option<Instant>>,
+    /// When the last comparison with the rows was begun; held while one is under way.
+    pub(super) refreshed: Mutex<Option<Instant>>,
+    /// What the last comparison found each instance to be, in short.
+    pub(super) shown: RefCell<HashMap<InstanceId, u64>>,
     /// Instances that were given up while the store did not answer; somebody must go on ending them.
     pub(super) unfinished: RefCell<Vec<InstanceId>>,
     /// Instances started so far, as far as this incarnation knows.
@@ -48,6 +63,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(tools: Tools, peers: Peers) -> Self {
+        let neighbours = RefCell::new(Neighbours::new(tools.server.clone()));
         Self {
             tools,
             peers,
@@ -56,7 +72,13 @@ impl Desk {
             hosts: RefCell::default(),
             ready: Cell::new(false),
             in_flight: Cell::new(0),
-            keys: RefCell::default(),
+            making: RefCell::default(),
+            keys: Turns::default(),
+            removals: Turns::default(),
+            neighbours,
+            beaten: Cell::new(None),
+            refreshed: Mutex::default(),
+            shown: RefCell::default(),
             unfinished: RefCell::default(),
             started: Cell::new(0),
             published: RefCell::default(),
@@ -65,19 +87,15 @@ impl Desk {
 
     /// Fills the ledger from the store. What cannot be read is an error.
     pub(super) async fn rebuild(&self) -> Result<(), String> {
-        let store = &self.tools.store;
-        let rows = patience::store(store.live()).await.map_err(|e| e.to_string())?;
-        let totals = patience::store(store.totals()).await.map_err(|e| e.to_string())?;
-        self.started.set(totals.started);
-        {
-            let mut ledger = self.ledger.borrow_mut();
-            for row in &rows {
-                ledger.adopt(&row.id, &row.host);
-            }
-        }
-        self.abandon_creates_of_the_dead(&rows).await?;
+        let read = async {
+            // Before anything is created: a server that was never heard of is a dead one.
+            self.be_alive().await?;
+            self.count_at_least(patience::store(self.tools.store.totals()).await?);
+            self.refresh(Instant::now()).await
+        };
+        read.await.map_err(|error| error.to_string())?;
         self.ready.set(true);
-        tracing::info!(instances = rows.len(), started = totals.started, "scheduler.rebuilt");
+        tracing::info!(server = %self.tools.server, started = self.started.get(), "scheduler.rebuilt");
         Ok(())
     }
 
@@ -91,21 +109,9 @@ impl Desk {
         true
     }
 
-    /// Nobody waits any more for what an earlier incarnation was creating. The intent to end it is written at once, so
-    /// that it does not use up its creator's quota and idempotency key; the reaper removes what is left of it. Only one
-    /// server works on a store, so a row that is `creating` before the first create is always such a one.
-    async fn abandon_creates_of_the_dead(&self, rows: &[Instance]) -> Result<(), String> {
-        let event = InstanceEvent::StopRequested { reason: EndReason::Failed };
-        for row in rows.iter().filter(|row| row.state == InstanceState::Creating) {
-            let stopping = patience::store(self.tools.store.apply(&row.id, &event, self.tools.clock.now())).await;
-            match stopping {
-                Ok(stopping) => self.publish_instance(&stopping),
-                // It was ended by somebody else meanwhile.
-                Err(StoreError::Illegal(_)) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Ok(())
+    /// Whether this incarnation is creating it.
+    pub(super) fn is_making(&self, id: &InstanceId) -> bool {
+        self.making.borrow().contains(id)
     }
 
     /// Gives the slot of an instance back, if it holds one.
@@ -143,8 +149,14 @@ impl Desk {
 
     /// Counts an instance that became running.
     pub(super) fn count_started(&self) {
-        self.started.set(self.started.get() + 1);
-        self.tell(Fact::TotalsChanged { totals: crate::ports::Totals { started: self.started.get() } });
+        self.count_at_least(Totals { started: self.started.get() + 1 });
+    }
+
+    /// Takes in a total, which never falls.
+    pub(super) fn count_at_least(&self, totals: Totals) {
+        if totals.started > self.started.replace(totals.started.max(self.started.get())) {
+            self.tell(Fact::TotalsChanged { totals });
+        }
     }
 
     pub(super) fn tell(&self, fact: Fact) {

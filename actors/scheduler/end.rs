@@ -22,6 +22,20 @@ impl Desk {
     /// Ends an instance, or goes on with an ending that was begun. May be repeated.
     pub(super) async fn end(&self, id: &InstanceId, reason: EndReason) -> Result<Ending, EndError> {
         let stopping = self.intend_to_end(id, reason).await?;
+        let _turn = match self.removals.try_take(id.clone()) {
+            Ok(turn) => turn,
+            // The engine is not asked twice at once: a host that is silent would be asked by everybody who is impatient.
+            Err(taken) => {
+                taken.done().await;
+                let row = Box::new(self.read(id).await?);
+                let why = || "its host has not confirmed the removal yet".to_owned();
+                return Ok(if row.state.is_live() {
+                    Ending::Pending { instance: row, why: why() }
+                } else {
+                    Ending::Gone(row)
+                });
+            }
+        };
         match self.remove_from(&stopping.host, id).await {
             Ok(_) => self.confirm_gone(id).await.map(|ended| Ending::Gone(Box::new(ended))),
             Err(error) => Ok(Ending::Pending { instance: Box::new(stopping), why: error.to_string() }),
@@ -44,7 +58,13 @@ impl Desk {
             }
             Err(StoreError::Illegal(illegal)) => match illegal.from {
                 InstanceState::Stopping(_) => self.read(id).await,
-                InstanceState::Ended(_) => Err(EndError::AlreadyEnded(Box::new(self.read(id).await?))),
+                InstanceState::Ended(reason) => {
+                    // Another server may have ended it. What is being created here knows by itself what it left.
+                    if !self.is_making(id) {
+                        self.note_end(id, reason);
+                    }
+                    Err(EndError::AlreadyEnded(Box::new(self.read(id).await?)))
+                }
                 InstanceState::Creating | InstanceState::Running | InstanceState::Unreachable => Err(EndError::NotDue),
             },
             Err(error) => Err(error.into()),
@@ -56,17 +76,44 @@ impl Desk {
         let ended = match self.apply(id, &InstanceEvent::ConfirmedGone).await {
             Ok(ended) => {
                 tracing::info!(instance = %id, host = %ended.host, reason = ended.state.reason().map(tracing::field::display), "instance.ended");
-                if let Some(reason) = ended.state.reason() {
-                    self.tell(Fact::InstanceEnded { id: id.clone(), reason });
-                }
                 ended
             }
             // Somebody else confirmed it at the same time.
             Err(StoreError::Illegal(_)) => self.read(id).await?,
             Err(error) => return Err(error.into()),
         };
-        self.release_slot(id);
+        if let InstanceState::Ended(reason) = ended.state {
+            self.note_end(id, reason);
+        }
         Ok(ended)
+    }
+
+    /// Gives an instance up whose host has been silent for too long. Should the host come back, what it left there takes
+    /// a slot until the sweep has removed it.
+    pub(super) async fn give_up_lost(&self, id: &InstanceId) -> Result<Instance, EndError> {
+        let host = self.read(id).await?.host;
+        let answers = self.ledger.borrow().view(&host).is_some_and(|view| !view.state.is_silent());
+        if answers {
+            return Err(EndError::NotDue);
+        }
+        let lost = match self.apply(id, &InstanceEvent::GivenUp).await {
+            Ok(lost) => lost,
+            Err(StoreError::Illegal(illegal)) if !illegal.from.is_live() => {
+                return Err(EndError::AlreadyEnded(Box::new(self.read(id).await?)));
+            }
+            Err(StoreError::Illegal(_)) => return Err(EndError::NotDue),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::warn!(instance = %id, %host, since = lost.unreachable_since.map(tracing::field::display), "instance.lost");
+        self.note_end(id, EndReason::Lost);
+        self.ledger.borrow_mut().leave_behind(id, &host);
+        Ok(lost)
+    }
+
+    /// Nothing is left of an instance, or nothing is expected of it: its slot is free and everybody is told.
+    pub(super) fn note_end(&self, id: &InstanceId, reason: EndReason) {
+        self.tell(Fact::InstanceEnded { id: id.clone(), reason });
+        self.release_slot(id);
     }
 
     async fn apply(&self, id: &InstanceId, event: &InstanceEvent) -> Result<Instance, StoreError> {

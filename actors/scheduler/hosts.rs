@@ -6,7 +6,7 @@ use actix::Recipient;
 
 use super::{
     desk::Desk,
-    messages::{HostError, HostReady},
+    messages::{HostError, HostReady, HostSilent},
 };
 use crate::{
     domain::{Health, HostEvent, HostName, InstanceId},
@@ -121,6 +121,14 @@ impl Desk {
             self.hosts.borrow_mut().remove(name);
         }
         self.publish_host(name);
+        if !forgotten {
+            self.tell_silent(name);
+        }
+    }
+
+    /// Wakes the reaper, which looks what that means for the instances there.
+    fn tell_silent(&self, name: &HostName) {
+        self.peers.host_silent.do_send(HostSilent { host: name.clone() });
     }
 
     /// Forgets hosts that were lost and have just become empty.
@@ -153,6 +161,7 @@ impl Desk {
         if changed {
             tracing::warn!(host = %name, why, "host.unreachable");
             self.publish_host(name);
+            self.tell_silent(name);
         }
     }
 
@@ -172,6 +181,7 @@ impl Desk {
             }
         }
         self.publish_host(&name);
+        self.tell_silent(&name);
         Some(name)
     }
 

@@ -30,7 +30,7 @@ impl<T> Line<T> {
 
     /// Joins at the end of its creator's own.
     pub(super) fn join(&mut self, creator: Creator, id: InstanceId, what: T) {
-        let own = self.waiting.entry(creator).or_default();
+        let own = self.waiting.entry(creator.clone()).or_default();
         if own.is_empty() {
             self.turns.push_back(creator);
         }
@@ -39,15 +39,15 @@ impl<T> Line<T> {
     }
 
     /// Leaves, wherever it stands. False when it was not there (any more).
-    pub(super) fn leave(&mut self, creator: Creator, id: &InstanceId) -> bool {
-        let Some(own) = self.waiting.get_mut(&creator) else { return false };
+    pub(super) fn leave(&mut self, creator: &Creator, id: &InstanceId) -> bool {
+        let Some(own) = self.waiting.get_mut(creator) else { return false };
         let before = own.len();
         own.retain(|(other, _)| other != id);
         let left = before - own.len();
         self.length -= left;
         if own.is_empty() {
-            self.waiting.remove(&creator);
-            self.turns.retain(|other| *other != creator);
+            self.waiting.remove(creator);
+            self.turns.retain(|other| other != creator);
         }
         left > 0
     }
@@ -56,7 +56,7 @@ impl<T> Line<T> {
     /// its turn.
     pub(super) fn serve<R>(&mut self, mut serve: impl FnMut(&InstanceId, &T) -> Option<R>) -> Option<(T, R)> {
         for at in 0..self.turns.len() {
-            let creator = *self.turns.get(at)?;
+            let creator = self.turns.get(at)?.clone();
             let own = self.waiting.get_mut(&creator)?;
             let (id, what) = own.front()?;
             let Some(served) = serve(id, what) else { continue };
@@ -115,8 +115,8 @@ mod tests {
         let mut line = Line::default();
         line.join(creator(1), id(1), 1);
         line.join(creator(1), id(2), 2);
-        assert!(line.leave(creator(1), &id(1)));
-        assert!(!line.leave(creator(1), &id(1)));
+        assert!(line.leave(&creator(1), &id(1)));
+        assert!(!line.leave(&creator(1), &id(1)));
         assert_eq!((served(&mut line), served(&mut line)), (Some(2), None));
     }
 
@@ -150,7 +150,7 @@ mod tests {
                     },
                     _ => if let Some(at) = model.iter().position(|(creator, _)| *creator == who) {
                         let (_, what) = model.remove(at);
-                        prop_assert!(line.leave(creator(who), &id(what)));
+                        prop_assert!(line.leave(&creator(who), &id(what)));
                         served_since.remove(&who);
                     },
                 }

@@ -46,7 +46,7 @@ pub enum CreateError {
     #[error(transparent)]
     Lease(LeaseRefused),
     /// There is no such recipe.
-    #[error("there is no flavour {name}; there is: {known}")]
+    #[error("there is no flavour {name:?}; there is: {known}")]
     UnknownFlavour {
         /// What was asked for.
         name: String,
@@ -119,8 +119,8 @@ pub enum EndError {
     /// It has ended before.
     #[error("it has ended already")]
     AlreadyEnded(Box<Instance>),
-    /// Its lease has not run out, whatever the asker believed.
-    #[error("its lease has not run out")]
+    /// It is not time for that, whatever the asker believed: its lease has not run out, or its host answers.
+    #[error("it is not time for that")]
     NotDue,
     /// The database did not do its part.
     #[error(transparent)]
@@ -144,6 +144,30 @@ pub struct HostReady {
     /// Which.
     pub host: HostName,
 }
+
+/// A host has fallen silent. Told to the reaper, whom it wakes to look at the instances there. If it is lost, the next
+/// sweep does the same.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct HostSilent {
+    /// Which.
+    pub host: HostName,
+}
+
+/// Expect nothing any more of this instance, whose host has been silent for too long. Sent by the reaper. The scheduler
+/// refuses when it knows the host to be well.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Instance, EndError>")]
+pub struct GiveUpInstance {
+    /// Which.
+    pub id: InstanceId,
+}
+
+/// This server stops in good order: take no new create and let the others on the same database know. Sent when nothing
+/// is under way any more. If it is lost, the others find out by themselves within seconds.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Retire;
 
 /// How the fleet stands. Sent by the web handlers, the feed and the autoscaler. Reads only.
 #[derive(Debug, Clone, Message)]

@@ -7,6 +7,9 @@
 //! Must never: place by anything but the ledger; hold two slots for one instance; call something done that the store
 //! did not confirm; touch a container engine itself (its HostActors do).
 //!
+//! Other servers may work on the same database: it gives signs of life to them, ends what a dead one was creating, and
+//! lets its ledger follow the rows. The database decides when two of them want the last slot.
+//!
 //! Forgets on restart: the whole ledger, reservations, cordons, and creates in flight. Slots come back from the store's
 //! live rows, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
 //! autoscaler renews the cordons of hosts that it drains with every pass.
@@ -18,33 +21,38 @@ mod end;
 mod hosts;
 mod line;
 pub mod messages;
+mod neighbours;
 mod queue;
+mod refresh;
 pub mod state;
+mod turns;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     answers_probe,
     autoscaler::messages::{GrowthForeseen, PressureChanged},
     discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost},
-    domain::{Cordon, HostEvent, MasterKey, ServerId},
+    domain::{Cordon, HostEvent, Instance, MasterKey, ServerId},
     feed::messages::Publish,
     host::messages::{HostUnwell, HostWell, InstanceExited},
-    ports::{Clock, Found, Removal, Runtimes, Store},
+    patience,
+    ports::{Clock, Found, Removal, Runtimes, Store, StoreError},
     settings::Settings,
     supervision::{GaveUp, Roster},
 };
 use attend::Attended;
 use desk::Desk;
 use messages::{
-    CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, FleetView, HostError,
-    HostInventory, HostReady, HostView, RemoveOrphan,
+    CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, FleetView,
+    GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, RemoveOrphan, Retire,
 };
+use neighbours::BEAT_EVERY;
 use queue::Left;
 
 /// The rebuild holds the mailbox for this long at most, so that creates that were queued over a restart are served by
@@ -68,6 +76,8 @@ pub struct Peers {
     pub pressure: Recipient<PressureChanged>,
     /// Is woken when a host begins to answer.
     pub host_ready: Recipient<HostReady>,
+    /// Is woken when a host falls silent.
+    pub host_silent: Recipient<HostSilent>,
     /// Is told by the HostActors.
     pub instance_exited: Recipient<InstanceExited>,
     /// The scheduler's own address, for its HostActors.
@@ -114,15 +124,19 @@ impl SchedulerActor {
         let desk = Rc::clone(&self.desk);
         async move { timeout(REBUILD_PATIENCE, desk.rebuild()).await }.into_actor(self).map(|outcome, actor, ctx| {
             let error = match outcome {
-                Ok(Ok(())) => return actor.ask_for_hosts(ctx),
+                Ok(Ok(())) => {
+                    actor.ask_for_hosts(ctx);
+                    if actor.desk.tools.store.is_shared() {
+                        ctx.run_later(BEAT_EVERY, Self::beat);
+                    }
+                    ctx.run_later(actor.desk.refresh_every(), Self::refresh);
+                    return;
+                }
                 Ok(Err(error)) => error,
                 Err(_) => format!("took longer than {} s", REBUILD_PATIENCE.as_secs()),
             };
             tracing::warn!(error, "scheduler.rebuild_failed");
-            ctx.run_later(REBUILD_AGAIN, |actor, ctx| {
-                // Nothing may end meanwhile, or it would be adopted after its end.
-                ctx.wait(actor.rebuild());
-            });
+            ctx.run_later(REBUILD_AGAIN, |actor, ctx| ctx.wait(actor.rebuild()));
         })
     }
 }
@@ -137,6 +151,31 @@ impl SchedulerActor {
             if !answered {
                 ctx.run_later(REBUILD_AGAIN, Self::ask_for_hosts);
             }
+        }));
+    }
+
+    /// Gives a sign of life, and again after a while, until this server retires.
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        if !self.desk.ready.get() {
+            return;
+        }
+        let desk = Rc::clone(&self.desk);
+        ctx.spawn(async move { desk.beat().await }.into_actor(self).map(|outcome, _, ctx| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "server.beat_failed");
+            }
+            ctx.run_later(BEAT_EVERY, Self::beat);
+        }));
+    }
+
+    /// Compares the ledger with the rows, and again after a while.
+    fn refresh(&mut self, ctx: &mut Context<Self>) {
+        let desk = Rc::clone(&self.desk);
+        ctx.spawn(async move { desk.refresh(Instant::now()).await }.into_actor(self).map(|outcome, actor, ctx| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "scheduler.refresh_failed");
+            }
+            ctx.run_later(actor.desk.refresh_every(), Self::refresh);
         }));
     }
 
@@ -182,6 +221,29 @@ impl Handler<DeleteInstance> for SchedulerActor {
     fn handle(&mut self, request: DeleteInstance, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
         Box::pin(async move { desk.end(&request.id, request.reason).await }.into_actor(self))
+    }
+}
+
+impl Handler<GiveUpInstance> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<Instance, EndError>>;
+
+    fn handle(&mut self, request: GiveUpInstance, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.give_up_lost(&request.id).await }.into_actor(self))
+    }
+}
+
+impl Handler<Retire> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
+        // Neither creates nor signs of life from here on.
+        self.desk.ready.set(false);
+        self.desk.send_away();
+        let (store, server) = (Arc::clone(&self.desk.tools.store), self.desk.tools.server.clone());
+        let retire =
+            async move { if store.is_shared() { patience::store(store.retire(&server)).await } else { Ok(()) } };
+        Box::pin(retire.into_actor(self))
     }
 }
 

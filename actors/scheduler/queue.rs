@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 
 use super::{desk::Desk, line::Line, messages::CreateError};
@@ -28,12 +28,7 @@ pub(super) type Room = (HostName, u32);
 pub(super) type Left = Rc<Notify>;
 
 /// What a waiting create is told through.
-#[derive(Debug)]
-struct Waiter {
-    /// Hosts that were tried for it before.
-    failed: Vec<HostName>,
-    room: oneshot::Sender<Room>,
-}
+type Waiter = oneshot::Sender<Room>;
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -70,27 +65,27 @@ impl Queue {
 }
 
 impl Desk {
-    /// Takes a slot. Where there is none and growth is on the way, waits for one as long as the operator allows.
-    /// `failed` are the hosts that were tried for it before.
-    pub(super) async fn room(
+    /// Waits for a slot if growth is on the way, until this moment; else it is refused as it was.
+    pub(super) async fn wait_for_room(
         &self,
         id: &InstanceId,
-        creator: Creator,
-        failed: &[HostName],
+        creator: &Creator,
+        refusal: NoPlace,
+        until: Instant,
         left: &Left,
     ) -> Result<Room, CreateError> {
-        let refusal = match self.reserve(id, failed) {
-            Ok(room) => return Ok(room),
-            Err(refusal) => refusal,
-        };
         let (queue, settings) = (&self.queue, self.tools.settings.queue);
         let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
-        if settings.wait.is_zero() || queue.line.borrow().len() >= settings.most || !queue.is_worth_it() {
+        if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !queue.is_worth_it() {
             self.peers.pressure.do_send(PressureChanged);
             return refuse(refusal);
         }
+        // There may be some since it was refused, and nobody is told of it twice.
+        if let Ok(room) = self.reserve(id, &[]) {
+            return Ok(room);
+        }
         let (sender, mut receiver) = oneshot::channel();
-        queue.line.borrow_mut().join(creator, id.clone(), Waiter { failed: failed.to_vec(), room: sender });
+        queue.line.borrow_mut().join(creator.clone(), id.clone(), sender);
         queue.waited.set(queue.waited.get() + 1);
         // Only now, because it asks how many wait.
         self.peers.pressure.do_send(PressureChanged);
@@ -101,7 +96,7 @@ impl Desk {
                 self.leave_line(creator, id, &mut receiver);
                 return Err(CreateError::GivenUp("nobody waits for it any more".to_owned()));
             }
-            () = sleep(settings.wait) => None,
+            () = sleep_until(until) => None,
         };
         if let Some(room) = room {
             return Ok(room);
@@ -111,7 +106,7 @@ impl Desk {
         refuse(refusal)
     }
 
-    fn leave_line(&self, creator: Creator, id: &InstanceId, room: &mut oneshot::Receiver<Room>) {
+    fn leave_line(&self, creator: &Creator, id: &InstanceId, room: &mut oneshot::Receiver<Room>) {
         self.queue.line.borrow_mut().leave(creator, id);
         if room.try_recv().is_ok() {
             self.release_slot(id);
@@ -125,14 +120,14 @@ impl Desk {
             return;
         }
         loop {
-            let served = queue.line.borrow_mut().serve(|id, waiter| {
+            let served = queue.line.borrow_mut().serve(|id, _| {
                 let strategy = self.tools.settings.strategy;
-                let host = self.ledger.borrow_mut().reserve(id, strategy, &waiter.failed).ok()?;
+                let host = self.ledger.borrow_mut().reserve(id, strategy, &[]).ok()?;
                 Some((id.clone(), host))
             });
             let Some((waiter, (id, host))) = served else { break };
             let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);
-            if waiter.room.send((host.clone(), slots)).is_err() {
+            if waiter.send((host.clone(), slots)).is_err() {
                 self.ledger.borrow_mut().release(&id);
             }
             self.publish_host(&host);
@@ -144,8 +139,13 @@ impl Desk {
     pub(super) fn growth_foreseen(&self, growth: GrowthForeseen) {
         self.queue.growth.set(Some((growth, Instant::now())));
         if !self.queue.is_worth_it() {
-            self.queue.line.borrow_mut().clear();
+            self.send_away();
         }
+    }
+
+    /// Refuses everybody who waits.
+    pub(super) fn send_away(&self) {
+        self.queue.line.borrow_mut().clear();
     }
 
     /// Wakes the autoscaler if what it decides by has changed with this host.

@@ -3,11 +3,12 @@
 //! Plain and synchronous, so that looking for room and taking it happen in one turn of the loop. It is rebuilt from the
 //! store and the directory on every start; nothing in here is durable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     domain::{
-        Candidate, Health, HostEvent, HostName, HostState, InstanceId, NoPlace, Strategy, host::IllegalHostEvent, place,
+        Candidate, Health, HostEvent, HostName, HostState, Instance, InstanceId, NoPlace, Strategy,
+        host::IllegalHostEvent, place,
     },
     ports::HostRecord,
     scheduler::messages::HostView,
@@ -20,7 +21,7 @@ enum Hold {
     Reserved,
     /// Taken by an instance that a row says is there.
     Committed,
-    /// Taken by what a failed start may have left, although the instance is tried elsewhere.
+    /// Taken by what may still be there of an instance that is tried elsewhere, or was given up.
     Leftover,
 }
 
@@ -57,6 +58,26 @@ pub struct Ledger {
     slots: HashMap<HostName, BTreeMap<InstanceId, Hold>>,
     /// The way back from an instance to its host.
     placed: HashMap<InstanceId, HostName>,
+    /// While the rows are read for a comparison: what must be known of the time before and meanwhile.
+    comparing: Option<Comparing>,
+}
+
+/// See [`Ledger::begin_comparison`].
+#[derive(Debug, Default)]
+struct Comparing {
+    /// Instances that a row claimed before the rows were read.
+    before: BTreeSet<InstanceId>,
+    /// Slots that were given back while they were read.
+    released: HashSet<InstanceId>,
+}
+
+/// What a comparison with the rows changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Instances whose slot was given back, because no row claims it any more, with the host that it was on.
+    pub ended: Vec<(InstanceId, HostName)>,
+    /// Hosts of which slots were taken or given back.
+    pub hosts: BTreeSet<HostName>,
 }
 
 impl Ledger {
@@ -77,7 +98,7 @@ impl Ledger {
     /// The directory lost a host. It is forgotten when it holds no instance, else kept as unreachable until it does
     /// not. Tells whether it was forgotten.
     pub fn withdraw(&mut self, name: &HostName) -> bool {
-        if self.used(name) == 0 {
+        if self.claimed(name) == 0 {
             self.hosts.retain(|h| &h.record.name != name);
             return true;
         }
@@ -90,7 +111,7 @@ impl Ledger {
 
     /// Hosts that are not announced any more and hold nothing any more.
     pub fn forgettable(&self) -> Vec<HostName> {
-        let gone = self.hosts.iter().filter(|h| !h.announced && self.used(&h.record.name) == 0);
+        let gone = self.hosts.iter().filter(|h| !h.announced && self.claimed(&h.record.name) == 0);
         gone.map(|h| h.record.name.clone()).collect()
     }
 
@@ -138,6 +159,10 @@ impl Ledger {
 
     /// Gives the slot of `id` back and tells whose it was. `None` when it holds none.
     pub fn release(&mut self, id: &InstanceId) -> Option<HostName> {
+        // Also where it held none: rows that are being read may name it still.
+        if let Some(comparing) = &mut self.comparing {
+            comparing.released.insert(id.clone());
+        }
         let host = self.placed.remove(id)?;
         if let Some(slots) = self.slots.get_mut(&host) {
             slots.remove(id);
@@ -148,7 +173,40 @@ impl Ledger {
         Some(host)
     }
 
-    /// A start of `id` failed on `host` and what it left could not be removed: that takes a slot until it is gone.
+    /// The rows are about to be read, to be compared with what the ledger holds: what other servers did is found that
+    /// way. Whatever happens here until [`compare`](Self::compare) is newer than what is read.
+    pub fn begin_comparison(&mut self) {
+        let claimed = |slots: &BTreeMap<InstanceId, Hold>| -> Vec<InstanceId> {
+            slots.iter().filter(|(_, hold)| **hold == Hold::Committed).map(|(id, _)| id.clone()).collect()
+        };
+        let before = self.slots.values().flat_map(claimed).collect();
+        self.comparing = Some(Comparing { before, released: HashSet::new() });
+    }
+
+    /// Takes in the live rows that were read since [`begin_comparison`](Self::begin_comparison): adopts what other
+    /// servers created and gives back what they ended. Instances that this server is creating are left alone.
+    pub fn compare(&mut self, rows: &[Instance], is_ours: impl Fn(&InstanceId) -> bool) -> Compared {
+        let Comparing { before, released } = self.comparing.take().unwrap_or_default();
+        let mut compared = Compared::default();
+        for row in rows.iter().filter(|row| !is_ours(&row.id) && !released.contains(&row.id)) {
+            let held = self.placed.get(&row.id);
+            if held != Some(&row.host) {
+                compared.hosts.extend([row.host.clone()].into_iter().chain(held.cloned()));
+            }
+            self.adopt(&row.id, &row.host);
+        }
+        let live: BTreeSet<&InstanceId> = rows.iter().map(|row| &row.id).collect();
+        for id in before.iter().filter(|id| !live.contains(id) && !is_ours(id)) {
+            if let Some(host) = self.release(id) {
+                compared.hosts.insert(host.clone());
+                compared.ended.push((id.clone(), host));
+            }
+        }
+        compared
+    }
+
+    /// What `id` left on `host` could not be removed, after a failed start or because the host does not answer: that
+    /// takes a slot until it is gone.
     pub fn leave_behind(&mut self, id: &InstanceId, host: &HostName) {
         self.slots.entry(host.clone()).or_default().insert(id.clone(), Hold::Leftover);
     }
@@ -167,6 +225,12 @@ impl Ledger {
     #[must_use]
     pub fn used(&self, host: &HostName) -> u32 {
         self.slots.get(host).map_or(0, |slots| u32::try_from(slots.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Slots on a host that instances claim; what was left behind there does not.
+    fn claimed(&self, host: &HostName) -> u32 {
+        let claims = |slots: &BTreeMap<InstanceId, Hold>| slots.values().filter(|h| **h != Hold::Leftover).count();
+        self.slots.get(host).map_or(0, |slots| u32::try_from(claims(slots)).unwrap_or(u32::MAX))
     }
 
     /// Why a create would be refused now, if it would.
@@ -189,13 +253,16 @@ impl Ledger {
 
     fn view_of(&self, entry: &Entry) -> HostView {
         let state = entry.effective();
+        let name = &entry.record.name;
+        // Whether anything is left on a host that does not answer shows when it does.
+        let used = if state.health.is_silent() { self.claimed(name) } else { self.used(name) };
         HostView {
-            name: entry.record.name.clone(),
+            name: name.clone(),
             address: entry.record.public_address,
             state: state.health,
             cordon: state.cordon,
             slots: entry.record.slots,
-            used: self.used(&entry.record.name),
+            used,
             reason: entry.reason.clone(),
             isolated: entry.isolated,
         }
@@ -297,6 +364,64 @@ mod tests {
         ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
         assert_eq!(ledger.view(&name(1)).map(|v| (v.used, v.slots)), Some((2, 1)));
         assert!(ledger.reserve(&id(3), Strategy::Fill, &[]).is_err());
+    }
+
+    fn row(n: u8, on: u8) -> Instance {
+        Instance { id: id(n), host: name(on), ..crate::sim::samples::a_request(1).instance }
+    }
+
+    #[test]
+    fn what_other_servers_created_is_adopted_and_what_they_ended_given_back() {
+        let mut ledger = ledger(&[(1, 4), (2, 4)]);
+        ledger.adopt(&id(1), &name(1));
+        ledger.adopt(&id(2), &name(1));
+        ledger.begin_comparison();
+        let compared = ledger.compare(&[row(2, 2), row(3, 2)], |_| false);
+        assert_eq!(compared.ended, [(id(1), name(1))]);
+        assert_eq!(compared.hosts, BTreeSet::from([name(1), name(2)]));
+        assert_eq!((ledger.used(&name(1)), ledger.used(&name(2))), (0, 2));
+    }
+
+    #[test]
+    fn what_happened_here_while_the_rows_were_read_is_newer_than_they_are() {
+        let mut ledger = ledger(&[(1, 9)]);
+        ledger.adopt(&id(1), &name(1));
+        ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap();
+        ledger.begin_comparison();
+        ledger.release(&id(1));
+        ledger.commit(&id(2));
+        ledger.reserve(&id(3), Strategy::Fill, &[]).unwrap();
+        // The rows are of the moment at which the comparison began.
+        assert_eq!(ledger.compare(&[row(1, 1)], |ours| *ours == id(3)), Compared::default());
+        assert_eq!(ledger.used(&name(1)), 2, "1 has ended, 2 runs, 3 is on its way");
+    }
+
+    #[test]
+    fn what_was_given_up_on_a_silent_host_takes_its_slot_again_when_the_host_answers() {
+        let mut ledger = ledger(&[(1, 1)]);
+        ledger.adopt(&id(1), &name(1));
+        ledger.host_event(&name(1), HostEvent::StayedAway, None).unwrap();
+        ledger.release(&id(1));
+        ledger.leave_behind(&id(1), &name(1));
+        assert_eq!(ledger.view(&name(1)).unwrap().used, 0);
+        ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+        assert!(ledger.reserve(&id(2), Strategy::Fill, &[]).is_err(), "its container may still be there");
+        ledger.drop_leftovers(&name(1), |gone| *gone == id(1));
+        assert!(ledger.reserve(&id(2), Strategy::Fill, &[]).is_ok());
+    }
+
+    #[test]
+    fn what_was_given_up_keeps_no_host_that_left_and_takes_its_slot_should_it_come_back() {
+        let mut ledger = ledger(&[(1, 1)]);
+        ledger.adopt(&id(1), &name(1));
+        assert!(!ledger.withdraw(&name(1)));
+        ledger.release(&id(1));
+        ledger.leave_behind(&id(1), &name(1));
+        assert_eq!(ledger.forgettable(), [name(1)]);
+        assert!(ledger.withdraw(&name(1)));
+        ledger.announce(record(1, 1), true);
+        ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+        assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().full, 1);
     }
 
     #[derive(Debug, Clone)]

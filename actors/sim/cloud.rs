@@ -14,10 +14,14 @@ use tokio::time::sleep;
 use super::{clock::SimClock, directory::SimDirectory, faults::Faults, runtime::SimRuntimes};
 use crate::{
     domain::{HostName, Timestamp},
-    ports::{Clock, Cloud, CloudError, Directory, Droplet, HostRecord},
+    ports::{Clock, Directory, Droplet, HostProvider, HostRecord, HourlyPrice, ProviderError},
 };
 
-/// A cloud in memory. Clones are the same cloud. Faults strike at `cloud.list`, `cloud.create` and `cloud.delete`.
+/// What each machine costs: DigitalOcean's price of a small one.
+const PRICE: HourlyPrice = HourlyPrice(8_930);
+
+/// A cloud in memory. Clones are the same cloud. Faults strike at `cloud.list`, `cloud.create`,
+/// `cloud.delete` and `cloud.price`.
 #[derive(Debug, Clone)]
 pub struct SimCloud(Arc<Inner>);
 
@@ -142,25 +146,31 @@ fn age(droplet: &Droplet, now: Timestamp) -> Duration {
 }
 
 #[async_trait]
-impl Cloud for SimCloud {
-    async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
-        self.0.faults.around("cloud.list", CloudError::Unknown, || Ok(self.alive())).await
+impl HostProvider for SimCloud {
+    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
+        self.0.faults.around("cloud.list", ProviderError::Unknown, || Ok(self.alive())).await
     }
 
-    async fn create(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
         let create = || {
-            self.order(name);
+            if !self.alive().iter().any(|droplet| &droplet.name == name) {
+                self.order(name);
+            }
             Ok(())
         };
-        self.0.faults.around("cloud.create", CloudError::Unknown, create).await
+        self.0.faults.around("cloud.create", ProviderError::Unknown, create).await
     }
 
-    async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         let delete = || {
             self.destroy(name);
             Ok(())
         };
-        self.0.faults.around("cloud.delete", CloudError::Unknown, delete).await
+        self.0.faults.around("cloud.delete", ProviderError::Unknown, delete).await
+    }
+
+    async fn price(&self) -> Result<HourlyPrice, ProviderError> {
+        self.0.faults.around("cloud.price", ProviderError::Unknown, || Ok(PRICE)).await
     }
 }
 
@@ -181,6 +191,7 @@ mod tests {
 
         faults.lie_next("cloud.create");
         cloud.create(&name).await.unwrap_err();
+        cloud.create(&name).await.unwrap();
         assert_eq!((cloud.alive().len(), directory.hosts().len()), (1, 0));
         sleep(BOOT + Duration::from_millis(1)).await;
         assert_eq!(directory.hosts()[0].name, name);

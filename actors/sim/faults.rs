@@ -8,10 +8,10 @@
 //! [`Faults::around`] is all there is to call:
 //!
 //! ```
-//! # use getaredis_actors::{ports::CloudError, sim::faults::Faults};
-//! # async fn delete(faults: &Faults, machines: &std::sync::Mutex<Vec<String>>, name: &str) -> Result<(), CloudError> {
+//! # use getaredis_actors::{ports::ProviderError, sim::faults::Faults};
+//! # async fn delete(faults: &Faults, machines: &std::sync::Mutex<Vec<String>>, name: &str) -> Result<(), ProviderError> {
 //! faults
-//!     .around("cloud.delete", CloudError::Unknown, || {
+//!     .around("cloud.delete", ProviderError::Unknown, || {
 //!         machines.lock().unwrap().retain(|m| m != name);
 //!         Ok(())
 //!     })
@@ -46,6 +46,8 @@ pub enum Gate {
     Fail,
     /// Do it and answer with an error all the same.
     AfterEffectFail,
+    /// Do it as the last thing this process does: answer with [`Faults::die`].
+    LastBreath,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,8 @@ enum Fault {
     Slow(Duration),
     Lie,
     Panic,
+    DieBefore,
+    DieAfter,
     None,
 }
 
@@ -111,6 +115,23 @@ impl Faults {
     /// The next call of `op` panics, and with it whoever made the call.
     pub fn panic_next(&self, op: Op) {
         self.plan_next(op, Fault::Panic, 1);
+    }
+
+    /// The process dies at the next call of `op`, which does nothing any more.
+    pub fn die_before_next(&self, op: Op) {
+        self.plan_next(op, Fault::DieBefore, 1);
+    }
+
+    /// The process dies right after the next call of `op` has done what it should, before anybody hears of it.
+    pub fn die_after_next(&self, op: Op) {
+        self.plan_next(op, Fault::DieAfter, 1);
+    }
+
+    /// The process is dead to the outside from now on; never returns.
+    pub async fn die<T>(&self) -> T {
+        self.plan().deaths += 1;
+        self.frozen.send_replace(true);
+        std::future::pending().await
     }
 
     /// The next `times` calls of `op` go well: what is planned after this strikes later.
@@ -195,6 +216,8 @@ impl Faults {
             Some(Fault::Fail) => Gate::Fail,
             Some(Fault::Lie) => Gate::AfterEffectFail,
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::DieBefore) => self.die().await,
+            Some(Fault::DieAfter) => Gate::LastBreath,
             Some(Fault::Slow(delay)) => {
                 let deaths = self.plan().deaths;
                 tokio::time::sleep(delay).await;
@@ -218,6 +241,10 @@ impl Faults {
             Gate::AfterEffectFail => {
                 effect()?;
                 Err(error(format!("simulated loss of the answer of {op}")))
+            }
+            Gate::LastBreath => {
+                let _ = effect();
+                self.die().await
             }
         }
     }
@@ -317,6 +344,25 @@ mod tests {
             assert!(answer.is_err());
         }
         assert_eq!(effects, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_dies_before_a_call_has_not_done_it_and_one_that_dies_after_it_has() {
+        for (after, effects) in [(false, 0), (true, 1)] {
+            let (faults, done) = (Faults::new(), std::cell::Cell::new(0));
+            if after {
+                faults.die_after_next(A)
+            } else {
+                faults.die_before_next(A)
+            }
+            let effect = || {
+                done.set(done.get() + 1);
+                Ok::<(), String>(())
+            };
+            let call = faults.around(A, |why| why, effect);
+            assert!(tokio::time::timeout(Duration::from_secs(9), call).await.is_err());
+            assert_eq!((done.get(), faults.is_frozen()), (effects, true));
+        }
     }
 
     #[tokio::test(start_paused = true)]

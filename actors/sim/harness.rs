@@ -19,6 +19,7 @@ use super::{
     faults::Faults,
     runtime::{Pace, SimRuntimes},
     store::SimStore,
+    webhooks::SimWebhooks,
 };
 use crate::{
     brain::{Brain, Doors, Ports},
@@ -28,7 +29,7 @@ use crate::{
     },
     ports::HostRecord,
     scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
-    settings::{HostSettings, QueueSettings, Rate, ReaperSettings, Settings},
+    settings::{HostSettings, QueueSettings, Rate, ReaperSettings, Settings, WebhookSettings},
     supervision::{AskError, Status, ask},
 };
 
@@ -45,6 +46,7 @@ pub fn settings() -> Settings {
     Settings {
         strategy: Strategy::Fill,
         quotas: Quotas { per_creator: 0, global: 0 },
+        token_caps: BTreeMap::new(),
         lease: LeasePolicy {
             warn_before: Duration::from_secs(600),
             default_ttl: 12 * HOUR,
@@ -63,6 +65,7 @@ pub fn settings() -> Settings {
         max_in_flight: 1000,
         queue: QueueSettings { wait: Duration::from_secs(90), most: 100 },
         rate: Rate { per_minute: 1000, burst: 1000 },
+        wrong_tokens: Rate { per_minute: 1000, burst: 1000 },
         banned: Vec::new(),
         host: HostSettings {
             parallel_starts: 4,
@@ -81,6 +84,7 @@ pub fn settings() -> Settings {
         },
         scaling: None,
         scaling_every: Duration::from_secs(30),
+        webhooks: WebhookSettings { sinks: Vec::new(), timeout: Duration::from_secs(10), give_up_after: 24 * HOUR },
     }
 }
 
@@ -112,10 +116,13 @@ pub struct World {
     pub runtimes: SimRuntimes,
     /// The announced hosts.
     pub directory: SimDirectory,
+    /// The sinks.
+    pub webhooks: SimWebhooks,
     /// The tunable numbers.
     pub settings: Arc<Settings>,
     hosts: Vec<HostName>,
     brain: Option<Brain>,
+    neighbour: Option<Brain>,
     restarts_expected: bool,
     finished: bool,
 }
@@ -131,12 +138,14 @@ impl World {
         let faults = Faults::new();
         let mut world = Self {
             clock: SimClock::new(),
-            store: SimStore::new(faults.clone()),
+            store: SimStore::new(faults.clone()).with_sinks(settings.webhooks.sinks.clone()),
             runtimes: SimRuntimes::new(Pace::default(), faults.clone()),
             directory: SimDirectory::new(None, faults.clone()),
+            webhooks: SimWebhooks::new(faults.clone()),
             settings: Arc::new(settings),
             hosts: Vec::new(),
             brain: None,
+            neighbour: None,
             restarts_expected: false,
             finished: false,
             faults,
@@ -144,6 +153,15 @@ impl World {
         for (name, slots) in hosts {
             world.add_host(name, *slots);
         }
+        world
+    }
+
+    /// A world on a database that several servers may use, with two of them started and every host up for both.
+    pub async fn with_neighbour(settings: Settings, hosts: &[(&str, u32)]) -> Self {
+        let mut world = Self::new(settings, hosts);
+        world.store = world.store.clone().shared();
+        world.start().await;
+        world.start_neighbour().await;
         world
     }
 
@@ -174,21 +192,21 @@ impl World {
     /// Starts a brain on what is there, and waits until it knows its hosts.
     pub async fn start(&mut self) {
         self.start_without_waiting();
-        self.eventually("every host has answered or not", async |world| {
-            world.fleet().await.is_some_and(|fleet| {
-                fleet.ready
-                    && fleet.hosts.len() == world.hosts.len()
-                    && fleet.hosts.iter().all(|host| host.state != Health::Joining)
-            })
-        })
-        .await;
+        self.until_hosts_are_known(|world| world.doors()).await;
     }
 
     /// Starts a brain on what is there.
-    ///
-    /// # Panics
-    /// When the deployment's id is none, which it is not.
     pub fn start_without_waiting(&mut self) {
+        self.brain = Some(self.new_brain());
+    }
+
+    /// Starts the second server on the same database, and waits until it knows its hosts.
+    pub async fn start_neighbour(&mut self) {
+        self.neighbour = Some(self.new_brain());
+        self.until_hosts_are_known(|world| world.neighbour()).await;
+    }
+
+    fn new_brain(&self) -> Brain {
         let Ok(deployment) = DeploymentId::parse("sim") else { panic!("a deployment id") };
         let ports = Ports {
             clock: Arc::new(self.clock.clone()),
@@ -197,9 +215,22 @@ impl World {
             directory: Arc::new(self.directory.clone()),
             cloud: None,
             journal: None,
+            webhooks: Arc::new(self.webhooks.clone()),
         };
-        let key = Arc::new(MasterKey::new([7; 32]));
-        self.brain = Some(Brain::start(deployment, ports, Arc::clone(&self.settings), key));
+        Brain::start(deployment, ports, Arc::clone(&self.settings), Arc::new(MasterKey::new([7; 32])))
+    }
+
+    async fn until_hosts_are_known(&self, doors: impl Fn(&Self) -> &Doors) {
+        self.eventually("every host has answered or not", async |world| {
+            fleet_of(doors(world)).await.is_some_and(|fleet| {
+                let announced = world.directory.hosts();
+                let known = |host: &HostRecord| fleet.hosts.iter().any(|view| view.name == host.name);
+                fleet.ready
+                    && announced.iter().all(known)
+                    && fleet.hosts.iter().all(|host| host.state != Health::Joining)
+            })
+        })
+        .await;
     }
 
     /// The process dies: every actor is dropped where it stands, and what it had asked for goes unanswered. The next
@@ -209,6 +240,19 @@ impl World {
         // The dropped actors end at their next turn.
         tokio::time::sleep(LOOK_EVERY).await;
         self.faults.thaw();
+    }
+
+    /// The second server dies.
+    pub async fn crash_neighbour(&mut self) {
+        self.neighbour = None;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+
+    /// The second server stops in good order.
+    pub async fn stop_neighbour(&mut self) {
+        if let Some(brain) = self.neighbour.take() {
+            brain.stop().await;
+        }
     }
 
     /// The living brain.
@@ -232,6 +276,18 @@ impl World {
         &self.brain().doors
     }
 
+    /// The ways into the second server.
+    ///
+    /// # Panics
+    /// When it was not started.
+    #[must_use]
+    pub fn neighbour(&self) -> &Doors {
+        match &self.neighbour {
+            Some(brain) => &brain.doors,
+            None => panic!("the second server was not started"),
+        }
+    }
+
     /// From now on, restarted actors are part of the test.
     pub fn expect_restarts(&mut self) {
         self.restarts_expected = true;
@@ -240,6 +296,11 @@ impl World {
     /// Asks for an instance.
     pub async fn create(&self, request: CreateInstance) -> Answer {
         ask(&self.doors().create, request, Duration::from_secs(120)).await
+    }
+
+    /// Asks the second server for an instance.
+    pub async fn create_at_neighbour(&self, request: CreateInstance) -> Answer {
+        ask(&self.neighbour().create, request, Duration::from_secs(120)).await
     }
 
     /// Asks for an instance and gets it.
@@ -255,7 +316,7 @@ impl World {
 
     /// The scheduler's view, if it answers.
     pub async fn fleet(&self) -> Option<FleetView> {
-        ask(&self.doors().fleet, DescribeFleet, Duration::from_secs(5)).await.ok()
+        fleet_of(self.doors()).await
     }
 
     /// Waits until `condition` holds.
@@ -282,11 +343,22 @@ impl World {
         if let Some(row) = rows.iter().find(|row| row.state != InstanceState::Running) {
             return Some(format!("{} is {}", row.id, row.state.as_str()));
         }
-        let mut claimed: BTreeMap<HostName, BTreeSet<InstanceId>> = BTreeMap::new();
-        for row in rows {
-            claimed.entry(row.host).or_default().insert(row.id);
+        for brain in self.brain.iter().chain(&self.neighbour) {
+            let Some(fleet) = fleet_of(&brain.doors).await else {
+                return Some("a scheduler does not answer".to_owned());
+            };
+            if let Some(why) = self.disagreement_with(&fleet, &rows) {
+                return Some(why);
+            }
         }
-        let Some(fleet) = self.fleet().await else { return Some("the scheduler does not answer".to_owned()) };
+        None
+    }
+
+    fn disagreement_with(&self, fleet: &FleetView, rows: &[Instance]) -> Option<String> {
+        let mut claimed: BTreeMap<&HostName, BTreeSet<InstanceId>> = BTreeMap::new();
+        for row in rows {
+            claimed.entry(&row.host).or_default().insert(row.id.clone());
+        }
         for host in &self.hosts {
             let rows = claimed.remove(host).unwrap_or_default();
             let found = self.runtimes.containers(host);
@@ -310,7 +382,7 @@ impl World {
     pub async fn finish(mut self) {
         self.finished = true;
         self.eventually("rows, ledger and containers agree", async |world| world.disagreement().await.is_none()).await;
-        for report in self.brain().roster.reports() {
+        for report in self.brain.iter().chain(&self.neighbour).flat_map(|brain| brain.roster.reports()) {
             assert_eq!(report.status, Status::Up, "{report:?}");
             assert!(self.restarts_expected || report.restarts == 0, "nobody expected {report:?}");
         }
@@ -326,6 +398,10 @@ impl World {
             None => "no brain was started".to_owned(),
         }
     }
+}
+
+async fn fleet_of(doors: &Doors) -> Option<FleetView> {
+    ask(&doors.fleet, DescribeFleet, Duration::from_secs(5)).await.ok()
 }
 
 impl Drop for World {

@@ -15,3 +15,4 @@ pub mod samples;
 pub mod simulation;
 pub mod store;
 pub mod store_conformance;
+pub mod webhooks;

@@ -255,6 +255,10 @@ impl SimRuntime {
                 work.await?;
                 Err(RuntimeError::Unreachable(format!("simulated loss of the answer of {op}")))
             }
+            Gate::LastBreath => {
+                let _ = work.await;
+                self.all.0.faults.die().await
+            }
         }
     }
 

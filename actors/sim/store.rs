@@ -280,6 +280,11 @@ impl Store for SimStore {
         self.faults.around("store.postpone_delivery", StoreError::Unavailable, write).await
     }
 
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError> {
+        let read = || Ok(self.tables().deliveries.iter().filter(|(_, d)| &d.sink == sink).count() as u64);
+        self.faults.around("store.waiting_deliveries", StoreError::Unavailable, read).await
+    }
+
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
         let write = || {
             let mut tables = self.tables();
@@ -351,13 +356,22 @@ fn whole_millisecond(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::samples::{a_request, droplet};
+    use crate::sim::{
+        samples::{a_request, droplet},
+        store_conformance::sinks,
+    };
 
     async fn empty() -> (SimStore, ()) {
-        (SimStore::default(), ())
+        (SimStore::default().with_sinks(sinks().to_vec()), ())
+    }
+
+    async fn two() -> (SimStore, SimStore, ()) {
+        let (store, ()) = empty().await;
+        (store.clone().shared(), store.shared(), ())
     }
 
     crate::store_conformance!(empty);
+    crate::shared_store_conformance!(two);
 
     #[tokio::test]
     async fn a_failed_admission_wrote_nothing_and_one_that_lied_wrote_the_row() {

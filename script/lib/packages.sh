@@ -55,6 +55,15 @@ need_docker_client() {
   have docker || need_packages docker=docker-cli
 }
 
+# need_python_venv: Debian's python3 leaves out what makes a virtual environment.
+need_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; }
+
+# need_droplets: what simulated droplets need of this machine.
+need_droplets() {
+  need_packages mmdebstrap=mmdebstrap nft=nftables ethtool=ethtool ip=iproute2 mkfs.ext4=e2fsprogs losetup=mount \
+    unshare=util-linux setpriv=util-linux
+}
+
 # need_rust: the toolchain that Cargo.toml asks for.
 need_rust() {
   local wanted found

@@ -7,9 +7,13 @@ mod engine;
 mod readiness;
 
 pub mod clock;
+#[cfg(feature = "crash-points")]
+pub mod crash_points;
+pub mod digitalocean;
 pub mod directory;
 pub mod docker;
 pub mod journal;
 pub mod master_key;
 pub mod process;
 pub mod store;
+pub mod webhook;

@@ -4,8 +4,8 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use getaredis_actors::domain::{IdempotencyKey, Label};
-use secrecy::SecretString;
+use getaredis_actors::domain::{IdempotencyKey, Label, secret::MANAGEMENT_TOKEN_PREFIX};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     exit::{EXIT_CODES, Failure},
@@ -150,6 +150,10 @@ pub(super) struct New {
     /// A repeated request with this key gets the same instance [default: a new key]
     #[arg(long, value_name = "KEY")]
     pub(super) idempotency_key: Option<IdempotencyKey>,
+    /// A file with an API token, so that the token's quota counts and not the address's [default: what $GETAREDIS_TOKEN
+    /// holds, unless it is a management token]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// How long to go on trying while the server has no room or does not answer
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "0s")]
     pub(super) wait: Duration,
@@ -157,12 +161,37 @@ pub(super) struct New {
     pub(super) form: Form,
 }
 
+impl New {
+    /// The API token, if one was given. Never an argument, which everybody on the machine could read.
+    pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(file) = &self.token_file else {
+            return Ok(token_of_env()?.filter(|token| !is_management_token(token)));
+        };
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
+        secret(text.trim())
+            .map(Some)
+            .map_err(|_| Failure::Usage(format!("{shown} must hold one token and nothing else")))
+    }
+}
+
+/// The variable of both kinds of tokens, which tell themselves apart.
+const TOKEN_VARIABLE: &str = "GETAREDIS_TOKEN";
+
+fn token_of_env() -> Result<Option<SecretString>, Failure> {
+    given_or_env(None, TOKEN_VARIABLE, secret)
+}
+
+fn is_management_token(token: &SecretString) -> bool {
+    token.expose_secret().starts_with(MANAGEMENT_TOKEN_PREFIX)
+}
+
 /// An instance, and the right to manage it.
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// Its id, or enough of its beginning if it was made here
     pub(super) id: String,
-    /// Its management token [default: $GETAREDIS_TOKEN, else the one remembered here]
+    /// Its management token [default: the one in $GETAREDIS_TOKEN, else the one remembered here]
     #[arg(long, value_parser = secret, value_name = "TOKEN")]
     token: Option<SecretString>,
 }
@@ -170,7 +199,10 @@ pub(super) struct Which {
 impl Which {
     /// The token, if one was given.
     pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
-        given_or_env(self.token.as_ref(), "GETAREDIS_TOKEN", secret)
+        match &self.token {
+            Some(token) => Ok(Some(token.clone())),
+            None => Ok(token_of_env()?.filter(is_management_token)),
+        }
     }
 }
 
@@ -199,7 +231,7 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
 fn secret(text: &str) -> Result<SecretString, &'static str> {
     // Anything else cannot be sent in a header.
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("must be a management token as the server gave it");
+        return Err("must be a token as the server or its operator gave it");
     }
     Ok(text.to_owned().into())
 }

@@ -8,7 +8,9 @@ pub(super) fn run(command: &ConfigCommand, output: &Output) -> Result<(), Failur
         ConfigCommand::Check(given) => {
             let layers = Layers::gather(&given.inputs());
             let config = Config::from_layers(&layers)?;
-            let missing = config.docker.unreadable_files();
+            let mut missing = config.docker.unreadable_files();
+            missing.extend(config.database.unreadable_file());
+            missing.extend(config.digitalocean.unreadable_files());
             if !missing.is_empty() {
                 let missing = missing.iter().map(|(key, file)| format!("{key} ({})", file.display()));
                 let missing = missing.collect::<Vec<_>>().join(", ");

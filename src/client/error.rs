@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use getaredis_actors::domain::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// How long to wait before another try when the server does not say.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -83,7 +84,7 @@ pub struct Problem {
     /// The member of the request that is wrong.
     pub field: Option<String>,
     /// What would have been allowed there.
-    pub allowed: Option<serde_json::Value>,
+    pub allowed: Option<Value>,
     /// When the instance ended.
     pub ended_at: Option<Timestamp>,
     /// Why there is no capacity, or why the instance ended.
@@ -101,10 +102,8 @@ impl fmt::Display for Problem {
         if let Some(reason) = self.reason.as_ref().filter(unsaid) {
             write!(f, " ({reason})")?;
         }
-        match &self.allowed {
-            Some(serde_json::Value::String(allowed)) => write!(f, "; allowed: {allowed}")?,
-            Some(allowed) => write!(f, "; allowed: {allowed}")?,
-            None => {}
+        if let Some(allowed) = self.allowed.as_ref().and_then(in_words).filter(|words| !what.contains(words.as_str())) {
+            write!(f, "; allowed: {allowed}")?;
         }
         if let Some(ended_at) = self.ended_at {
             write!(f, "; it ended at {ended_at}")?;
@@ -113,6 +112,26 @@ impl fmt::Display for Problem {
             write!(f, "; try again in {}", humantime::format_duration(Duration::from_secs(seconds)))?;
         }
         Ok(())
+    }
+}
+
+/// What would have been allowed, as a person says it: a list, or bounds. Times stand beside the seconds until then, which
+/// say the same in a shorter way. Nothing where a newer server says it in a way that is not known here.
+fn in_words(allowed: &Value) -> Option<String> {
+    let item = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match allowed {
+        Value::Null => None,
+        Value::Array(items) => Some(items.iter().map(item).collect::<Vec<_>>().join(", ")),
+        Value::Object(bounds) => {
+            let span = |name| bounds.get(name)?.as_u64().map(Duration::from_secs).map(humantime::format_duration);
+            match (span("min_s"), span("max_s")) {
+                (Some(least), Some(most)) => Some(format!("{least} to {most}")),
+                (Some(least), None) => Some(format!("at least {least}")),
+                (None, Some(most)) => Some(format!("at most {most}")),
+                (None, None) => None,
+            }
+        }
+        single => Some(item(single)),
     }
 }
 
@@ -131,6 +150,27 @@ mod tests {
             ..Problem::default()
         };
         assert_eq!(problem.to_string(), "every host is full (2 hosts full); try again in 1m 30s");
+    }
+
+    #[test]
+    fn what_is_allowed_is_said_in_words() {
+        use serde_json::json;
+        for (allowed, said) in [
+            (json!(["redis", "valkey"]), "no; allowed: redis, valkey"),
+            (json!("redis"), "no; allowed: redis"),
+            (json!({"min_s": 60, "max_s": 86_400}), "no; allowed: 1m to 1day"),
+            (json!({"max_s": 5400, "max_expires_at": "2026-03-01T12:00:00Z"}), "no; allowed: at most 1h 30m"),
+            (json!({"min_s": 7, "min_expires_at": "2026-03-01T12:00:00Z"}), "no; allowed: at least 7s"),
+            (json!(7), "no; allowed: 7"),
+            (json!({"unheard": "of"}), "no"),
+            (json!(null), "no"),
+        ] {
+            let problem = Problem { detail: "no.".into(), allowed: Some(allowed), ..Problem::default() };
+            assert_eq!(problem.to_string(), said);
+        }
+        let said_already =
+            Problem { detail: "There is: redis.".into(), allowed: Some(json!(["redis"])), ..Problem::default() };
+        assert_eq!(said_already.to_string(), "There is: redis");
     }
 
     #[test]

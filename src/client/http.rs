@@ -1,6 +1,6 @@
 //! The requests themselves.
 
-use std::{error::Error, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{error::Error, fmt, str::FromStr, time::Duration};
 
 use getaredis_actors::domain::InstanceId;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::{Answer, ClientError, Problem};
+use crate::loopback::is_loopback;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,14 +38,6 @@ impl FromStr for Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
-    }
-}
-
-impl Server {
-    fn is_loopback(&self) -> bool {
-        let host = self.0.host_str().unwrap_or_default();
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -89,7 +82,7 @@ impl Client {
             .timeout(ANSWER_TIMEOUT)
             // A redirected POST becomes a GET, and a redirected token goes to somebody else.
             .redirect(redirect::Policy::none());
-        if server.is_loopback() {
+        if is_loopback(&server.0) {
             builder = builder.no_proxy();
         }
         Ok(Self { http: builder.build()?, server })
@@ -101,12 +94,18 @@ impl Client {
         &self.server
     }
 
-    /// Asks for an instance. Repeating it with the same `key` gives the same instance.
+    /// Asks for an instance, which counts for the holder of `token`, or else for our address. Repeating it with the same
+    /// `key` gives the same instance.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn create(&self, wish: &NewInstance, key: &str) -> Result<Answer, ClientError> {
-        let request = self.request(Method::POST, "/v1/instances", None).header("Idempotency-Key", key).json(wish);
+    pub async fn create(
+        &self,
+        wish: &NewInstance,
+        key: &str,
+        token: Option<&SecretString>,
+    ) -> Result<Answer, ClientError> {
+        let request = self.request(Method::POST, "/v1/instances", token).header("Idempotency-Key", key).json(wish);
         self.answer(self.send(request).await?).await
     }
 

@@ -17,29 +17,29 @@ pub struct Admin {
 impl Admin {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         Some(read_section!(reader, "admin" => Admin {
-            token_sha256: parsed(token_hash),
+            token_sha256: parsed(optional_hash),
             allowed_origins: list(parsed(origin)),
         }))
     }
 }
 
-fn token_hash(text: &str) -> Result<Option<[u8; 32]>, &'static str> {
+fn optional_hash(text: &str) -> Result<Option<[u8; 32]>, String> {
+    if text.is_empty() { Ok(None) } else { token_hash(text).map(Some).map_err(|e| format!("{e}, or empty")) }
+}
+
+/// The SHA-256 of a token.
+pub(super) fn token_hash(hex: &str) -> Result<[u8; 32], &'static str> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let byte = |pair: &[u8]| match pair {
         [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
         _ => None,
     };
-    match text {
-        "" => Ok(None),
-        hex => hex
-            .as_bytes()
-            .chunks(2)
-            .map(byte)
-            .collect::<Option<Vec<u8>>>()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Some)
-            .ok_or("must be empty or 64 hex digits, the SHA-256 of the token: printf %s \"$TOKEN\" | sha256sum"),
-    }
+    hex.as_bytes()
+        .chunks(2)
+        .map(byte)
+        .collect::<Option<Vec<u8>>>()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or("must be 64 hex digits, the SHA-256 of the token: printf %s \"$TOKEN\" | sha256sum")
 }
 
 /// An origin as a browser sends it: scheme, host and port, nothing behind.

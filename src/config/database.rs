@@ -1,46 +1,67 @@
 //! `[database]`: where instances are recorded.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use secrecy::SecretString;
 
 use super::{
-    kinds::{duration, parsed, whole},
+    kinds::{duration, optional_path, parsed, whole},
     reader::{Reader, read_section},
 };
 
-/// How an address of an SQLite file begins.
-const SQLITE: &str = "sqlite://";
-
 /// The database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Database {
-    /// `sqlite://` and a path.
-    pub url: String,
-    /// Connections kept open.
+    /// A SQLite file, or a database on a server with user and password.
+    pub url: SecretString,
+    /// Connections at most.
     pub pool: u32,
     /// Longest wait for a free one.
     pub acquire_timeout: Duration,
+    /// The authority that signed the database server's certificate; nothing means no TLS.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl Database {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         Some(read_section!(reader, "database" => Database {
-            url: parsed(sqlite_url),
+            url: parsed(database_url),
             pool: whole(1..=256),
             acquire_timeout: duration(Duration::from_millis(10), Duration::from_secs(60)),
+            tls_ca: optional_path,
         }))
     }
 
-    /// The file of an SQLite database.
+    /// `tls_ca` when it names a file that is not there or may not be read; see
+    /// [`Docker::unreadable_files`](super::Docker::unreadable_files).
     #[must_use]
-    pub fn sqlite_file(&self) -> PathBuf {
-        self.url.strip_prefix(SQLITE).unwrap_or(&self.url).into()
+    pub fn unreadable_file(&self) -> Option<(&'static str, &Path)> {
+        let file = self.tls_ca.as_deref()?;
+        std::fs::File::open(file).is_err().then_some(("database.tls_ca", file))
     }
 }
 
-fn sqlite_url(url: &str) -> Result<String, &'static str> {
-    // Each connection to ":memory:" would open a database of its own.
-    match url.strip_prefix(SQLITE) {
-        Some(path) if !path.is_empty() && path != ":memory:" => Ok(url.to_owned()),
-        _ => Err("must be sqlite:// and the path of a file, such as sqlite://getaredis.db"),
+/// Checks the address without ever repeating it: it may hold a password.
+fn database_url(url: &str) -> Result<SecretString, &'static str> {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let valid = match scheme {
+        // Each connection to ":memory:" would open a database of its own.
+        "sqlite" => !rest.is_empty() && rest != ":memory:",
+        "mysql" | "mariadb" => mysql_async::Opts::from_url(&format!("mysql://{rest}"))
+            .is_ok_and(|opts| opts.db_name().is_some_and(|name| !name.is_empty())),
+        "postgres" | "postgresql" => {
+            tokio_postgres::Config::from_str(url).is_ok_and(|config| config.get_dbname().is_some())
+        }
+        _ => false,
+    };
+    if valid {
+        Ok(url.to_owned().into())
+    } else {
+        Err("must be sqlite:// and the path of a file, or the address of a database such as \
+             postgres://user:password@host:5432/database or mysql://user:password@host:3306/database")
     }
 }

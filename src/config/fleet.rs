@@ -24,6 +24,8 @@ pub enum RuntimeKind {
 pub enum Provider {
     /// Nowhere.
     None,
+    /// At DigitalOcean.
+    DigitalOcean,
 }
 
 /// The hosts as a whole.
@@ -47,14 +49,15 @@ pub struct Fleet {
 
 impl Fleet {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(read_section!(reader, "fleet" => Fleet {
+        let fleet = read_section!(reader, "fleet" => Fleet {
             deployment: parsed(DeploymentId::parse),
             runtime: word(&[("docker", RuntimeKind::Docker), ("process", RuntimeKind::Process)]),
             process_dir: |value: &toml::Value| some_text(value).map(PathBuf::from),
             strategy: word(&[("fill", Strategy::Fill), ("spread", Strategy::Spread)]),
             slots: slots,
             address: reachable,
-            provider: word(&[("none", Provider::None)]),
-        }))
+            provider: word(&[("none", Provider::None), ("digitalocean", Provider::DigitalOcean)]),
+        });
+        Some(fleet)
     }
 }

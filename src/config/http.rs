@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::{
-    kinds::{list, network, socket, whole},
+    kinds::{list, network, socket, whole, yes_or_no},
     reader::{Reader, read_section},
 };
 
@@ -20,6 +20,8 @@ pub struct Http {
     pub max_body_bytes: usize,
     /// Threads; 0 means one for each core.
     pub workers: usize,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
 }
 
 impl Http {
@@ -29,6 +31,7 @@ impl Http {
             trusted_proxies: list(network),
             max_body_bytes: whole(256..=1024 * 1024),
             workers: whole(0..=1024),
+            metrics: yes_or_no,
         }))
     }
 }

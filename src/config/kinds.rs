@@ -78,6 +78,11 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Value) -> Re
     }
 }
 
+/// `true` or `false`.
+pub(super) fn yes_or_no(value: &Value) -> Read<bool> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Value) -> Read<T> {
     move |value| {

@@ -69,7 +69,7 @@ pub struct Entry {
     /// That layer.
     pub source: Source,
     /// The built-in value, which also says what type an environment variable is read as.
-    default: Value,
+    pub(super) default: Value,
 }
 
 impl Entry {
@@ -154,11 +154,16 @@ impl Layers {
         let mut variables: Vec<(String, &OsString)> = env
             .iter()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-            .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+            .filter(|(name, _)| name.to_uppercase().starts_with(ENV_PREFIX))
             .collect();
         variables.sort();
         for (name, value) in variables {
             let source = Source::Env(name.clone());
+            if name != name.to_uppercase() {
+                let message = format!("is written in capitals only: {}", name.to_uppercase());
+                self.complain(vec![Place { key: name, found: None, source }], message);
+                continue;
+            }
             let key = name[ENV_PREFIX.len()..].to_lowercase().replace("__", ".");
             match value.to_str() {
                 Some(value) => self.set_text(&key, value, source, &name),

@@ -1,12 +1,34 @@
 //! `[limits]`: how much one creator, and everybody, may ask for.
 
-use getaredis_actors::{domain::Quotas, settings::Rate};
+use std::collections::{BTreeMap, BTreeSet};
+
+use getaredis_actors::{
+    domain::{Quotas, TokenName},
+    settings::Rate,
+};
 use ipnet::IpNet;
+use serde::Deserialize;
+use toml::Value;
 
 use super::{
-    kinds::{list, network, whole},
+    admin::token_hash,
+    kinds::{Read, list, network, parsed, whole},
     reader::{Reader, read_section},
 };
+
+/// The highest cap that can be written down.
+const MOST: i64 = 1_000_000;
+
+/// An API token: whoever has it is a creator of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// What it is called wherever it must not be shown.
+    pub name: TokenName,
+    /// The SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// Instances its creator may have at once; 0 means no cap, nothing means [`Limits::per_creator`].
+    pub per_creator: Option<u32>,
+}
 
 /// The caps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +41,10 @@ pub struct Limits {
     pub creates_per_minute: u32,
     /// Creates of one creator at once.
     pub burst: u32,
+    /// Wrong tokens per minute and address.
+    pub wrong_tokens_per_minute: u32,
+    /// API tokens.
+    pub tokens: Vec<ApiToken>,
     /// Networks that are not let in.
     pub banned: Vec<IpNet>,
     /// Creates worked on at once.
@@ -27,14 +53,29 @@ pub struct Limits {
 
 impl Limits {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(read_section!(reader, "limits" => Limits {
-            per_creator: whole(0..=1_000_000),
-            global: whole(0..=1_000_000),
-            creates_per_minute: whole(1..=1_000_000),
-            burst: whole(1..=1_000_000),
+        let limits = read_section!(reader, "limits" => Limits {
+            per_creator: whole(0..=MOST),
+            global: whole(0..=MOST),
+            creates_per_minute: whole(1..=MOST),
+            burst: whole(1..=MOST),
+            wrong_tokens_per_minute: whole(1..=MOST),
+            tokens: list(token),
             banned: list(network),
             max_in_flight: whole(1..=100_000),
-        }))
+        });
+        limits.rules(reader);
+        Some(limits)
+    }
+
+    fn rules(&self, reader: &mut Reader<'_>) {
+        let names: BTreeSet<_> = self.tokens.iter().map(|token| &token.name).collect();
+        reader.rule(names.len() == self.tokens.len(), &["limits.tokens"], "every token needs a name of its own");
+        let hashes: BTreeSet<_> = self.tokens.iter().map(|token| token.sha256).collect();
+        reader.rule(
+            hashes.len() == self.tokens.len(),
+            &["limits.tokens"],
+            "two names have the same token, so nobody could tell who asks",
+        );
     }
 
     /// The caps that the store applies.
@@ -43,9 +84,46 @@ impl Limits {
         Quotas { per_creator: self.per_creator, global: self.global }
     }
 
+    /// The caps of tokens that have one of their own.
+    #[must_use]
+    pub fn token_caps(&self) -> BTreeMap<TokenName, u32> {
+        self.tokens.iter().filter_map(|token| Some((token.name.clone(), token.per_creator?))).collect()
+    }
+
+    /// The rate of wrong tokens per address.
+    #[must_use]
+    pub fn wrong_tokens(&self) -> Rate {
+        Rate { per_minute: self.wrong_tokens_per_minute, burst: self.wrong_tokens_per_minute }
+    }
+
     /// The request rate per creator.
     #[must_use]
     pub fn rate(&self) -> Rate {
         Rate { per_minute: self.creates_per_minute, burst: self.burst }
     }
+}
+
+/// A token as it is written down.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Value,
+    sha256: Value,
+    per_creator: Option<Value>,
+}
+
+fn token(value: &Value) -> Read<ApiToken> {
+    let shape = "must be a table of name, sha256 and perhaps per_creator";
+    // Not to be repeated: it may be a token.
+    if !value.is_table() {
+        return Err(shape.to_owned());
+    }
+    let written: Written =
+        value.clone().try_into().map_err(|e: toml::de::Error| format!("{shape}: {}", e.message().trim()))?;
+    let part = |name: &'static str| move |e: String| format!("({name}) {e}");
+    Ok(ApiToken {
+        name: parsed(TokenName::parse)(&written.name).map_err(part("name"))?,
+        sha256: parsed(token_hash)(&written.sha256).map_err(part("sha256"))?,
+        per_creator: written.per_creator.as_ref().map(whole(0..=MOST)).transpose().map_err(part("per_creator"))?,
+    })
 }

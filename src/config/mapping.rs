@@ -14,9 +14,6 @@ use super::{Config, Provider};
 /// is sent there, rarely enough to be nothing beside the engine's own work.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// How often the pool of droplets is looked at; a droplet takes longer than that to boot.
-const SCALING_EVERY: Duration = Duration::from_secs(30);
-
 /// The host that exists when none is declared.
 const LOCAL_HOST: &str = "local";
 
@@ -27,12 +24,14 @@ impl Config {
         Settings {
             strategy: self.fleet.strategy,
             quotas: self.limits.quotas(),
+            token_caps: self.limits.token_caps(),
             lease: self.instances.lease(),
             flavours: vec![self.instances.flavour()],
             create_deadline: self.instances.create_deadline,
             max_in_flight: self.limits.max_in_flight,
             queue: self.scaling.queue(),
             rate: self.limits.rate(),
+            wrong_tokens: self.limits.wrong_tokens(),
             banned: self.limits.banned.clone(),
             host: HostSettings {
                 parallel_starts: self.docker.parallel_starts,
@@ -43,7 +42,8 @@ impl Config {
             directory_poll: self.directory.poll,
             reaper: self.reaper.settings(),
             scaling: (self.fleet.provider != Provider::None).then(|| self.scaling.policy(self.fleet.slots)),
-            scaling_every: SCALING_EVERY,
+            scaling_every: self.scaling.pass_every,
+            webhooks: self.webhooks.settings(),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod admin;
 mod database;
+mod digitalocean;
 mod directory;
 mod docker;
 mod fleet;
@@ -25,21 +26,24 @@ mod show;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use admin::Admin;
 pub use database::Database;
+pub use digitalocean::{DigitalOcean, Inbound, Placement};
 pub use directory::{DeclaredHost, Directory, DirectoryKind};
 pub use docker::Docker;
 pub use fleet::{Fleet, Provider, RuntimeKind};
 pub use http::Http;
 pub use instances::Instances;
 pub use layers::{Inputs, Layers};
-pub use limits::Limits;
+pub use limits::{ApiToken, Limits};
 pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
 pub use scaling::Scaling;
 pub use show::show;
 pub use telemetry::{LogFormat, Telemetry};
+pub use webhooks::{Sink, SinkSecret, SinkUrl, Webhooks, signing_key};
 
 use reader::Reader;
 
@@ -58,12 +62,16 @@ pub struct Config {
     pub fleet: Fleet,
     /// `[fleet]`, how it grows and shrinks
     pub scaling: Scaling,
+    /// `[digitalocean]`
+    pub digitalocean: DigitalOcean,
     /// `[instances]`
     pub instances: Instances,
     /// `[limits]`
     pub limits: Limits,
     /// `[reaper]`
     pub reaper: Reaper,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
     /// `[admin]`
     pub admin: Admin,
     /// `[telemetry]`
@@ -99,9 +107,11 @@ impl Config {
         let directory = Directory::read(reader);
         let fleet = Fleet::read(reader);
         let scaling = Scaling::read(reader);
+        let digitalocean = DigitalOcean::read(reader);
         let instances = Instances::read(reader);
         let limits = Limits::read(reader);
         let reaper = Reaper::read(reader);
+        let webhooks = Webhooks::read(reader);
         let admin = Admin::read(reader);
         let telemetry = Telemetry::read(reader);
         let config = Self {
@@ -111,9 +121,11 @@ impl Config {
             directory: directory?,
             fleet: fleet?,
             scaling: scaling?,
+            digitalocean: digitalocean?,
             instances: instances?,
             limits: limits?,
             reaper: reaper?,
+            webhooks: webhooks?,
             admin: admin?,
             telemetry: telemetry?,
         };
@@ -139,7 +151,7 @@ impl Config {
             !is_static
                 || !self.docker.publish_address.is_loopback()
                 || hosts.iter().all(|host| host.public_address.is_loopback()),
-            &["docker.publish_address", "fleet.address", "directory.hosts"],
+            &["docker.publish_address", "fleet.address", "directory.hosts", "directory.kind"],
             "instances would be published on loopback, where nobody reaches them at the address that tenants are told; \
              publish on 0.0.0.0 or on the host's own address",
         );
@@ -148,6 +160,39 @@ impl Config {
             self.docker.ports.as_ref().is_none_or(|ports| ports.len() >= most_slots as usize),
             &["docker.ports", "fleet.slots", "directory.hosts"],
             "there are fewer ports than a host has slots",
+        );
+        if self.fleet.provider == Provider::DigitalOcean {
+            self.rules_of_bought_hosts(reader);
+        }
+    }
+
+    /// What hosts need that are bought.
+    fn rules_of_bought_hosts(&self, reader: &mut Reader<'_>) {
+        let bought = &self.digitalocean;
+        reader.rule(
+            self.directory.kind == DirectoryKind::Redis,
+            &["directory.kind", "fleet.provider"],
+            "hosts that are bought announce themselves in a Redis",
+        );
+        reader.rule(
+            bought.token.is_some() || bought.token_file.is_some(),
+            &["digitalocean.token_file", "digitalocean.token", "fleet.provider"],
+            "nothing can be bought without the token of an account",
+        );
+        reader.rule(
+            !bought.placements.is_empty(),
+            &["digitalocean.placements", "fleet.provider"],
+            "nothing can be bought without a region and a size",
+        );
+        reader.rule(
+            bought.user_data_file.is_some(),
+            &["digitalocean.user_data_file", "fleet.provider"],
+            "a machine that is bought has to be told how to become a host",
+        );
+        reader.rule(
+            !self.docker.publish_address.is_loopback(),
+            &["docker.publish_address", "fleet.provider"],
+            "instances on hosts that are bought would be published where nobody reaches them; publish on 0.0.0.0",
         );
     }
 }

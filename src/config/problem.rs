@@ -85,19 +85,42 @@ impl std::error::Error for Problems {}
 /// What stands in place of a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// The value as it may be shown, written as TOML. Hidden are the operator's token hash (a weak token could be found
-/// from it) and everything before the host of an address, in any key: somebody may have put a password there.
+/// The value as it may be shown, written as TOML. Hidden are the hashes of tokens (a weak token could be found from its
+/// hash), what signs notices and what may open a sink, and everything before the host of an address, in any key:
+/// somebody may have put a password there.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     hide(key, value).to_string()
 }
 
 fn hide(key: &str, value: &Value) -> Value {
     match value {
-        Value::String(text) if key == "admin.token_sha256" && !text.is_empty() => HIDDEN.into(),
+        Value::String(text) if key.ends_with("sha256") && !text.is_empty() => HIDDEN.into(),
+        // An item that is no table is a mistake, and may be a token.
+        Value::String(_) if key == "limits.tokens" => HIDDEN.into(),
+        Value::String(text) if key == "webhooks.sinks.url" => without_path(&without_user_info(text)).into(),
+        Value::String(_) if key.starts_with(SINKS) && !SHOWN_OF_SINKS.contains(&key) => HIDDEN.into(),
+        Value::String(text) if key == "digitalocean.token" && !text.is_empty() => HIDDEN.into(),
         Value::String(text) => without_user_info(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(|item| hide(key, item)).collect()),
-        Value::Table(fields) => Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(key, v))).collect()),
+        Value::Table(fields) => {
+            Value::Table(fields.iter().map(|(k, v)| (k.clone(), hide(&format!("{key}.{k}"), v))).collect())
+        }
         other => other.clone(),
+    }
+}
+
+/// The key of the sinks. Whatever stands there in a wrong shape may be a secret.
+const SINKS: &str = "webhooks.sinks";
+
+/// What of a sink is shown beside the beginning of its address.
+const SHOWN_OF_SINKS: [&str; 2] = ["webhooks.sinks.name", "webhooks.sinks.secret_file"];
+
+/// `https://host/secret` as `https://host/(hidden)`.
+fn without_path(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return HIDDEN.to_owned() };
+    match rest.split_once(['/', '?', '#']) {
+        Some((host, path)) if !path.is_empty() => format!("{scheme}://{host}/{HIDDEN}"),
+        _ => text.to_owned(),
     }
 }
 
@@ -124,6 +147,34 @@ mod tests {
     fn a_token_hash_is_hidden_and_an_empty_one_is_not() {
         assert_eq!(shown("admin.token_sha256", &"abc".into()), r#""(hidden)""#);
         assert_eq!(shown("admin.token_sha256", &"".into()), r#""""#);
+    }
+
+    #[test]
+    fn a_token_in_a_list_shows_its_name_only() {
+        let tokens: toml::Table = toml::from_str(r#"v = [{ name = "ci", sha256 = "abc", per_creator = 3 }]"#).unwrap();
+        let text = shown("limits.tokens", &tokens["v"]);
+        assert!(text.contains("ci") && text.contains('3') && !text.contains("abc"), "{text}");
+        assert!(!shown("limits.tokens", &Value::Array(vec!["hunter2".into()])).contains("hunter2"));
+        assert!(!shown("limits.tokens", &"hunter2".into()).contains("hunter2"));
+    }
+
+    #[test]
+    fn of_a_sink_its_name_and_host_are_shown_and_neither_secret_nor_path() {
+        let text = r#"v = [{ name = "a", url = "https://h:1/T0/hunter2?x=hunter2", secret = "whsec_hunter2" },
+                           { name = "b", url = "https://u:hunter2@h", secret_file = "b.key" }, "hunter2"]"#;
+        let sinks: toml::Table = toml::from_str(text).unwrap();
+        let text = shown("webhooks.sinks", &sinks["v"]);
+        assert!(!text.contains("hunter2"), "{text}");
+        for part in ["\"a\"", "https://h:1/(hidden)", "https://(hidden)@h", "\"b.key\""] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(shown("webhooks.sinks", &"hunter2".into()), r#""(hidden)""#);
+    }
+
+    #[test]
+    fn a_token_of_the_provider_is_hidden() {
+        assert_eq!(shown("digitalocean.token", &"dop_v1_abc".into()), r#""(hidden)""#);
+        assert_eq!(shown("digitalocean.token_file", &"/etc/do".into()), r#""/etc/do""#);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::{
     reader::{Reader, read_section},
 };
 
+/// Hosts that one installation could have.
+const MOST_HOSTS: i64 = 10_000;
+
 /// How the pool grows and shrinks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaling {
@@ -43,6 +46,8 @@ pub struct Scaling {
     pub creates_per_hour: u32,
     /// What a droplet is paid by.
     pub billing: Billing,
+    /// How often the pool is looked at, beside every change that matters to it.
+    pub pass_every: Duration,
     /// How long a create waits for room.
     pub queue_for: Duration,
     /// Creates that wait at once.
@@ -54,32 +59,41 @@ pub struct Scaling {
 impl Scaling {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
-        let time = || duration(Duration::ZERO, day);
         let scaling = read_section!(reader, "fleet" => Scaling {
-            standby: whole(0..=1000),
+            standby: whole(0..=MOST_HOSTS),
             standby_slots: whole(0..=1_000_000),
             standby_percent: whole(0..=1000),
-            min_hosts: whole(0..=10_000),
-            max_hosts: whole(0..=10_000),
-            idle: time(),
-            min_age: time(),
-            cooldown: time(),
+            min_hosts: whole(0..=MOST_HOSTS),
+            max_hosts: whole(0..=MOST_HOSTS),
+            idle: duration(Duration::ZERO, 30 * day),
+            min_age: duration(Duration::ZERO, 30 * day),
+            cooldown: duration(Duration::ZERO, day),
             boot_deadline: duration(second, day),
             bad_after: duration(second, day),
             list_grace: duration(second, day),
             create_burst: whole(1..=1000),
             creates_per_hour: whole(0..=10_000),
             billing: word(&[("second", Billing::Second), ("hour", Billing::Hour)]),
+            pass_every: duration(second / 10, Duration::from_secs(3600)),
             queue_for: duration(Duration::ZERO, Duration::from_secs(600)),
             queue_length: whole(0..=100_000),
             scaling_log: optional_path,
         });
-        reader.rule(
-            scaling.min_hosts <= scaling.max_hosts,
-            &["fleet.min_hosts", "fleet.max_hosts"],
-            "more droplets would be kept than there may be",
-        );
+        scaling.rules(reader);
         Some(scaling)
+    }
+
+    fn rules(&self, reader: &mut Reader<'_>) {
+        reader.rule(
+            self.min_hosts <= self.max_hosts,
+            &["fleet.min_hosts", "fleet.max_hosts"],
+            "more hosts are to be kept than there may be",
+        );
+        reader.rule(
+            self.standby <= self.max_hosts,
+            &["fleet.standby", "fleet.max_hosts"],
+            "more hosts are to stand by than there may be",
+        );
     }
 
     /// As the brain is told. `slots` is what a droplet carries.

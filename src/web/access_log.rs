@@ -2,7 +2,7 @@
 //!
 //! Never a query string, a token or a body; the client's address is ours to judge, not the proxy headers'.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::{
     Error, HttpMessage,
@@ -20,6 +20,11 @@ const LONGEST_PATH: usize = 200;
 
 /// When the request came in.
 struct Arrived(Instant);
+
+/// As a number that logs can be searched by; a wider one is written as text.
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Makes the span of a request and ends it with its line.
 pub(super) struct AccessLog;
@@ -41,8 +46,8 @@ impl RootSpanBuilder for AccessLog {
             Ok(response) => {
                 let arrived = response.request().extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed());
                 let path = response.request().path();
-                let routine = path.starts_with("/static/") || matches!(path, "/livez" | "/readyz");
-                (response.status(), response.response().error(), arrived.map(|time| time.as_millis()), routine)
+                let routine = path.starts_with("/static/") || matches!(path, "/livez" | "/readyz" | "/metrics");
+                (response.status(), response.response().error(), arrived.map(whole_millis), routine)
             }
             Err(error) => (error.as_response_error().status_code(), Some(error), None, false),
         };

@@ -35,7 +35,8 @@ use super::{
     FeedSettings, Web,
     admin::{admit, configured},
     problem::{Kind, Problem},
-    request::{bearer, own_origin},
+    request::own_origin,
+    tokens::bearer,
 };
 
 /// What both sides speak.
@@ -81,11 +82,11 @@ enum Frame<'a> {
 /// Lets the operator in and upgrades; everything that can be refused is, before that.
 pub(super) async fn open(web: Data<Web>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
-    let digest = configured(&web)?;
+    configured(&web)?;
     if !own_origin(headers, request.uri(), &web.settings.allowed_origins) {
         return Err(Problem::new(Kind::Forbidden, "A web page of another origin may not read the operator's feed."));
     }
-    admit(&digest, bearer(headers).or_else(|| offered_token(headers)))?;
+    admit(&request, &web, bearer(headers).or_else(|| offered_token(headers))).await?;
     let busy = |why| Problem::new(Kind::Busy, why).retry_after(Duration::from_secs(10));
     if web.sessions.closing() {
         return Err(busy("The server is shutting down."));

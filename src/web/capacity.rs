@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use getaredis_actors::{
     domain::Health,
     scheduler::messages::{DescribeFleet, FleetView},
@@ -10,15 +10,16 @@ use getaredis_actors::{
 };
 use serde_json::json;
 
-use super::{Web, problem::Problem};
+use super::{Web, problem::Problem, tokens::caller};
 
 /// The scheduler answers from memory.
 pub(super) const FLEET_WITHIN: Duration = Duration::from_secs(2);
 
-/// Everybody may ask this, so it says nothing about single hosts.
+/// Everybody may ask this, so it says nothing about single hosts. Who shows an API token is told its own cap.
 ///
 /// An instance counts from its reservation until its slot is free again: one that starts or stops is in the numbers.
-pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
+pub(super) async fn show(web: Data<Web>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(&request, &web).await?;
     let fleet = ask(&web.doors.fleet, DescribeFleet, FLEET_WITHIN)
         .await
         .map_err(|error| Problem::of_ask(error, "scheduler"))?;
@@ -50,7 +51,7 @@ pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
             "max_lifetime_s": lease.max_lifetime.as_secs(),
             "memory_bytes": flavour.map(|flavour| flavour.memory_bytes),
             "connections": flavour.map(|flavour| flavour.connections),
-            "per_creator": web.settings.quotas.per_creator,
+            "per_creator": caller.per_creator,
         },
     })))
 }

@@ -1,6 +1,6 @@
 //! `/v1/instances`: create, read, extend and delete.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -17,18 +17,16 @@ use getaredis_actors::{
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::{
     Web,
     body::{self, CreateBody, ExtendBody},
-    problem::{Kind, Problem},
-    request::{bearer, creator, idempotency_key},
+    problem::Problem,
+    request::idempotency_key,
+    tokens::{ADMIT_WITHIN, Caller, bearer, caller, open},
     views::{answer, own_link},
 };
 
-/// The rate limit looks into its memory only.
-const ADMIT_WITHIN: Duration = Duration::from_secs(2);
 /// What the brain may take beyond its own deadline to clean up and say so.
 const CREATE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -45,15 +43,32 @@ pub(super) async fn create(web: Data<Web>, request: HttpRequest, payload: Payloa
     Ok(answer(response, &created.instance, &web))
 }
 
-/// Lets the creator in, or not, and has the instance made. Nobody is let in while the rate limit does not answer.
+/// Has an instance made, and counts what became of it.
 pub(super) async fn make(
     web: &Web,
     request: &HttpRequest,
     wish: CreateBody,
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<Created, Problem> {
-    let creator = creator(request, web);
-    ask(&web.doors.admit, Admit { creator }, ADMIT_WITHIN)
+    let begun = Instant::now();
+    let made = admit_and_make(web, request, wish, idempotency_key).await;
+    match &made {
+        Ok(created) if created.replayed => web.creates.count("replayed"),
+        Ok(_) => web.creates.made(begun.elapsed()),
+        Err(problem) => web.creates.count(problem.slug()),
+    }
+    made
+}
+
+/// Lets the creator in, or not, and has the instance made. Nobody is let in while the rate limit does not answer.
+async fn admit_and_make(
+    web: &Web,
+    request: &HttpRequest,
+    wish: CreateBody,
+    idempotency_key: Option<IdempotencyKey>,
+) -> Result<Created, Problem> {
+    let Caller { creator, address, .. } = caller(request, web).await?;
+    ask(&web.doors.admit, Admit { creator: creator.clone(), address }, ADMIT_WITHIN)
         .await
         .map_err(|error| Problem::of_ask(error, "rate limit"))?
         .map_err(|refused| Problem::of_refused(&refused))?;
@@ -116,22 +131,11 @@ pub(super) async fn delete(web: Data<Web>, request: HttpRequest, id: Path<String
 async fn owned(web: &Web, request: &HttpRequest, id: &str) -> Result<Instance, Problem> {
     let id = InstanceId::parse(id).map_err(|_| Problem::no_such_instance())?;
     let instance = web.stored(web.store.instance(&id)).await?.ok_or_else(Problem::no_such_instance)?;
-    if !opens(web, request, &id) {
-        return Err(Problem::new(
-            Kind::Unauthorized,
-            "Send this instance's management token as Authorization: Bearer gar_….",
-        ));
-    }
+    let digest = Sha256::digest(web.master_key.management_token(&id).expose_secret()).into();
+    let detail = "Send this instance's management token as Authorization: Bearer gar_….";
+    open(request, web, bearer(request.headers()), &digest, detail).await?;
     match instance.state {
         InstanceState::Ended(_) => Err(Problem::ended(&instance)),
         _ => Ok(instance),
     }
-}
-
-/// Whether the request carries the management token of this instance. Digests are compared, which are equally long.
-fn opens(web: &Web, request: &HttpRequest, id: &InstanceId) -> bool {
-    let Some(token) = bearer(request.headers()) else { return false };
-    let digest = |text: &str| Sha256::digest(text.as_bytes());
-    let right = digest(web.master_key.management_token(id).expose_secret());
-    right.as_slice().ct_eq(digest(token.expose_secret()).as_slice()).into()
 }

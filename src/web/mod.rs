@@ -16,11 +16,14 @@ mod harden;
 mod health;
 mod instances;
 mod legacy;
+mod metrics;
 mod pages;
 mod problem;
+mod refusals;
 mod request;
 mod server;
 mod settings;
+mod tokens;
 mod views;
 
 #[cfg(test)]
@@ -45,9 +48,10 @@ use getaredis_actors::{
 use tracing_actix_web::TracingLogger;
 
 pub use server::serve;
-pub use settings::{FeedSettings, WebSettings};
+pub use settings::{FeedSettings, TokenSettings, WebSettings};
 
 use admin_feed::Sessions;
+use metrics::Creates;
 use problem::{Kind, Problem};
 
 /// The database answers such small questions at once or is in trouble.
@@ -70,6 +74,7 @@ pub struct Web {
     vitals: Vitals,
     settings: WebSettings,
     sessions: Sessions,
+    creates: Creates,
 }
 
 impl Web {
@@ -84,7 +89,7 @@ impl Web {
         settings: WebSettings,
     ) -> Self {
         let sessions = Sessions::new(settings.feed.max_sessions);
-        Self { doors, store, clock, master_key, vitals, settings, sessions }
+        Self { doors, store, clock, master_key, vitals, settings, sessions, creates: Creates::new() }
     }
 
     /// Says that the server is about to stop: operators' sessions are closed with a close frame, no new one is let in,
@@ -134,8 +139,9 @@ fn routes(config: &mut ServiceConfig) {
         .service(resource("/instance", &["POST"]).route(web::post().to(legacy::create)))
         .service(resource("/livez", &["GET", "HEAD"]).route(reading().to(health::live)))
         .service(resource("/readyz", &["GET", "HEAD"]).route(reading().to(health::ready)))
+        .service(resource("/metrics", &["GET", "HEAD"]).route(reading().to(metrics::show)))
         .configure(pages::routes)
-        .default_service(web::to(nothing_here));
+        .default_service(web::to(|| async { Err::<&str, _>(nothing_here()) }));
 }
 
 /// A resource that says which methods it knows when it is asked with another one.
@@ -149,6 +155,6 @@ fn reading() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-async fn nothing_here() -> Result<&'static str, Problem> {
-    Err(Problem::new(Kind::NotFound, "There is no such address here."))
+fn nothing_here() -> Problem {
+    Problem::new(Kind::NotFound, "There is no such address here.")
 }

@@ -59,6 +59,8 @@ kinds! {
     InstanceEnded "instance-ended" GONE "The instance has ended";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not JSON";
+    RequestTimeout "request-timeout" REQUEST_TIMEOUT "The request did not arrive in time";
+    HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The head of the request is too large";
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Too many requests";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "You have as many instances as you may have";
     FleetFull "fleet-full" SERVICE_UNAVAILABLE "Every place is taken";
@@ -106,6 +108,11 @@ impl Problem {
     /// A problem of this kind, in words that its reader can act upon.
     pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::with(kind.type_uri(), kind.status(), kind.title(), detail.into())
+    }
+
+    /// What kind of problem it is, in a word.
+    pub(super) fn slug(&self) -> &'static str {
+        self.0.type_uri.rsplit('/').next().unwrap_or_default()
     }
 
     fn with(type_uri: &'static str, status: StatusCode, title: &'static str, mut detail: Cow<'static, str>) -> Self {
@@ -183,6 +190,23 @@ impl Problem {
                 let title = other.canonical_reason().unwrap_or("Refused");
                 Self::with("about:blank", other, title, format!("{title}.").into())
             }
+        }
+    }
+
+    /// What the HTTP/1 codec refuses before there is a request; `status` is its own.
+    pub(super) fn of_codec(status: u16) -> Self {
+        match StatusCode::from_u16(status) {
+            Ok(StatusCode::BAD_REQUEST) => Self::new(
+                Kind::InvalidRequest,
+                "This is not valid HTTP/1.1: the request line, a header or the framing of the body is malformed.",
+            ),
+            Ok(StatusCode::REQUEST_TIMEOUT) => {
+                Self::new(Kind::RequestTimeout, "The head of the request took too long to arrive.")
+            }
+            Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+                Self::new(Kind::HeadTooLarge, "Request line and headers are larger than this server reads.")
+            }
+            other => Self::from_status(other.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
 

@@ -1,39 +1,16 @@
-//! What a request says about itself: its token, its idempotency key, and the page it was sent from.
+//! What a request says about itself: its idempotency key, and the page it was sent from.
 
-use actix_web::{
-    HttpRequest,
-    http::{
-        Method, Uri,
-        header::{self, HeaderMap, HeaderName},
-        uri::Authority,
-    },
+use actix_web::http::{
+    Method, Uri,
+    header::{self, HeaderMap, HeaderName},
+    uri::Authority,
 };
-use getaredis_actors::domain::{Creator, IdempotencyKey};
-use secrecy::SecretString;
+use getaredis_actors::domain::IdempotencyKey;
 
-use super::{
-    Web,
-    client_ip::client_ip,
-    problem::{Kind, Problem},
-};
+use super::problem::{Kind, Problem};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Whom the request counts for.
-pub(super) fn creator(request: &HttpRequest, web: &Web) -> Creator {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    Creator::of(client_ip(request.headers(), peer, &web.settings.trusted_proxies))
-}
-
-/// The token of `Authorization: Bearer …`. Anything else, or more than one, is none.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<SecretString> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let (Some(only), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = only.to_str().ok()?.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.into())
-}
 
 /// The `Idempotency-Key`, if one was sent.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
@@ -94,7 +71,6 @@ mod tests {
 
     use super::*;
     use actix_web::http::header::HeaderValue;
-    use secrecy::ExposeSecret;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -102,20 +78,6 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         map
-    }
-
-    #[test]
-    fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
-        let token =
-            |value: &str| bearer(&headers(&[("authorization", value)])).map(|token| token.expose_secret().to_owned());
-        for value in ["Bearer gar_x", "bearer gar_x", "BEARER   gar_x ", " Bearer gar_x"] {
-            assert_eq!(token(value).as_deref(), Some("gar_x"), "{value}");
-        }
-        for value in ["", "Bearer", "Bearer ", "gar_x", "Basic gar_x", "Bearergar_x", "Bearer \u{e9}"] {
-            assert_eq!(token(value), None, "{value}");
-        }
-        let twice = headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
-        assert!(bearer(&twice).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use getaredis_actors::domain::{Flavour, LeasePolicy, Quotas};
+use getaredis_actors::domain::{Flavour, LeasePolicy, Quotas, TokenName};
 use ipnet::IpNet;
 
 /// The tunable values of the HTTP edge.
@@ -22,14 +22,29 @@ pub struct WebSettings {
     pub create_deadline: Duration,
     /// The longest that any other question to the brain that moves a container may take.
     pub call_deadline: Duration,
+    /// Who else than an address may be a creator.
+    pub tokens: Vec<TokenSettings>,
     /// The SHA-256 of the operator's token; without it the operator's doors stay shut.
     pub admin_token_sha256: Option<[u8; 32]>,
     /// Origins, as in `https://console.example`, whose pages may open the operator's feed besides this server's own.
     pub allowed_origins: Vec<String>,
     /// Whether tenants are isolated from each other and from the machine.
     pub isolated: bool,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
     /// How the operator's feed treats its sessions.
     pub feed: FeedSettings,
+}
+
+/// An API token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The name of the creator behind it.
+    pub name: TokenName,
+    /// The SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// The creator's cap, as it is told to its holder; the store applies it.
+    pub per_creator: u32,
 }
 
 /// How the operator's feed treats its sessions.

@@ -1,11 +1,12 @@
 // The operator's page: asks for the token, follows the feed and draws hosts, actors and live instances.
 
-import { byId, el, setText } from "./dom.js";
+import { byId, el, loaded, setText } from "./dom.js";
 import { FeedSocket } from "./feed-socket.js";
 import { FeedState } from "./feed.js";
 import { coarse, count } from "./format.js";
 import { storageOf } from "./mine.js";
 import { Rows } from "./rows.js";
+import { reaperWords } from "./wording.js";
 
 const NAME = "getaredis.operator.v1";
 const session = storageOf("sessionStorage");
@@ -22,6 +23,7 @@ let frame = 0;
 
 // ---- rows ----
 
+const hourAndMinute = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 const cell = (name, ...children) => el("span", { role: "cell", "data-name": name }, ...children);
 
 const hosts = new Rows(byId("hosts"), () => {
@@ -87,7 +89,7 @@ const instances = new Rows(byId("instances"), () => {
       setText(label, instance.label ?? "");
       setText(host, instance.port ? `${instance.host}:${instance.port}` : instance.host);
       setText(creator, instance.creator);
-      setText(status, instance.state);
+      setText(status, instance.unreachable_since ? `${instance.state} since ${hourAndMinute(instance.unreachable_since)}` : instance.state);
       status.dataset.state = instance.state;
       tick(serverNow());
     },
@@ -119,6 +121,11 @@ function draw() {
   setText(byId("slots-count"), `${count(used)} of ${count(slots)}`);
   setText(byId("total"), count(state.totals.started));
   setText(byId("seq"), state.seq === null ? "–" : String(state.seq));
+  const reaper = state.reaper && reaperWords(state.reaper);
+  setText(byId("reap-lag"), reaper?.lag ?? "–");
+  setText(byId("orphans"), reaper?.orphans ?? "–");
+  setText(byId("reaper-error"), reaper?.error ?? "");
+  byId("reaper-error").hidden = !reaper?.error;
   for (const [kind, rows] of Object.entries({ hosts, actors, instances })) {
     byId(kind).parentElement.hidden = rows.size === 0;
     byId(`${kind}-empty`).hidden = rows.size > 0;
@@ -213,6 +220,7 @@ byId("forget").addEventListener("click", () => {
   signOut();
 });
 
+loaded();
 let kept = null;
 try { kept = session?.getItem(NAME); } catch { kept = null; }
 if (kept) connect(kept);

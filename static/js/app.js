@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { copies } from "./copy.js";
-import { byId, setText } from "./dom.js";
+import { byId, loaded, setText } from "./dom.js";
 import { hideFailure } from "./failure.js";
 import { Pending } from "./idempotency.js";
 import { Instance } from "./instance.js";
@@ -100,6 +100,7 @@ addEventListener("storage", () => shelf.refresh());
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshCapacity(); });
 setInterval(() => { if (!document.hidden) refreshCapacity(); }, CAPACITY_MS);
 
+loaded();
 const curl = `curl -X POST ${location.origin}/v1/instances`;
 setText(byId("curl"), curl);
 copies(byId("copy-curl"), () => curl, byId("curl"), "the curl line");

@@ -21,13 +21,30 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Says that the page has come whole: what stands on it for the other case goes. See loading.js. */
+export function loaded() {
+  byId("not-loaded")?.remove();
+  if (history.state?.loading) history.replaceState(null, "");
+}
+
 /** Says one sentence to a screen reader, politely. */
-export function announce(text) {
-  const region = byId("announce");
+export const announce = (text) => say(byId("announce"), text);
+
+/** Says what went wrong to a screen reader, at once. In one piece: of several that appear together one is said, the others when something else changes. */
+export const alarm = (text) => say(byId("alarm"), text);
+
+function say(region, text) {
   if (!region) return;
   region.textContent = "";
   // Emptied first and filled in a later frame, so that the same sentence is spoken twice if it happens twice.
   requestAnimationFrame(() => { region.textContent = text; });
+}
+
+/** Moves the focus to a heading. Only for as long as it stays there, as a screen reader calls what can have it clickable. */
+export function lead(heading) {
+  heading.tabIndex = -1;
+  heading.addEventListener("blur", () => heading.removeAttribute("tabindex"), { once: true });
+  heading.focus();
 }
 
 /** Shows a button as not available while it keeps the focus (a `disabled` one would lose it). */

@@ -1,6 +1,6 @@
 // The one error box of the page: it moves to the view that failed and says what happened and when to try again.
 
-import { byId, el } from "./dom.js";
+import { alarm, byId, el } from "./dom.js";
 import { again, words } from "./wording.js";
 
 const box = byId("error");
@@ -13,10 +13,12 @@ export function showFailure(view, failure) {
   (view?.querySelector("[data-error-slot]") ?? byId("main")).append(box);
   box.replaceChildren(el("h2", { text: title }), el("p", { text }), ...(whenLine ? [whenLine] : []));
   box.hidden = false;
+  alarm([`${title}.`, text, when ?? ""].join(" ").trim());
   return whenLine;
 }
 
 export function hideFailure() {
   box.hidden = true;
   box.replaceChildren();
+  alarm("");
 }

@@ -9,6 +9,7 @@ export class FeedState {
   instances = new Map();
   actors = new Map();
   totals = { started: 0 };
+  reaper = null;
   at = null;
   #waiting = true;
 
@@ -33,6 +34,7 @@ export class FeedState {
     this.seq = frame.seq;
     this.at = frame.at;
     this.totals = frame.totals ?? this.totals;
+    this.reaper = frame.reaper ?? null;
     this.hosts = new Map(frame.hosts.map((h) => [h.name, h]));
     this.actors = new Map(frame.actors.map((a) => [a.name, a]));
     // Newest first, as later ones are added in front.
@@ -63,6 +65,9 @@ export class FeedState {
       case "totals_changed":
         this.totals = fact.totals ?? this.totals;
         return [["totals", null]];
+      case "reaper_changed":
+        this.reaper = fact.reaper ?? null;
+        return [["reaper", null]];
       default: return typeof fact?.kind === "string" ? [] : null;
     }
   }

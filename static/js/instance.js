@@ -5,9 +5,10 @@ import * as api from "./api.js";
 import { copies } from "./copy.js";
 import { extension, leaseOf, remaining, serverNow, spoken } from "./countdown.js";
 import { lightDial } from "./dial.js";
-import { announce, byId, el, isBusy, setBusy, setText } from "./dom.js";
+import { announce, byId, el, isBusy, lead, setBusy, setText } from "./dom.js";
 import { hideFailure, showFailure } from "./failure.js";
 import { clock, durationWords, limitWords, manageLines, moment, snippets } from "./format.js";
+import { endsSoon, silence } from "./wording.js";
 
 const CHECK_MS = 60_000;
 const STARTING_CHECK_MS = 1000;
@@ -62,12 +63,13 @@ export class Instance {
     this.#question(false, false);
     this.#reveal(false);
     byId("instance-body").hidden = true;
+    byId("silence").hidden = true;
     setText(byId("lease-status"), "");
     setText(this.#title, "Looking for your Redis…");
     setText(byId("instance-lead"), "");
     if (body) this.#take(body, at);
     else this.#read();
-    this.#title.focus();
+    lead(this.#title);
   }
 
   hide() {
@@ -114,8 +116,12 @@ export class Instance {
       return;
     }
     this.#body = body;
-    setText(this.#title, "Your Redis is ready");
-    document.title = "Your Redis is ready · getaredis";
+    const silent = body.state === "unreachable";
+    const title = silent ? "The machine of your Redis does not answer" : "Your Redis is ready";
+    setText(this.#title, title);
+    document.title = `${title} · getaredis`;
+    byId("silence").hidden = !silent;
+    setText(byId("silence"), silent ? silence(moment(Date.parse(body.unreachable_since), serverNow(this.#lease, at))) : "");
     if (!known) { hideFailure(); this.#fill(); }
     this.#describe();
     this.#tick();
@@ -159,6 +165,9 @@ export class Instance {
     setText(byId("countdown"), clock(left));
     lightDial(this.#view, left / this.#scale);
     this.#view.classList.toggle("ending", left < 600);
+    const soon = endsSoon(left, isBusy(byId("extend")) ? null : byId("extend").textContent);
+    byId("ends-soon").hidden = soon === null;
+    setText(byId("ends-soon"), soon ?? "");
     const sentence = spoken(this.#before, left);
     if (sentence) announce(sentence);
     this.#before = left;

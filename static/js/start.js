@@ -1,7 +1,7 @@
 // The view with the one button: asks for a Redis, shows that it is under way, and says plainly when it did not work.
 
 import * as api from "./api.js";
-import { byId, isBusy, setBusy, setText } from "./dom.js";
+import { announce, byId, isBusy, lead, setBusy, setText } from "./dom.js";
 import { lightDial, turnDial } from "./dial.js";
 import { hideFailure, showFailure } from "./failure.js";
 import { count, clock, durationChoices, durationWords, elapsed, limitWords } from "./format.js";
@@ -47,7 +47,7 @@ export class Start {
     setText(this.#title, notice?.title ?? this.#first.title);
     setText(this.#lead, notice?.text ?? this.#first.lead);
     if (!isBusy(this.#button)) this.#rest();
-    if (notice) this.#title.focus();
+    if (notice) lead(this.#title);
   }
 
   hide() { this.#view.hidden = true; }
@@ -58,17 +58,23 @@ export class Start {
   capacity({ defaults, accepting, reason, slots_free: free }) {
     this.#scale = defaults.max_ttl_s;
     this.#default = defaults.ttl_s;
-    const chosen = this.#duration.value || String(defaults.ttl_s);
-    this.#duration.replaceChildren(...durationChoices(defaults).map((s) => {
-      const option = new Option(durationWords(s), s);
-      option.selected = option.value === chosen;
-      return option;
-    }));
+    this.#offer(durationChoices(defaults), this.#duration.value || String(defaults.ttl_s));
     setText(byId("start-limits"), `${limitWords(defaults)}.`);
     const line = byId("availability");
     line.hidden = accepting;
     if (!accepting) setText(line, free > 0 ? `Not starting new ones right now${reason ? `: ${reason}` : ""}.` : `Every place is taken right now${reason ? `: ${reason}` : ""}.`);
     if (!isBusy(this.#button)) this.#rest();
+  }
+
+  /** The durations to choose from. Left alone while they are the same: a screen reader goes to a list that changes. */
+  #offer(seconds, chosen) {
+    const offered = [...this.#duration.options].map((option) => option.value);
+    if (offered.join() === seconds.join()) return;
+    this.#duration.replaceChildren(...seconds.map((s) => {
+      const option = new Option(durationWords(s), s);
+      option.selected = option.value === chosen;
+      return option;
+    }));
   }
 
   /** The body to send: a request of unknown outcome is repeated to the letter unless the person now asks for something else. */
@@ -171,6 +177,7 @@ export class Start {
       this.#rest();
       setText(byId("get-label"), "Try again");
       if (when) setText(when, "You can try again now.");
+      announce("You can try again now.");
     };
     tick();
     this.#hold = setInterval(tick, 250);

@@ -62,6 +62,31 @@ export function ended(reason) {
   return { title, text };
 }
 
+/** What its owner is told of a Redis whose machine is silent since `since` (in words). */
+export const silence = (since) =>
+  `Its machine has not answered the server since ${since}. This Redis may work all the same. If the machine comes back, nothing is lost; if it stays away for long, this Redis is given up with its data.`;
+
+/** What its owner is told when it ends soon, or null. `button` is the label of the button that extends it, if it can be. */
+export function endsSoon(left, button) {
+  if (left <= 0 || left >= 600) return null;
+  const end = "This Redis ends soon, and its data with it.";
+  return button ? `${end} If you need it for longer, press “${button}”.` : `${end} It cannot be extended any more, so save what you need.`;
+}
+
+/** How the reaper is, for operators: what is overdue, what has no counterpart, and what went wrong last. */
+export function reaperWords({ reap_lag_s: lag, orphans, last_error: error }) {
+  const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+  const alone = [
+    orphans.container && many(orphans.container, "container without a record", "containers without a record"),
+    orphans.row && many(orphans.row, "record without a container", "records without a container"),
+  ].filter(Boolean);
+  return {
+    lag: lag > 0 ? durationWords(lag) : "none",
+    orphans: alone.length > 0 ? alone.join(", ") : "none",
+    error: error ? `Last trouble while cleaning up: ${error}` : "",
+  };
+}
+
 /** What to say while a create is under way. Only what this page can know: that it asked, and for how long. */
 export function waiting(ms, attempt) {
   if (attempt > 1) return "The connection broke. Asking again, for the same Redis…";

@@ -204,6 +204,52 @@ fn each_kind_of_refusal_has_its_exit_code_and_plain_words() {
 }
 
 #[test]
+fn an_api_token_comes_from_a_file_or_the_environment_and_is_never_shown() {
+    let bench = Bench::new();
+    let sent = |bench: &Bench| bench.fake.inner().seen.last().unwrap().authorization.clone();
+    let with_env = |arguments: &[&str], value: &str| {
+        done(bench.command(arguments).env("GETAREDIS_TOKEN", value).output().unwrap())
+    };
+    std::fs::write(bench.home.path("token"), "from-a-file\n").unwrap();
+    assert_eq!(with_env(&["new", "--token-file", "token"], "from-the-environment").code, 0);
+    assert_eq!(sent(&bench).as_deref(), Some("Bearer from-a-file"));
+    let made = with_env(&["new"], "from-the-environment");
+    assert_eq!(sent(&bench).as_deref(), Some("Bearer from-the-environment"));
+    assert!(
+        !made.out.contains("from-the") && !std::fs::read_to_string(bench.home.state_file()).unwrap().contains("from-")
+    );
+    // A management token that a script has exported is no API token, and the other way round.
+    assert_eq!(with_env(&["new"], "gar_x").code, 0);
+    assert_eq!(sent(&bench), None);
+    let id = bench.new_id();
+    assert_eq!(with_env(&["show", &id], "from-the-environment").code, 0);
+    assert_eq!(sent(&bench), Some(format!("Bearer gar_{id}")));
+}
+
+#[test]
+fn a_token_file_that_holds_no_token_is_named_and_nothing_is_asked_for() {
+    let bench = Bench::new();
+    for (file, text) in [("empty", "\n"), ("two", "one\ntwo\n"), ("missing", "")] {
+        if file != "missing" {
+            std::fs::write(bench.home.path(file), text).unwrap();
+        }
+        let refused = bench.run(&["new", "--token-file", file]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.err.contains(file) && !refused.err.contains("one\n"), "{}", refused.err);
+    }
+    assert!(bench.fake.inner().seen.is_empty());
+}
+
+#[test]
+fn what_is_allowed_is_said_in_words() {
+    let bench = Bench::new();
+    let problem = json!({ "status": 400, "detail": "The lease is too long.", "field": "ttl",
+        "allowed": { "min_s": 60, "max_s": 86_400 } });
+    bench.fake.next(Next::Answer(400, problem, None));
+    assert_eq!(bench.run(&["new"]).err, "getaredis: The lease is too long (in ttl); allowed: 1m to 1day\n");
+}
+
+#[test]
 fn a_refusal_says_when_to_try_again() {
     let bench = Bench::new();
     let problem = json!({ "status": 429, "detail": "you already have 6 instances", "retry_after_s": 5400, "limit": 6 });

@@ -17,26 +17,7 @@ use bollard::query_parameters::KillContainerOptions;
 use getaredis_actors::ports::RuntimeError;
 use harness::{Deployment, docker};
 
-macro_rules! keeps_the_contract {
-    ($($name:ident)*) => { $(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            let deployment = Deployment::new();
-            contract::$name(deployment.runtime()).await;
-        }
-    )* };
-}
-
-keeps_the_contract! {
-    a_started_instance_takes_its_password_and_no_other
-    data_above_the_cap_meets_the_engines_own_error_and_it_stays_up
-    a_sixth_connection_is_refused_in_words
-    common_commands_work_and_those_that_reach_further_do_not
-    what_is_removed_is_gone_and_may_be_removed_again
-    removals_at_once_all_end_with_it_gone
-    an_instance_that_is_there_is_not_started_again
-    twenty_started_at_once_are_all_reachable_at_ports_of_their_own
-}
+contract::keeps_the_contract!(Deployment::new());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exit_is_told_within_a_second() {

@@ -1,7 +1,7 @@
 //! The page in a real browser.
 
 use crate::support::{
-    browser::Browser,
+    browser::{Browser, Heard},
     same,
     server::Server,
     tenant::{must_work_at, ping},
@@ -70,4 +70,128 @@ async fn the_page_of_a_server_without_containers_warns() {
     browser.click("#get").await;
     browser.sees("#redis-url").await;
     assert!(browser.sees("#isolation-warning").await.text().await.unwrap().contains("not isolated"));
+}
+
+/// The one thing of this role and name.
+fn one<'a>(heard: &'a [Heard], role: &str, name: &str) -> &'a Heard {
+    let found: Vec<_> = heard.iter().filter(|one| one.role == role && one.name == name).collect();
+    assert_eq!(found.len(), 1, "{role} {name:?} in {heard:#?}");
+    found[0]
+}
+
+/// What live regions there are, and how urgent each is.
+fn live(heard: &[Heard]) -> Vec<&str> {
+    let mut all: Vec<_> = heard.iter().filter_map(|one| one.properties.get("live")?.as_str()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn a_screen_reader_finds_everything_by_role_and_name_and_hears_what_changes() {
+    let server = Server::start(&[("limits.per_creator", "1")]).await;
+    let browser = Browser::open().await;
+    browser.goto(&server.url()).await;
+    browser.reads("#start-limits", "the page is complete", |text| text.contains("MB").then_some(())).await;
+    let heard = browser.heard().await;
+    one(&heard, "RootWebArea", "getaredis: a Redis in one click");
+    one(&heard, "heading", "Borrow a Redis");
+    one(&heard, "region", "Borrow a Redis");
+    one(&heard, "button", "Get a Redis");
+    one(&heard, "combobox", "Keep it for");
+    one(&heard, "button", "Copy the curl line");
+    for landmark in ["banner", "main", "contentinfo"] {
+        assert_eq!(heard.iter().filter(|one| one.role == landmark).count(), 1, "{landmark}");
+    }
+    // Progress, announcements and alarms; nothing else speaks by itself.
+    assert_eq!(live(&heard), ["assertive", "polite", "polite"]);
+
+    browser.click("#get").await;
+    browser.sees("#redis-url").await;
+    let heard = browser.heard().await;
+    let title = one(&heard, "heading", "Your Redis is ready");
+    assert_eq!(title.properties.get("focused"), Some(&true.into()), "the result is where the reader goes on");
+    for (role, name) in [
+        ("region", "Connection string"),
+        ("button", "Copy connection string"),
+        ("button", "Copy host"),
+        ("button", "Copy port"),
+        ("button", "Copy username"),
+        ("button", "Copy password"),
+        ("region", "Time left"),
+    ] {
+        one(&heard, role, name);
+    }
+    let hidden = one(&heard, "button", "Show password");
+    assert_eq!(hidden.properties.get("pressed"), Some(&"false".into()));
+    assert_eq!(one(&heard, "button", "Delete").properties.get("expanded"), Some(&false.into()));
+    assert!(one(&heard, "button", "Add 12 hours").description.starts_with("It can be extended until"));
+    // The countdown is there for who looks for it, and never speaks by itself.
+    let timer = heard.iter().find(|one| one.role == "timer").unwrap();
+    assert!(timer.name.starts_with("Time left"), "{timer:?}");
+    assert_eq!(timer.properties.get("live").and_then(|live| live.as_str()).unwrap_or("off"), "off");
+
+    browser.click("#copy-url").await;
+    browser.reads("#announce", "that it was copied", |text| text.contains("connection string").then_some(())).await;
+
+    // What went wrong is said in one piece, and the box that shows it is not said a second time.
+    browser.click("#another").await;
+    browser.click("#get").await;
+    browser.sees("#error").await;
+    let said = browser.reads("#alarm", "what went wrong", |text| (!text.is_empty()).then(|| text.to_owned())).await;
+    assert!(said.starts_with("You already have 1 running. Delete one") && said.contains("try again in"), "{said}");
+    let heard = browser.heard().await;
+    assert!(heard.iter().all(|one| one.role != "alert"), "{heard:#?}");
+    one(&heard, "heading", "You already have 1 running");
+    assert_eq!(live(&heard), ["assertive", "polite", "polite"]);
+}
+
+/// The list that is chosen from must not be replaced under a reader: it would be taken there.
+#[tokio::test]
+async fn the_page_leaves_alone_what_has_not_changed_when_it_asks_again() {
+    let server = Server::start(&[]).await;
+    let browser = Browser::open().await;
+    browser.goto(&server.url()).await;
+    browser.reads("#start-limits", "the page is complete", |text| text.contains("MB").then_some(())).await;
+    let script = "window.first = document.querySelector('#duration option');
+        document.dispatchEvent(new Event('visibilitychange'));
+        const done = arguments[0];
+        new PerformanceObserver((list, observer) => {
+          if (!list.getEntries().some((entry) => entry.name.endsWith('/v1/capacity'))) return;
+          observer.disconnect();
+          setTimeout(() => done(window.first === document.querySelector('#duration option')), 200);
+        }).observe({ type: 'resource' });";
+    assert_eq!(browser.run(script).await, true);
+}
+
+#[tokio::test]
+async fn a_page_that_lost_a_module_loads_itself_again_and_then_works() {
+    let server = Server::start(&[]).await;
+    let browser = Browser::open().await;
+    browser.lose(&["*/wording.js"]).await;
+    browser.visit(&server.url()).await;
+    browser.lose(&[]).await;
+    browser.click("#get").await;
+    let url =
+        browser.reads("#redis-url", "a connection string", |text| Some(text.to_owned()).filter(|t| !t.is_empty()));
+    must_work_at(&url.await).await;
+    assert!(browser.element("#not-loaded").await.is_err());
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_loaded_whole_says_so_and_offers_to_try_again() {
+    let server = Server::start(&[]).await;
+    let browser = Browser::open().await;
+    browser.lose(&["*/wording.js"]).await;
+    browser.visit(&server.url()).await;
+    let notice = browser.sees("#not-loaded").await;
+    assert!(notice.text().await.unwrap().contains("does not work yet"));
+    browser.lose(&[]).await;
+    browser.click("#not-loaded a").await;
+    browser.click("#get").await;
+    browser.sees("#redis-url").await;
+
+    // And without the script that watches, after a while.
+    browser.lose(&["*/wording.js", "*/loading.js"]).await;
+    browser.visit(&server.url()).await;
+    browser.sees("#not-loaded").await;
 }

@@ -206,3 +206,37 @@ async fn a_server_told_to_stop_finishes_what_it_began_and_leaves_what_it_made() 
     assert_eq!(alive, made.iter().map(|instance| instance.id.clone()).collect());
     join_all(made.iter().map(must_work)).await;
 }
+
+#[cfg(feature = "crash-points")]
+#[tokio::test]
+async fn a_server_that_dies_with_the_row_written_and_the_answer_not_sent_has_the_instance_for_who_asks_again() {
+    let mut server = Server::start(&[]).await;
+    server.kill();
+    server.crash_at(Some("store.apply.Started:after"));
+    server.start_again().await;
+    assert!(server.api().try_post_with_key("one").await.is_err(), "it died before it could answer");
+    server.crashes().await;
+    let left: Vec<String> = server.containers().await.into_iter().map(|container| container.instance).collect();
+    assert_eq!(left.len(), 1);
+
+    server.crash_at(None);
+    server.start_again().await;
+    assert_eq!(agreement(&server).await, left.iter().cloned().collect());
+    let answer = server.api().post_with_key("one").await;
+    assert_eq!(answer.header("idempotent-replayed"), Some("true"));
+    let instance = answer.created();
+    assert_eq!(vec![instance.id.clone()], left);
+    must_work(&instance).await;
+}
+
+#[cfg(feature = "crash-points")]
+#[tokio::test]
+async fn a_crash_point_that_is_none_is_refused_at_the_start_with_all_that_are() {
+    let mut server = Server::start(&[]).await;
+    server.kill();
+    server.crash_at(Some("store.apply.Sarted:after"));
+    let ended = server.command(0).status().unwrap();
+    assert!(!ended.success());
+    let log = server.log();
+    assert!(log.contains("store.apply.Sarted:after") && log.contains("store.apply.Started"), "{log}");
+}

@@ -160,9 +160,11 @@ fn web_settings(settings: &Settings) -> WebSettings {
         quotas: settings.quotas,
         create_deadline: settings.create_deadline,
         call_deadline: Duration::from_secs(15),
+        tokens: Vec::new(),
         admin_token_sha256: Some(Sha256::digest(TOKEN).into()),
         allowed_origins: Vec::new(),
         isolated: true,
+        metrics: true,
         feed: FeedSettings::default(),
     }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { answered, isUncertain, retryAfter, slugOf, unanswered } from "../../static/js/problem.js";
-import { again, ended, waiting, words } from "../../static/js/wording.js";
+import { again, ended, endsSoon, reaperWords, silence, waiting, words } from "../../static/js/wording.js";
 
 const problem = (status, slug, more = {}) => answered(status, null, { type: `/problems/${slug}`, status, ...more }, 0);
 const SLUGS = {
@@ -69,4 +69,24 @@ test("each way to end has its own words, and an unknown one still has some", () 
 test("the words while waiting change with time and say when the connection broke", () => {
   const said = [waiting(0, 1), waiting(4000, 1), waiting(20_000, 1), waiting(0, 2)];
   assert.equal(new Set(said).size, 4);
+});
+
+test("an owner whose machine is silent is told since when, and what may happen", () => {
+  assert.match(silence("today at 21:40"), /since today at 21:40.*given up with its data/s);
+});
+
+test("an owner is warned in the last ten minutes, with the button that helps while there is one", () => {
+  assert.equal(endsSoon(600, "Add 12 hours"), null);
+  assert.equal(endsSoon(0, "Add 12 hours"), null);
+  assert.match(endsSoon(599, "Add 12 hours"), /ends soon.*press “Add 12 hours”/);
+  assert.match(endsSoon(1, null), /cannot be extended/);
+});
+
+test("the reaper's state is said in words, and nothing is said of what is well", () => {
+  const well = { reap_lag_s: 0, orphans: { container: 0, row: 0 }, last_error: null };
+  assert.deepEqual(reaperWords(well), { lag: "none", orphans: "none", error: "" });
+  const late = reaperWords({ reap_lag_s: 120, orphans: { container: 1, row: 2 }, last_error: "no route to host" });
+  assert.equal(late.lag, "2 minutes");
+  assert.equal(late.orphans, "1 container without a record, 2 records without a container");
+  assert.match(late.error, /no route to host/);
 });

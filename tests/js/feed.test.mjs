@@ -57,6 +57,15 @@ test("a missing, repeated or early delta is a gap and changes nothing", () => {
   assert.equal(new FeedState().take(delta(1, { kind: "host_removed", name: "a" })).outcome, "gap");
 });
 
+test("how the reaper is comes with the snapshot and changes with its fact", () => {
+  const state = following();
+  assert.equal(state.reaper, null);
+  state.take(snapshot(40, { reaper: { reap_lag_s: 0 } }));
+  assert.deepEqual(state.reaper, { reap_lag_s: 0 });
+  assert.deepEqual(state.take(delta(41, { kind: "reaper_changed", reaper: { reap_lag_s: 7 } })).changed, [["reaper", null]]);
+  assert.deepEqual(state.reaper, { reap_lag_s: 7 });
+});
+
 test("after a resync only a snapshot counts, also one with a lower sequence", () => {
   const state = following();
   assert.equal(state.take({ type: "resync" }).outcome, "resync");

@@ -28,7 +28,7 @@ test("the pages hold no inline script, style or handler", () => {
 test("the pages load nothing from anywhere else", () => {
   for (const page of pages) {
     for (const [, address] of read(page).matchAll(/\s(?:src|href)="([^"]*)"/g)) {
-      assert.match(address, /^\//, `${page}: ${address}`);
+      assert.match(address, /^(\/|$)/, `${page}: ${address}`);
       if (address.startsWith("/static/")) assert.ok(existsSync(new URL(address.slice(8), root)), address);
     }
   }
@@ -42,7 +42,7 @@ test("no module makes markup or code from text", () => {
 });
 
 test("every module opens with a comment that says what it is, and is used by a page", () => {
-  const used = new Set([...reachable("app.js"), ...reachable("admin.js")]);
+  const used = new Set(["loading.js", ...reachable("app.js"), ...reachable("admin.js")]);
   for (const name of modules) {
     assert.match(read(`js/${name}`), /^\/\/ [A-Z]/, name);
     assert.ok(used.has(name), `${name} is not used`);
@@ -51,7 +51,18 @@ test("every module opens with a comment that says what it is, and is used by a p
 
 test("the front page asks for all its modules at once", () => {
   const asked = new Set([...read("index.html").matchAll(/\/static\/js\/([a-z-]+\.js)/g)].map(([, name]) => name));
+  asked.delete("loading.js");
   assert.deepEqual([...asked].sort(), [...reachable("app.js")].sort());
+});
+
+test("both pages are watched while they load, by a script that comes before everything that may be lost", () => {
+  for (const page of pages) {
+    const html = read(page);
+    const [watch, first] = ['<script src="/static/js/loading.js">', /modulepreload|type="module"/];
+    assert.ok(html.includes(watch) && html.indexOf(watch) < html.search(first), page);
+    assert.match(html, /<p id="not-loaded" [^>]*class="[^"]*late"[^>]*>[^<]+<a href="">/, page);
+  }
+  assert.doesNotMatch(read("js/loading.js"), /^(import|export) /m);
 });
 
 test("every element that a module looks up by id is on a page, once", () => {

@@ -15,6 +15,31 @@ use redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisError, aio::Multiple
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep, timeout};
 
+/// Makes a test of each part of the contract that needs nothing but a runtime: that of `$place`, a value which lives as
+/// long as the test and tidies up after it.
+macro_rules! keeps_the_contract {
+    ($place:expr) => {
+        $crate::contract::keeps_the_contract! { $place;
+            a_started_instance_takes_its_password_and_no_other
+            data_above_the_cap_meets_the_engines_own_error_and_it_stays_up
+            a_sixth_connection_is_refused_in_words
+            common_commands_work_and_those_that_reach_further_do_not
+            what_is_removed_is_gone_and_may_be_removed_again
+            removals_at_once_all_end_with_it_gone
+            an_instance_that_is_there_is_not_started_again
+            twenty_started_at_once_are_all_reachable_at_ports_of_their_own
+        }
+    };
+    ($place:expr; $($part:ident)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $part() {
+            let place = $place;
+            $crate::contract::$part(place.runtime()).await;
+        }
+    )* };
+}
+pub(crate) use keeps_the_contract;
+
 pub const MIB: usize = 1024 * 1024;
 
 pub fn new_id() -> InstanceId {

@@ -21,6 +21,7 @@ use super::{
     harness,
     runtime::{Pace, SimRuntimes},
     store::SimStore,
+    webhooks::SimWebhooks,
 };
 use crate::{
     brain::{Brain, Ports},
@@ -129,6 +130,7 @@ pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
         directory: Arc::new(directory),
         cloud: Some(Arc::new(cloud.clone())),
         journal: None,
+        webhooks: Arc::new(SimWebhooks::default()),
     };
     let deployment = DeploymentId::parse("sim").map_err(|error| error.to_string())?;
     let brain = Brain::start(deployment, ports, Arc::new(settings), Arc::new(MasterKey::new([7; 32])));

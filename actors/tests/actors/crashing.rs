@@ -4,12 +4,19 @@
 use std::{cell::RefCell, time::Duration};
 
 use getaredis_actors::{
-    domain::{EndReason, IdempotencyKey, InstanceState, Quotas},
+    domain::{EndReason, IdempotencyKey, Instance, InstanceState, Quotas, Strategy},
+    ports::Clock,
     scheduler::messages::{CreateInstance, DeleteInstance},
-    settings::Settings,
-    sim::harness::{World, creator, request, settings},
+    settings::{ReaperSettings, Settings},
+    sim::{
+        harness::{World, creator, request, settings},
+        runtime::Reach,
+        samples,
+    },
     supervision::ask,
 };
+
+use crate::host;
 
 /// Long enough for every deadline of a create and its sweep.
 const AFTERMATH: Duration = Duration::from_secs(300);
@@ -81,6 +88,130 @@ async fn a_process_that_dies_at_any_step_leaves_rows_ledger_and_containers_in_ag
     assert!(kept > 0, "no crash came after an answer");
 }
 
+/// Nothing of a long life is waited for by the hour, and what is done periodically is done rarely.
+fn hurried() -> Settings {
+    let (usual, second) = (settings(), Duration::from_secs(1));
+    let reaper =
+        ReaperSettings { lost_after: 120 * second, keep_ended: 600 * second, poll: 5 * second, ..usual.reaper };
+    Settings { reaper, strategy: Strategy::Spread, ..usual }
+}
+
+/// What ended long ago, in more than one batch.
+fn seed_ended(world: &World) {
+    for _ in 0..150 {
+        let (id, ended_at) = (world.clock.new_id(), Some(world.clock.now() - Duration::from_secs(3600)));
+        let row = samples::a_request(1).instance;
+        world.store.seed(Instance { id, ended_at, state: InstanceState::Ended(EndReason::Expired), ..row });
+    }
+}
+
+/// One instance is tried on a second host, warned of, unreachable for a while and expires; another one is given up with
+/// its host, which comes back with what it carries; a third one is deleted meanwhile. Old rows are forgotten.
+async fn long_life(world: &World) {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let with_ttl = |n, ttl| CreateInstance { ttl: Some(ttl), ..request(creator(n)) };
+    world.faults.fail_next("runtime.start:a", 1);
+    let _ = world.create(with_ttl(1, minutes(6))).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let _ = world.create(with_ttl(2, minutes(60))).await;
+    let deleted = world.create(with_ttl(3, minutes(60))).await;
+    for name in ["a", "b"] {
+        world.runtimes.reach(&host(name), Reach::Refusing);
+    }
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    world.runtimes.reach(&host("b"), Reach::Well);
+    if let Ok(Ok(created)) = deleted {
+        let delete = DeleteInstance { id: created.instance.id, reason: EndReason::Deleted };
+        let _ = ask(&world.doors().delete, delete, Duration::from_secs(120)).await;
+    }
+    tokio::time::sleep(minutes(3)).await;
+    world.runtimes.reach(&host("a"), Reach::Well);
+    tokio::time::sleep(minutes(4)).await;
+}
+
+const STEPS_OF_A_LONG_LIFE: [&str; 13] = [
+    "store.admit",
+    "store.relocate",
+    "store.apply",
+    "store.warnings_due",
+    "store.purge",
+    "store.beat",
+    "store.live",
+    "store.instance",
+    "runtime.start:a",
+    "runtime.start:b",
+    "runtime.remove:a",
+    "runtime.remove:b",
+    "runtime.inventory:a",
+];
+
+/// Calls of one operation that are tried; the later ones of those that are made again and again are like the first.
+const MOST_CALLS: usize = 20;
+
+async fn long_world() -> World {
+    let mut world = World::new(hurried(), &[("a", 4), ("b", 4)]);
+    world.store = world.store.clone().shared();
+    seed_ended(&world);
+    world.start().await;
+    world
+}
+
+async fn a_long_life_that_is_cut_off(after: bool) {
+    tokio::time::pause();
+    let world = long_world().await;
+    let before = STEPS_OF_A_LONG_LIFE.map(|op| world.faults.calls(op));
+    long_life(&world).await;
+    let calls: Vec<_> = STEPS_OF_A_LONG_LIFE.iter().zip(before).map(|(op, n)| world.faults.calls(op) - n).collect();
+    let reasons: Vec<_> = world.store.rows().iter().filter_map(|row| row.state.reason()).collect();
+    assert_eq!(reasons, [EndReason::Expired, EndReason::Lost, EndReason::Lost], "the life is as long as it should be");
+    world.finish().await;
+
+    for (op, calls) in STEPS_OF_A_LONG_LIFE.into_iter().zip(calls) {
+        assert!(calls > 0, "{op} is no step of this life");
+        for skip in 0..calls.min(MOST_CALLS) {
+            let mut world = long_world().await;
+            world.faults.pass_next(op, skip);
+            if after {
+                world.faults.die_after_next(op)
+            } else {
+                world.faults.die_before_next(op)
+            }
+            tokio::select! {
+                () = long_life(&world) => {}
+                () = world.faults.until_frozen() => {}
+            }
+            world.crash().await;
+            for name in ["a", "b"] {
+                world.runtimes.reach(&host(name), Reach::Well);
+            }
+            // The life may not have come to a call that late.
+            world.faults.heal(op);
+            world.faults.heal("runtime.start:a");
+            world.start().await;
+            tokio::time::sleep(AFTERMATH).await;
+            let old = world
+                .store
+                .rows()
+                .iter()
+                .filter(|row| row.created_at == samples::a_request(1).instance.created_at)
+                .count();
+            assert_eq!(old, 0, "{op} {skip}: forgetting goes on");
+            world.must_create(creator(4)).await;
+            world.finish().await;
+        }
+    }
+}
+
+#[actix::test]
+async fn a_process_that_dies_before_any_step_of_a_long_life_is_taken_over_by_the_next_one() {
+    a_long_life_that_is_cut_off(false).await;
+}
+
+#[actix::test]
+async fn a_process_that_dies_after_any_step_of_a_long_life_is_taken_over_by_the_next_one() {
+    a_long_life_that_is_cut_off(true).await;
+}
+
 #[actix::test]
 async fn an_actor_that_panics_at_any_call_leaves_rows_ledger_and_containers_in_agreement() {
     tokio::time::pause();
@@ -90,6 +221,9 @@ async fn an_actor_that_panics_at_any_call_leaves_rows_ledger_and_containers_in_a
         "store.live",
         "store.due",
         "store.instance",
+        "store.relocate",
+        "store.warnings_due",
+        "store.purge",
         "runtime.start:a",
         "runtime.start:b",
         "runtime.remove:a",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use getaredis_actors::{
-    domain::{EndReason, IdempotencyKey, InstanceState, Label, Quotas, Strategy},
+    domain::{Creator, EndReason, IdempotencyKey, InstanceState, Label, Quotas, Strategy, TokenName},
     ports::Found,
     scheduler::messages::{CordonHost, CreateError, CreateInstance},
     settings::Settings,
@@ -154,6 +154,23 @@ async fn twenty_concurrent_creates_of_one_creator_with_quota_six_give_exactly_si
     assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 6);
     assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Err(CreateError::Quota(_))))).count(), 14);
     world.must_create(creator(2)).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn the_quota_of_a_token_is_its_own_and_takes_nothing_from_an_address() {
+    tokio::time::pause();
+    let token = |name: &str| TokenName::parse(name).unwrap();
+    let token_caps = [(token("ci"), 5), (token("free"), 0)].into();
+    let settings = Settings { quotas: Quotas { per_creator: 2, global: 0 }, token_caps, ..settings() };
+    let world = World::running(settings, &[("a", 40)]).await;
+    for (who, most) in [("ci", 5), ("free", 10), ("plain", 2)] {
+        let who = Creator::Token(token(who));
+        let answers = join_all((0..10).map(|_| world.create(request(who.clone())))).await;
+        assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), most, "{who}");
+    }
+    let answers = join_all((0..10).map(|_| world.create(request(creator(1))))).await;
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 2);
     world.finish().await;
 }
 

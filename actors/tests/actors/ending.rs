@@ -188,7 +188,7 @@ async fn a_host_that_was_away_is_swept_soon_after_it_is_back() {
     let instance = world.must_create(creator(1)).await;
     world.runtimes.reach(&host("a"), Reach::Refusing);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(row(&world, &instance.id).state, InstanceState::Running, "an absent host ends nothing");
+    assert_eq!(row(&world, &instance.id).state, InstanceState::Unreachable, "an absent host ends nothing");
     world.runtimes.reboot(&host("a"));
     world.runtimes.reach(&host("a"), Reach::Well);
     until_ended(&world, &instance.id).await;

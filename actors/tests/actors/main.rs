@@ -7,11 +7,15 @@ mod creating;
 mod discovery;
 mod ending;
 mod feed;
+mod keeping;
+mod neighbours;
 mod promises;
 mod rate_limit;
+mod silence;
 mod simulating;
 mod support;
 mod waiting;
+mod webhooks;
 mod week;
 
 use getaredis_actors::domain::HostName;

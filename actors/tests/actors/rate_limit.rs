@@ -6,7 +6,7 @@ use getaredis_actors::{
     domain::Creator,
     rate_limit::{
         RateLimitActor,
-        messages::{Admit, Refused},
+        messages::{Admit, Refused, WrongToken},
     },
     settings::{Rate, Settings},
     sim::harness,
@@ -27,8 +27,8 @@ fn started(spec: Spec) -> (Child<RateLimitActor>, Roster) {
 }
 
 async fn admit(child: &Child<RateLimitActor>, who: &str) -> Result<(), Refused> {
-    let creator = Creator::of(who.parse().unwrap());
-    ask(&child.addr().recipient(), Admit { creator }, PATIENCE).await.unwrap()
+    let address = who.parse().unwrap();
+    ask(&child.addr().recipient(), Admit { creator: Creator::of(address), address }, PATIENCE).await.unwrap()
 }
 
 async fn let_in(child: &Child<RateLimitActor>, who: &str, n: usize) -> usize {
@@ -72,7 +72,9 @@ async fn where_it_is_out_of_service_nobody_is_let_in() {
     assert_eq!(admit(&child, "192.0.2.1").await, Ok(()));
     child.cut();
     sleep(seconds(1)).await;
-    let creator = Creator::of([192, 0, 2, 1].into());
-    let answer = ask(&child.addr().recipient(), Admit { creator }, PATIENCE).await;
+    let address = [192, 0, 2, 1].into();
+    let answer = ask(&child.addr().recipient(), Admit { creator: Creator::of(address), address }, PATIENCE).await;
+    assert_eq!(answer, Err(AskError::Down));
+    let answer = ask(&child.addr().recipient(), WrongToken { address }, PATIENCE).await;
     assert_eq!(answer, Err(AskError::Down));
 }

@@ -17,6 +17,7 @@ use getaredis_actors::{
         runtime::{Pace, SimRuntimes},
         samples,
         store::SimStore,
+        webhooks::SimWebhooks,
     },
     supervision::{AskError, ask},
 };
@@ -55,6 +56,7 @@ impl Town {
             directory: Arc::new(directory),
             cloud: Some(Arc::new(cloud.clone())),
             journal: None,
+            webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let policy = ScalingPolicy { standby: 0, max_hosts, slots: SLOTS, ..samples::scaling_policy() };
         let settings = Settings { scaling: Some(policy), queue, ..settings() };

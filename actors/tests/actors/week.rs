@@ -32,12 +32,12 @@ const PANICS: [&str; 9] = [
 
 /// The defaults, but with everything that is done periodically done less often: a week is long.
 fn leisurely() -> Settings {
-    let half_a_minute = Duration::from_secs(30);
+    let minute = Duration::from_secs(60);
     let usual = settings();
     Settings {
-        reaper: ReaperSettings { poll: half_a_minute, sweep: 10 * half_a_minute, ..usual.reaper },
-        host: HostSettings { probe_every: half_a_minute, ..usual.host },
-        directory_poll: 2 * half_a_minute,
+        reaper: ReaperSettings { poll: minute, sweep: 10 * minute, ..usual.reaper },
+        host: HostSettings { probe_every: minute, ..usual.host },
+        directory_poll: minute,
         ..usual
     }
 }
@@ -87,5 +87,70 @@ async fn a_virtual_week_of_arrivals_expiries_and_panics_ends_with_nothing_left_o
     tokio::time::sleep(Duration::from_secs(25 * 3600)).await;
     world.eventually("every lease has ended", async |world| world.live_rows().is_empty()).await;
     assert_eq!(world.runtimes.leftovers(), []);
+    world.finish().await;
+}
+
+/// Servers on one database look at each other every few seconds, so that some hours of theirs are as much as a week.
+const SIX_HOURS: Duration = Duration::from_secs(6 * 3600);
+
+/// What happens beside creates while two servers live, each thing about as often.
+async fn mischief(world: &mut World, rng: &mut StdRng) {
+    let any = host(HOSTS[rng.random_range(0..HOSTS.len())]);
+    match rng.random_range(0..6) {
+        0 => world.faults.panic_next(PANICS[rng.random_range(0..PANICS.len())]),
+        1 => world.runtimes.reboot(&any),
+        2 => {
+            // For a while, or for so long that what it carries is given up.
+            world.runtimes.reach(&any, Reach::Refusing);
+            tokio::time::sleep(Duration::from_secs(rng.random_range(1..5000))).await;
+            world.runtimes.reach(&any, Reach::Well);
+        }
+        3 => {
+            world.crash().await;
+            tokio::time::sleep(Duration::from_secs(rng.random_range(0..60))).await;
+            world.start().await;
+        }
+        4 => {
+            world.crash_neighbour().await;
+            tokio::time::sleep(Duration::from_secs(rng.random_range(0..60))).await;
+            world.start_neighbour().await;
+        }
+        _ => {
+            let rows = world.live_rows();
+            if let Some(row) = rows.get(rng.random_range(0..rows.len().max(1))) {
+                let delete = DeleteInstance { id: row.id.clone(), reason: EndReason::Deleted };
+                // Whether it is answered is up to the panics.
+                let _ = ask(&world.neighbour().delete, delete, Duration::from_secs(60)).await;
+            }
+        }
+    }
+}
+
+#[actix::test]
+async fn six_virtual_hours_of_two_servers_and_hosts_that_fall_silent_ends_with_nothing_left_over() {
+    tokio::time::pause();
+    let mut rng = StdRng::seed_from_u64(2026);
+    let mut world = World::with_neighbour(leisurely(), &HOSTS.map(|name| (name, 10))).await;
+    world.expect_restarts();
+    let end = tokio::time::Instant::now() + SIX_HOURS;
+    let (mut served, mut refused) = (0, 0);
+    while tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(rng.random_range(1..240))).await;
+        if rng.random_range(0..6) == 0 {
+            mischief(&mut world, &mut rng).await;
+            continue;
+        }
+        let ttl = Some(Duration::from_secs(rng.random_range(60..3600)));
+        let request = CreateInstance { ttl, ..request(creator(rng.random())) };
+        let answer = if rng.random() { world.create(request).await } else { world.create_at_neighbour(request).await };
+        match answer {
+            Ok(Ok(_)) => served += 1,
+            _ => refused += 1,
+        }
+    }
+    assert!(served > 60 && refused < served, "{served} served, {refused} refused");
+    tokio::time::sleep(2 * Duration::from_secs(3600)).await;
+    world.eventually("every lease has ended", async |world| world.live_rows().is_empty()).await;
+    world.eventually("nothing is left", async |world| world.runtimes.leftovers().is_empty()).await;
     world.finish().await;
 }

@@ -1,9 +1,12 @@
 //! What can go wrong inside a query, and what the port calls it.
 //!
-//! Owns the line between "try again" and "a bug". The words a database says the first with are its dialect's.
+//! Owns the lines between "try again at once", "try again later" and "a bug". The words a database says the first two
+//! with are its dialect's: see [`Trouble`].
 
+use std::fmt::Display;
+
+use bb8::RunError;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel_async::pooled_connection::bb8::RunError;
 use getaredis_actors::ports::StoreError;
 
 /// An error on its way out of a query. Exists because diesel's transactions must be able to add their own.
@@ -27,27 +30,58 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// What a message of a database speaks of, where that is neither the data nor the statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Two transactions stood in each other's way and this one was rolled back: it may be repeated at once.
+    Collision,
+    /// Something that passes, or that an operator can mend without touching the data; in words for people.
+    Passing(String),
+}
+
+/// A dialect's reading of a message.
+pub(super) type ReadTrouble = fn(&str) -> Option<Trouble>;
+
 impl Failure {
-    /// The port's error. `passing` is the dialect's: given a message that speaks of something that passes, or that an
-    /// operator can mend without touching the data (a lock, a full disk), it says so in words for people.
-    pub(super) fn into_store_error(self, passing: fn(&str) -> Option<String>) -> StoreError {
+    /// Whether the transaction was rolled back because of another one.
+    pub(super) fn is_collision(&self, read: ReadTrouble) -> bool {
+        match self {
+            Self::Store(_) => false,
+            Self::Database(Error::RollbackErrorOnCommit { commit_error, .. }) => collided(commit_error, read),
+            Self::Database(error) => collided(error, read),
+        }
+    }
+
+    /// The port's error.
+    pub(super) fn into_store_error(self, read: ReadTrouble) -> StoreError {
         match self {
             Self::Store(error) => error,
-            Self::Database(error) => classify(error, passing),
+            Self::Database(error) => classify(error, read),
         }
     }
 }
 
-fn classify(error: Error, passing: fn(&str) -> Option<String>) -> StoreError {
-    use DatabaseErrorKind::{ClosedConnection, SerializationFailure, UnableToSendCommand};
+fn collided(error: &Error, read: ReadTrouble) -> bool {
     match error {
-        Error::RollbackErrorOnCommit { commit_error, .. } => classify(*commit_error, passing),
+        Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
+        Error::DatabaseError(_, info) => read(info.message()) == Some(Trouble::Collision),
+        _ => false,
+    }
+}
+
+fn classify(error: Error, read: ReadTrouble) -> StoreError {
+    use DatabaseErrorKind::{ClosedConnection, ReadOnlyTransaction, SerializationFailure, UnableToSendCommand};
+    match error {
+        Error::RollbackErrorOnCommit { commit_error, .. } => classify(*commit_error, read),
         Error::BrokenTransactionManager => StoreError::Unavailable(error.to_string()),
-        Error::DatabaseError(ClosedConnection | SerializationFailure | UnableToSendCommand, _) => {
-            StoreError::Unavailable(error.to_string())
-        }
-        Error::DatabaseError(_, ref info) => match passing(info.message()) {
-            Some(why) => StoreError::Unavailable(why),
+        // A database that takes no writes for now: a standby, or one that protects itself.
+        Error::DatabaseError(
+            ClosedConnection | ReadOnlyTransaction | SerializationFailure | UnableToSendCommand,
+            _,
+        ) => StoreError::Unavailable(error.to_string()),
+        Error::DatabaseError(_, ref info) => match read(info.message()) {
+            Some(Trouble::Collision) => StoreError::Unavailable(format!("too many at once: {error}")),
+            Some(Trouble::Passing(why)) => StoreError::Unavailable(why),
             None => StoreError::Corrupt(error.to_string()),
         },
         other => StoreError::Corrupt(other.to_string()),
@@ -55,7 +89,7 @@ fn classify(error: Error, passing: fn(&str) -> Option<String>) -> StoreError {
 }
 
 /// What the pool says when it has no connection to give.
-pub(super) fn no_connection(error: RunError) -> StoreError {
+pub(super) fn no_connection<E: Display>(error: RunError<E>) -> StoreError {
     StoreError::Unavailable(match error {
         RunError::TimedOut => "no connection became free in time".to_owned(),
         RunError::User(error) => error.to_string(),

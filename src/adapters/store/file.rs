@@ -10,11 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use diesel::{Connection, SqliteConnection, connection::SimpleConnection, migration::MigrationSource, sqlite::Sqlite};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use getaredis_actors::ports::StoreError;
 
-use super::{failure::Failure, sqlite::passing};
+use super::{failure::Failure, migrate::migrate, sqlite::trouble};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -61,19 +61,7 @@ impl DatabaseFile {
     fn migrate(&self) -> Result<(), StoreError> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|e| self.unusable(&e.to_string()))?;
         conn.batch_execute("PRAGMA journal_mode = WAL;").map_err(|e| self.explain(e.into()))?;
-        let broken = |e: &dyn std::fmt::Display| {
-            StoreError::Corrupt(format!("{} cannot be brought up to date: {e}; restore a backup of it", self.path))
-        };
-        let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).map_err(|e| broken(&e))?;
-        let applied = conn.applied_migrations().map_err(|e| broken(&e))?;
-        if let Some(newer) = applied.iter().find(|v| !known.iter().any(|k| k.name().version() == **v)) {
-            return Err(StoreError::Corrupt(format!(
-                "{} was written by another version of getaredis (it has migration {newer}); run that version, or set database.url to another file",
-                self.path
-            )));
-        }
-        conn.run_pending_migrations(MIGRATIONS).map_err(|e| broken(&e))?;
-        Ok(())
+        migrate(&mut conn, MIGRATIONS, &self.path)
     }
 
     /// The absolute path.
@@ -87,7 +75,7 @@ impl DatabaseFile {
     }
 
     fn explain(&self, failure: Failure) -> StoreError {
-        match failure.into_store_error(passing) {
+        match failure.into_store_error(trouble) {
             StoreError::Unavailable(why) => self.unusable(&why),
             StoreError::Corrupt(why) => StoreError::Corrupt(format!(
                 "{} cannot be read ({why}); restore a backup of it, or set database.url to another file",

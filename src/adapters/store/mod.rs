@@ -1,48 +1,89 @@
-//! The database behind the port [`Store`]: one SQLite file.
+//! The database behind the port [`Store`]: a SQLite file, or a database on a MySQL, MariaDB or PostgreSQL server.
 //!
 //! Owns how rows are written and read, and which failure is the port's which. Decides nothing: transitions and quotas
 //! are the domain's, called from inside the transactions here. Holds no secret, because no row does.
+//!
+//! The queries are written once (`queries`) and mounted by each backend (`sqlite`, `mysql`, `postgres`), which spells
+//! what databases spell differently.
+
+// Three times the same file, each against another backend's names.
+#![allow(clippy::duplicate_mod)]
 
 mod failure;
 mod file;
+mod migrate;
+mod mysql;
+mod pool;
+mod postgres;
 mod rows;
 mod schema;
 mod sqlite;
+mod tls;
 
-#[cfg(test)]
-mod model_tests;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp},
     ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
 };
-use tokio::{runtime::Handle, task::JoinError};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{runtime::Handle, task::JoinError, time::timeout};
 
-use failure::{Failure, no_connection};
-use sqlite::{Conn, Database, queries};
+use failure::no_connection;
 
-/// The store of a server. Dropping it closes the database and lets another process have it.
+/// Where the database is and how it is used.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// `sqlite://path`, `mysql://…`, `mariadb://…`, `postgres://…` or `postgresql://…`, with its password.
+    pub url: SecretString,
+    /// Connections at most; a SQLite file has at least two, of which one writes.
+    pub pool: u32,
+    /// Longest wait for a free one, and for SQLite's lock.
+    pub acquire_timeout: Duration,
+    /// PEM file of the authorities that may sign a database server's certificate. With it TLS is required.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// The store of a server. Dropping it closes the database; a SQLite file is free for another process then.
 pub struct SqlStore {
-    database: Arc<Database>,
+    database: Database,
     runtime: Handle,
     sinks: Arc<[SinkName]>,
 }
 
+enum Database {
+    Sqlite(Arc<sqlite::Database>),
+    Mysql(Arc<mysql::Database>),
+    Postgres(Arc<postgres::Database>),
+}
+
 impl SqlStore {
-    /// Opens the database at `sqlite://relative/path` or `sqlite:///absolute/path`, creating the file (mode 0600) and
-    /// its tables where they are missing, with `pool` connections (at least 2: one of them writes, the others read).
-    /// A connection, or SQLite's lock, is waited for no longer than `acquire_timeout`.
+    /// Opens the database that the scheme of its URL names, and brings its tables up to date. A SQLite file is created
+    /// (mode 0600) where it is missing; the database of a server must be there.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be used, another process using it included;
-    /// [`StoreError::Corrupt`] when it is not a database of this program. Both name the path and what to do.
-    pub async fn open(url: &str, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
-        let database = Arc::new(Database::open(url, pool, acquire_timeout).await?);
+    /// [`StoreError::Unavailable`] when it cannot be used: a file that another process uses, a server that does not
+    /// answer or refuses; [`StoreError::Corrupt`] when it is not a database of this program or of a later version. Each
+    /// is a sentence that names the database and what to do, and never the password.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let StoreSettings { url, pool, acquire_timeout, tls_ca } = settings;
+        let (url, tls_ca) = (url.expose_secret(), tls_ca.as_deref());
+        let (pool, patience) = (*pool, *acquire_timeout);
+        let database = match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("mysql") => Database::Mysql(Arc::new(mysql::Mysql::new(url, tls_ca)?.open(pool, patience).await?)),
+            Some("mariadb") => {
+                let url = url.replacen("mariadb", "mysql", 1);
+                Database::Mysql(Arc::new(mysql::Mysql::new(&url, tls_ca)?.open(pool, patience).await?))
+            }
+            Some("postgres" | "postgresql") => {
+                Database::Postgres(Arc::new(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?))
+            }
+            _ => Database::Sqlite(Arc::new(sqlite::Database::open(url, pool, patience).await?)),
+        };
         Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
     }
 
@@ -53,30 +94,59 @@ impl SqlStore {
     }
 }
 
-/// Runs a query on a connection of one of the pools, as a task of its own on the runtime that opened the store.
+/// Runs a query on a connection for reading or for writing, as a task of its own on the runtime that opened the store,
+/// and again while it collides with others.
 ///
 /// The task is what makes it safe for a caller to give up. Were the query's future dropped half-way on an actor's
-/// thread, its transaction would stay open, and diesel's wrapper, which waits there for its blocking call, would panic.
-/// A caller that gives up while it waits for a connection has started nothing.
+/// thread, its transaction would stay open, and diesel's wrapper for SQLite, which waits there for its blocking call,
+/// would panic. A caller that gives up while it waits for a connection has started nothing.
 macro_rules! query {
-    ($store:ident.$pool:ident, |$conn:ident| $work:expr) => {{
-        let database = Arc::clone(&$store.database);
-        let mut pooled = database.$pool.get_owned().await.map_err(no_connection)?;
+    ($store:ident.$side:ident, $query:ident($($argument:ident),*)) => {
+        match &$store.database {
+            Database::Sqlite(database) => query!(@run $store, database, sqlite, $side, $query($($argument),*)),
+            Database::Mysql(database) => query!(@run $store, database, mysql, $side, $query($($argument),*)),
+            Database::Postgres(database) => query!(@run $store, database, postgres, $side, $query($($argument),*)),
+        }
+    };
+    (@run $store:ident, $database:ident, $backend:ident, $side:ident, $query:ident($($argument:ident),*)) => {{
+        let database = Arc::clone($database);
+        let mut pooled = database.$side.get_owned().await.map_err(no_connection)?;
         let task = $store.runtime.spawn(async move {
-            let $conn: &mut Conn = &mut pooled;
-            let result = $work.await;
+            let conn: &mut $backend::Conn = &mut pooled;
+            let attempts = async {
+                let mut pauses = pool::pauses();
+                loop {
+                    let answer = $backend::queries::$query(conn $(, Clone::clone(&$argument))*).await;
+                    match (answer, pauses.next()) {
+                        (Err(failure), Some(pause)) if failure.is_collision($backend::trouble) => {
+                            tokio::time::sleep(pause).await;
+                        }
+                        (answer, _) => break answer.map_err(|failure| failure.into_store_error($backend::trouble)),
+                    }
+                }
+            };
+            let answer = match $backend::QUERY_TIMEOUT {
+                None => attempts.await,
+                Some(limit) => match timeout(limit, attempts).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        pool::abandon(conn);
+                        Err(StoreError::Unavailable(format!("no answer within {limit:?}")))
+                    }
+                },
+            };
             // The connection goes home before the file can be given to another process.
             drop(pooled);
             drop(database);
-            result
+            answer
         });
         settle(task.await)
     }};
 }
 
-fn settle<T>(task: Result<Result<T, Failure>, JoinError>) -> Result<T, StoreError> {
+fn settle<T>(task: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {
     match task {
-        Ok(result) => result.map_err(|failure| failure.into_store_error(sqlite::passing)),
+        Ok(answer) => answer,
         Err(stopped) => Err(StoreError::Unavailable(format!("the query was cut short: {stopped}"))),
     }
 }
@@ -84,22 +154,22 @@ fn settle<T>(task: Result<Result<T, Failure>, JoinError>) -> Result<T, StoreErro
 #[async_trait]
 impl Store for SqlStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
-        query!(self.write, |conn| queries::admit(conn, admission))
+        query!(self.write, admit(admission))
     }
 
     async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError> {
         let id = id.clone();
-        query!(self.read, |conn| queries::instance(conn, id))
+        query!(self.read, instance(id))
     }
 
     async fn by_key(&self, creator: &Creator, key: &IdempotencyKey) -> Result<Option<Instance>, StoreError> {
-        let (creator, key) = (*creator, key.clone());
-        query!(self.read, |conn| queries::by_key(conn, creator, key))
+        let (creator, key) = (creator.clone(), key.clone());
+        query!(self.read, by_key(creator, key))
     }
 
     async fn apply(&self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError> {
         let (id, event, sinks) = (id.clone(), event.clone(), Arc::clone(&self.sinks));
-        query!(self.write, |conn| queries::apply(conn, id, event, now, sinks))
+        query!(self.write, apply(id, event, now, sinks))
     }
 
     async fn relocate(
@@ -110,23 +180,23 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<Relocated, StoreError> {
         let (id, host) = (id.clone(), host.clone());
-        query!(self.write, |conn| queries::relocate(conn, id, host, slots, now))
+        query!(self.write, relocate(id, host, slots, now))
     }
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
-        query!(self.read, |conn| queries::live(conn))
+        query!(self.read, live())
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
-        query!(self.read, |conn| queries::due(conn, now, limit))
+        query!(self.read, due(now, limit))
     }
 
     async fn warnings_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
-        query!(self.read, |conn| queries::warnings_due(conn, now, limit))
+        query!(self.read, warnings_due(now, limit))
     }
 
     async fn purge(&self, ended_before: Timestamp, limit: u32) -> Result<u32, StoreError> {
-        query!(self.write, |conn| queries::purge(conn, ended_before, limit))
+        query!(self.write, purge(ended_before, limit))
     }
 
     async fn take_deliveries(
@@ -137,49 +207,54 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
         let sink = sink.clone();
-        query!(self.write, |conn| queries::take_deliveries(conn, sink, now, until, limit))
+        query!(self.write, take_deliveries(sink, now, until, limit))
     }
 
     async fn close_delivery(&self, delivery: &Delivery) -> Result<(), StoreError> {
         let delivery = delivery.clone();
-        query!(self.write, |conn| queries::close_delivery(conn, delivery))
+        query!(self.write, close_delivery(delivery))
     }
 
     async fn postpone_delivery(&self, delivery: &Delivery, until: Timestamp) -> Result<(), StoreError> {
         let delivery = delivery.clone();
-        query!(self.write, |conn| queries::postpone_delivery(conn, delivery, until))
+        query!(self.write, postpone_delivery(delivery, until))
+    }
+
+    async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError> {
+        let sink = sink.clone();
+        query!(self.read, waiting_deliveries(sink))
     }
 
     async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
         let server = server.clone();
-        query!(self.write, |conn| queries::beat(conn, server))
+        query!(self.write, beat(server))
     }
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {
         let server = server.clone();
-        query!(self.write, |conn| queries::retire(conn, server))
+        query!(self.write, retire(server))
     }
 
     fn is_shared(&self) -> bool {
-        false
+        !matches!(self.database, Database::Sqlite(_))
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        query!(self.read, |conn| queries::totals(conn))
+        query!(self.read, totals())
     }
 
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError> {
-        query!(self.read, |conn| queries::droplets(conn))
+        query!(self.read, droplets())
     }
 
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
         let row = row.clone();
-        query!(self.write, |conn| queries::put_droplet(conn, row))
+        query!(self.write, put_droplet(row))
     }
 
     async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
         let name = name.clone();
-        query!(self.write, |conn| queries::remove_droplet(conn, name))
+        query!(self.write, remove_droplet(name))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

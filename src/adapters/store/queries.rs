@@ -1,7 +1,10 @@
 //! Every query of the store, in no database's dialect.
 //!
 //! Mounted once by each backend's module, from which it takes `Conn` and the fragments that databases spell
-//! differently: `write_transaction!` and `upsert!`. Must not name a backend, parse a column or know of pools.
+//! differently: `write_transaction!`, `upsert!` and `locked!`. Must not name a backend, parse a column or know of pools.
+//!
+//! The order of locks, everywhere: the instance's row, then one counter. Whoever takes a place takes the counter of live
+//! rows with [`gate`] first and looks afterwards, so that of all who look, on all servers, one does at a time.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -25,26 +28,29 @@ use super::{
         rows::{DeliveryRow, DropletLine, InstanceRow},
         schema::{counters, deliveries, droplets, instances, servers},
     },
-    Conn, upsert, write_transaction,
+    Conn, locked, upsert, write_transaction,
 };
+
+/// Most rows that one statement names; databases take no more than some tens of thousands of values.
+const BATCH: u32 = 10_000;
 
 /// The counter behind [`Totals::started`].
 const STARTED: &str = "started";
 
-/// The counter of rows that have not ended. Whoever has counted it on in a transaction is the only one who admits.
+/// The counter of rows that have not ended.
 const LIVE: &str = "live";
 
 pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Result<Admitted, Failure> {
     write_transaction!(conn, async move |conn| {
         let wanted = &admission.instance;
-        count(conn, LIVE, 0).await?;
+        let total = gate(conn).await?;
         if let Some(key) = &wanted.idempotency_key
-            && let Some(live) = by_key(conn, wanted.creator, key.clone()).await?
+            && let Some(live) = by_key(conn, wanted.creator.clone(), key.clone()).await?
         {
             let same = live.fingerprint == wanted.fingerprint;
             return Ok(if same { Admitted::Existing(Box::new(live)) } else { Admitted::Conflict });
         }
-        if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator).await?) {
+        if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator.clone(), total).await?) {
             return Ok(Admitted::Refused(quota));
         }
         if is_full(conn, &wanted.host, admission.slots).await? {
@@ -54,6 +60,13 @@ pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Re
         count(conn, LIVE, 1).await?;
         Ok(Admitted::New)
     })
+}
+
+/// Waits until nobody else admits or moves an instance, and keeps everybody else waiting until the transaction ends.
+/// Returns how many instances have not ended.
+async fn gate(conn: &mut Conn) -> Result<i64, Failure> {
+    let live = locked!(counters::table.find(LIVE).select(counters::value)).get_result(conn).await.optional()?;
+    Ok(live.ok_or_else(|| missing(LIVE))?)
 }
 
 async fn is_full(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, Failure> {
@@ -66,7 +79,7 @@ async fn is_full(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, F
     Ok(there >= i64::from(slots))
 }
 
-async fn usage(conn: &mut Conn, creator: Creator) -> Result<Usage, Failure> {
+async fn usage(conn: &mut Conn, creator: Creator, total: i64) -> Result<Usage, Failure> {
     let live = instances::table.filter(instances::ended_at.is_null());
     let (of_creator, frees_at): (i64, Option<i64>) = live
         .filter(instances::creator.eq(creator.to_string()))
@@ -75,7 +88,6 @@ async fn usage(conn: &mut Conn, creator: Creator) -> Result<Usage, Failure> {
         .select((count_star(), min(instances::expires_at)))
         .first(conn)
         .await?;
-    let total: i64 = counters::table.find(LIVE).select(counters::value).first(conn).await?;
     // A count that does not fit is beyond every cap there can be.
     let capped = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
     Ok(Usage {
@@ -114,7 +126,7 @@ pub(in super::super) async fn apply(
     sinks: Arc<[SinkName]>,
 ) -> Result<Instance, Failure> {
     write_transaction!(conn, async move |conn| {
-        let before = instance(conn, id).await?.ok_or(StoreError::NotFound)?;
+        let before = held(conn, id).await?;
         step(conn, &before, &event, now, &sinks).await
     })
 }
@@ -154,8 +166,8 @@ pub(in super::super) async fn relocate(
     now: Timestamp,
 ) -> Result<Relocated, Failure> {
     write_transaction!(conn, async move |conn| {
-        let before = instance(conn, id).await?.ok_or(StoreError::NotFound)?;
-        count(conn, LIVE, 0).await?;
+        let before = held(conn, id).await?;
+        gate(conn).await?;
         if is_full(conn, &host, slots).await? {
             return Ok(Relocated::HostFull);
         }
@@ -164,11 +176,22 @@ pub(in super::super) async fn relocate(
     })
 }
 
-/// Counts on or off. Also by zero this takes the counter's row until the transaction ends.
+/// The instance, which nobody else changes until the transaction ends.
+async fn held(conn: &mut Conn, id: InstanceId) -> Result<Instance, Failure> {
+    let row = locked!(instances::table.find(id.to_string()).select(InstanceRow::as_select()));
+    let row: Option<InstanceRow> = row.get_result(conn).await.optional()?;
+    Ok(row.ok_or(StoreError::NotFound)?.try_into()?)
+}
+
+/// Counts on or off.
 async fn count(conn: &mut Conn, counter: &'static str, by: i64) -> Result<(), Failure> {
     let counted =
         update(counters::table.find(counter)).set(counters::value.eq(counters::value + by)).execute(conn).await?;
-    if counted == 1 { Ok(()) } else { Err(StoreError::Corrupt(format!("counter {counter} is missing")).into()) }
+    if counted == 1 { Ok(()) } else { Err(missing(counter).into()) }
+}
+
+fn missing(counter: &str) -> StoreError {
+    StoreError::Corrupt(format!("counter {counter} is missing"))
 }
 
 pub(in super::super) async fn live(conn: &mut Conn) -> Result<Vec<Instance>, Failure> {
@@ -217,7 +240,7 @@ pub(in super::super) async fn purge(conn: &mut Conn, ended_before: Timestamp, li
     let ended: Vec<String> = instances::table
         .filter(instances::ended_at.lt(ended_before.as_millisecond()))
         .order((instances::ended_at, instances::id))
-        .limit(limit.into())
+        .limit(limit.min(BATCH).into())
         .select(instances::id)
         .load(conn)
         .await?;
@@ -236,14 +259,17 @@ pub(in super::super) async fn take_deliveries(
     limit: u32,
 ) -> Result<Vec<Delivery>, Failure> {
     write_transaction!(conn, async move |conn| {
-        let due: Vec<DeliveryRow> = deliveries::table
+        let due = deliveries::table
             .filter(deliveries::sink.eq(sink.to_string()))
             .filter(deliveries::due_at.le(now.as_millisecond()))
             .order((deliveries::due_at, deliveries::notice))
-            .limit(limit.into())
-            .select(DeliveryRow::as_select())
-            .load(conn)
-            .await?;
+            .limit(limit.min(BATCH).into())
+            .select(DeliveryRow::as_select());
+        // Who waits here for another taker finds the rows no longer due.
+        let due: Vec<DeliveryRow> = locked!(due).load(conn).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
         let notices: Vec<&str> = due.iter().map(DeliveryRow::notice).collect();
         let taken = deliveries::table.filter(deliveries::sink.eq(sink.to_string()));
         update(taken.filter(deliveries::notice.eq_any(notices)))
@@ -273,6 +299,12 @@ pub(in super::super) async fn postpone_delivery(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+pub(in super::super) async fn waiting_deliveries(conn: &mut Conn, sink: SinkName) -> Result<u64, Failure> {
+    let waiting: i64 =
+        deliveries::table.filter(deliveries::sink.eq(sink.to_string())).select(count_star()).first(conn).await?;
+    Ok(waiting.unsigned_abs())
 }
 
 pub(in super::super) async fn beat(conn: &mut Conn, server: ServerId) -> Result<Vec<Beat>, Failure> {

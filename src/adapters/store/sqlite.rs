@@ -1,21 +1,20 @@
 //! SQLite: its dialect, its connections, its file.
 //!
 //! Owns what only SQLite needs: one connection that writes and several that read, the pragmas, the classification of
-//! its messages. A further database is a sibling of this module with the same names in it; what its
-//! `write_transaction!` must promise is that nobody else writes between the reads and the writes inside.
+//! its messages. Every database is a sibling of this module with the same names in it.
 
 use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
 use diesel_async::{
     AsyncConnection, SimpleAsyncConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, bb8::Pool},
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 use futures_util::FutureExt;
 use getaredis_actors::ports::StoreError;
 
-use super::file::DatabaseFile;
+use super::{failure::Trouble, file::DatabaseFile, pool::LogErrors};
 
 #[path = "queries.rs"]
 pub(super) mod queries;
@@ -38,6 +37,14 @@ macro_rules! upsert {
     };
 }
 
+/// A row that only this transaction may write until it ends. SQLite's write lock is on the whole file.
+macro_rules! locked {
+    ($query:expr) => {
+        $query
+    };
+}
+
+use locked;
 use upsert;
 use write_transaction;
 
@@ -45,8 +52,12 @@ use write_transaction;
 /// ROLLBACK then finds nothing, and its complaint takes the place of the cause.
 const ROLLED_BACK: &str = "no transaction is active";
 
-/// In words for people, a message of SQLite's that speaks of something that passes or that an operator can mend.
-pub(super) fn passing(message: &str) -> Option<String> {
+/// A local file answers or fails, and a lock is waited for by SQLite itself. Besides, diesel's wrapper must not be
+/// dropped in the middle.
+pub(super) const QUERY_TIMEOUT: Option<Duration> = None;
+
+/// Reads a message of SQLite's. It knows no collisions: who writes has the lock from the beginning.
+pub(super) fn trouble(message: &str) -> Option<Trouble> {
     // sqlite3_errstr's texts of BUSY, LOCKED, FULL, IOERR, READONLY, CANTOPEN, NOMEM, INTERRUPT, PROTOCOL and PERM.
     const PASSING: [&str; 9] = [
         "is locked",
@@ -60,9 +71,10 @@ pub(super) fn passing(message: &str) -> Option<String> {
         "access permission denied",
     ];
     if message.contains(ROLLED_BACK) {
-        return Some("SQLite gave up the transaction, as it does when the disk is full or fails".to_owned());
+        let why = "SQLite gave up the transaction, as it does when the disk is full or fails";
+        return Some(Trouble::Passing(why.to_owned()));
     }
-    PASSING.iter().any(|text| message.contains(text)).then(|| message.to_owned())
+    PASSING.iter().any(|text| message.contains(text)).then(|| Trouble::Passing(message.to_owned()))
 }
 
 /// An open database: the claim on its file and the connections to it.
@@ -111,7 +123,7 @@ async fn connect(
         .max_lifetime(None)
         .test_on_check_out(false)
         .connection_timeout(acquire_timeout)
-        .error_sink(Box::new(LogConnectErrors))
+        .error_sink(Box::new(LogErrors))
         .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
         .await
         .map_err(|e| file.unusable(&e.to_string()))
@@ -128,18 +140,4 @@ async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionR
     );
     conn.batch_execute(&pragmas).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
-}
-
-/// Says why the pool has no connection; the caller that waits for one only learns that it took too long.
-#[derive(Debug, Clone)]
-struct LogConnectErrors;
-
-impl bb8::ErrorSink<PoolError> for LogConnectErrors {
-    fn sink(&self, error: PoolError) {
-        tracing::warn!(%error, "store.connect");
-    }
-
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
-        Box::new(self.clone())
-    }
 }

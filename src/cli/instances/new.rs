@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use getaredis_actors::domain::Timestamp;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{
@@ -28,7 +29,8 @@ pub(super) async fn run(wish: &New, client: Client, output: &Output) -> Result<(
         Some(key) => key.to_string(),
         None => uuid::Uuid::now_v7().simple().to_string(),
     };
-    let answer = create(&client, &request, &key, wish.wait, output).await?;
+    let token = wish.token()?;
+    let answer = create(&client, &request, &key, token.as_ref(), wish.wait, output).await?;
     if let Err(e) = remember(&answer, &client) {
         output.note(&format!("{e}; the instance works, but rm and extend will need its token, which --json shows"));
     }
@@ -41,13 +43,14 @@ async fn create(
     client: &Client,
     request: &NewInstance,
     key: &str,
+    token: Option<&SecretString>,
     wait: Duration,
     output: &Output,
 ) -> Result<Answer, ClientError> {
     let give_up = Instant::now() + wait;
     let mut lost_before = false;
     loop {
-        let error = match client.create(request, key).await {
+        let error = match client.create(request, key, token).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };

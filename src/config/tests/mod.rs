@@ -2,9 +2,17 @@
 
 mod values;
 
-use std::{collections::BTreeSet, ffi::OsString, io::Write, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    io::Write,
+    path::PathBuf,
+    time::Duration,
+};
 
+use getaredis_actors::domain::{Creator, TokenName};
 use proptest::prelude::{prop_assert, proptest};
+use secrecy::ExposeSecret;
 
 use super::{
     Config, DirectoryKind, Inputs, Layers, LogFormat, Problems, RuntimeKind, Source,
@@ -57,7 +65,7 @@ fn the_built_in_file_is_valid_and_has_the_promised_defaults() {
     assert_eq!((config.instances.memory_bytes, config.instances.connections), (5 * 1024 * 1024, 5));
     assert_eq!((config.directory.kind, config.fleet.runtime), (DirectoryKind::Static, RuntimeKind::Docker));
     assert_eq!(config.docker.local_engine(), "unix:///var/run/docker.sock");
-    assert_eq!(config.database.sqlite_file(), PathBuf::from("getaredis.db"));
+    assert_eq!(config.database.url.expose_secret(), "sqlite://getaredis.db");
     assert_eq!(config.telemetry.format, LogFormat::Text);
     assert!(config.admin.token_sha256.is_none());
 }
@@ -113,7 +121,9 @@ fn every_key_can_be_set_by_environment_argument_and_file() {
 
 #[test]
 fn all_keys_set_at_once_reach_the_config() {
-    let fits = |key: &&(&str, &str)| !matches!(key.0, "directory.kind" | "fleet.runtime");
+    let fits = |key: &&(&str, &str)| {
+        !matches!(key.0, "directory.kind" | "fleet.runtime" | "fleet.provider" | "digitalocean.token_file")
+    };
     let variables: Vec<_> = OTHERS.iter().filter(fits).map(|(key, value)| (env_name(key), *value)).collect();
     let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let config = Config::load(&env(&pairs)).unwrap();
@@ -162,6 +172,14 @@ fn all_problems_of_all_layers_are_reported_together() {
 }
 
 #[test]
+fn a_variable_that_is_not_in_capitals_is_reported() {
+    for name in ["getaredis__http__bind", "GETAREDIS__Http__Bind", "Getaredis__HTTP__BIND"] {
+        let problem = only_problem(&env(&[(name, "[::1]:0")]));
+        assert!(problem.starts_with(name) && problem.ends_with("capitals only: GETAREDIS__HTTP__BIND"), "{problem}");
+    }
+}
+
+#[test]
 fn later_layers_win() {
     let (_dir, path) = file("[fleet]\nslots = 1\nstrategy = \"spread\"\n[http]\nworkers = 1\n");
     let mut inputs = env(&[("GETAREDIS__FLEET__SLOTS", "2"), ("GETAREDIS__HTTP__WORKERS", "2")]);
@@ -188,10 +206,12 @@ fn a_file_that_is_not_toml_is_named_with_its_line_and_without_its_content() {
     assert!(!problem.contains("secret"), "{problem}");
 }
 
-#[test]
-fn rules_between_keys_name_all_of_them() {
-    let hosts = |text: &'static str| ("directory.hosts", text);
-    let cases: &[(Pairs, &[&str])] = &[
+const PLAIN: &str = r#"[{ name = "a", url = "http://10.0.0.1/x", secret_file = "f" }]"#;
+const TWINS: &str = r#"[{ name = "a", url = "https://h", secret_file = "f" }, { name = "a", url = "http://[::1]:1", secret_file = "g" }]"#;
+
+/// Values that are fine one by one and not together, with keys that the problem names.
+fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
+    vec![
         (&[("instances.min_ttl", "13h")], &["instances.min_ttl", "instances.default_ttl"]),
         (&[("instances.default_ttl", "25h")], &["instances.default_ttl", "instances.max_ttl"]),
         (&[("instances.max_ttl", "80h")], &["instances.max_ttl", "instances.max_lifetime"]),
@@ -202,22 +222,120 @@ fn rules_between_keys_name_all_of_them() {
         (&[("fleet.min_hosts", "3"), ("fleet.max_hosts", "2")], &["fleet.min_hosts", "fleet.max_hosts"]),
         (&[("docker.ports", "20000-20010")], &["docker.ports", "fleet.slots"]),
         (&[("fleet.address", "203.0.113.7")], &["docker.publish_address", "fleet.address"]),
-        (&[hosts(r#"[{ name = "a", address = "203.0.113.7" }]"#)], &["docker.publish_address", "directory.hosts"]),
-        (&[hosts(r#"[{ name = "a", endpoint = "tcp://a:1" }, { name = "a" }]"#)], &["directory.hosts"]),
-        (&[hosts(r#"[{ name = "a" }, { name = "b" }]"#)], &["directory.hosts"]),
-        (&[hosts(r#"[{ name = "a" }]"#), ("directory.kind", "redis")], &["directory.hosts", "directory.kind"]),
+        (
+            &[("directory.hosts", r#"[{ name = "a", address = "203.0.113.7" }]"#)],
+            &["docker.publish_address", "directory.hosts"],
+        ),
+        (&[("directory.hosts", r#"[{ name = "a", endpoint = "tcp://a:1" }, { name = "a" }]"#)], &["directory.hosts"]),
+        (&[("directory.hosts", r#"[{ name = "a" }, { name = "b" }]"#)], &["directory.hosts"]),
+        (
+            &[("directory.hosts", r#"[{ name = "a" }]"#), ("directory.kind", "redis")],
+            &["directory.hosts", "directory.kind"],
+        ),
         (&[("fleet.runtime", "process"), ("directory.kind", "redis")], &["fleet.runtime", "directory.kind"]),
         (&[("directory.poll", "30s")], &["directory.poll", "directory.ttl"]),
-    ];
-    for (pairs, keys) in cases {
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
+        (
+            &[(
+                "limits.tokens",
+                r#"[{ name = "a", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+                    { name = "b", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" }]"#,
+            )],
+            &["limits.tokens"],
+        ),
+        (&[("webhooks.sinks", PLAIN)], &["webhooks.sinks", "webhooks.allow_plain_http"]),
+        (&[("webhooks.sinks", TWINS)], &["webhooks.sinks"]),
+        (&[("fleet.min_hosts", "6")], &["fleet.min_hosts", "fleet.max_hosts"]),
+        (&[("fleet.standby", "6")], &["fleet.standby", "fleet.max_hosts"]),
+        (
+            &[("digitalocean.token", "x"), ("digitalocean.token_file", "y")],
+            &["digitalocean.token", "digitalocean.token_file"],
+        ),
+    ]
+}
+
+#[test]
+fn rules_between_keys_name_all_of_them() {
+    for (pairs, keys) in broken_rules() {
         let problem = only_problem(&set(pairs));
         assert!(keys.iter().all(|key| problem.contains(&format!("{key} = "))), "{problem}");
     }
 }
 
+/// What buying at DigitalOcean needs at least.
+const BUYING: Pairs<'static> = &[
+    ("fleet.provider", "digitalocean"),
+    ("directory.kind", "redis"),
+    ("docker.publish_address", "0.0.0.0"),
+    ("digitalocean.token", "dop_v1_hunter2"),
+    ("digitalocean.placements", r#"[{ region = "fra1", size = "s-1vcpu-2gb" }, { region = "ams3", size = "s" }]"#),
+    ("digitalocean.user_data_file", "droplet.sh"),
+];
+
+#[test]
+fn a_provider_needs_an_account_a_place_and_a_directory() {
+    let config = Config::load(&set(BUYING)).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.digitalocean.placements[1].region, "ams3");
+    let scaling = config.brain_settings().scaling.unwrap();
+    assert_eq!((scaling.standby, scaling.min_hosts, scaling.max_hosts), (1, 0, 5));
+    for (missing, _) in &BUYING[1..] {
+        let rest: Vec<_> = BUYING.iter().filter(|(key, _)| key != missing).copied().collect();
+        let problem = only_problem(&set(&rest));
+        assert!(problem.contains(missing) && problem.contains("fleet.provider"), "{problem}");
+    }
+}
+
+#[test]
+fn a_broken_rule_is_reported_beside_every_bad_value_that_it_does_not_look_at() {
+    let bad: BTreeMap<_, _> = BAD.iter().copied().collect();
+    for (pairs, _) in broken_rules() {
+        let rule = only_problem(&set(pairs));
+        let looks_at = |key: &str| rule.contains(&format!("{key} = "));
+        let (inputs, others): (Vec<_>, Vec<_>) = bad.iter().partition(|(key, _)| looks_at(key));
+        let with = |values: &[(&&str, &&str)]| {
+            let unknown = set(pairs).argument("--set", "fleet.slotz", "1");
+            problems(&values.iter().fold(unknown, |inputs, (key, value)| inputs.argument("--set", key, value)))
+        };
+        let all = with(&others);
+        assert_eq!(all.len(), 1 + others.len() + 1, "{all:#?}");
+        assert!(all[0].starts_with("fleet.slotz") && all.contains(&rule), "{all:#?}");
+        // Of a value that is not known itself, nothing more is said.
+        for one in inputs {
+            let all = with(&[one]);
+            assert_eq!(all.len(), 2, "{all:#?}");
+            assert!(all[1].starts_with(&format!("{} = ", one.0)), "{all:#?}");
+        }
+    }
+}
+
+#[test]
+fn no_rule_is_judged_while_a_layer_is_unreadable() {
+    let (_dir, path) = file("[docker\n");
+    let inputs = Inputs { file: Some(path), ..set(&[("instances.min_ttl", "13h")]) };
+    assert!(only_problem(&inputs).contains("this is not TOML"));
+}
+
 #[test]
 fn a_directory_in_redis_may_publish_on_loopback_for_its_hosts_declare_their_addresses() {
     assert!(problems(&set(&[("directory.kind", "redis"), ("fleet.address", "203.0.113.7")])).is_empty());
+}
+
+#[test]
+fn notices_may_travel_unencrypted_on_this_machine_or_where_it_is_allowed() {
+    let sink = |url: &str| format!(r#"[{{ name = "a", url = "{url}", secret_file = "f" }}]"#);
+    for url in ["http://127.0.0.1:8000/x", "http://localhost", "http://[::1]:1/", "https://h"] {
+        assert_eq!(problems(&set(&[("webhooks.sinks", &sink(url))])), Vec::<String>::new(), "{url}");
+    }
+    let allowed = set(&[("webhooks.sinks", &sink("http://h")), ("webhooks.allow_plain_http", "true")]);
+    assert_eq!(Config::load(&allowed).unwrap().webhooks.names()[0].to_string(), "a");
 }
 
 #[test]
@@ -248,9 +366,15 @@ fn declared_hosts_keep_their_order_and_take_what_they_leave_out_from_the_fleet()
 
 #[test]
 fn the_brain_is_told_what_was_configured() {
+    let tokens = r#"[{ name = "ci", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", per_creator = 20 },
+                     { name = "x", sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a0" }]"#;
     let inputs = set(&[("limits.burst", "3"), ("reaper.poll", "100ms"), ("instances.connections", "9")]);
+    let inputs = inputs.argument("--set", "limits.tokens", tokens);
+    let token = |name| Creator::Token(TokenName::parse(name).unwrap());
     let settings = Config::load(&inputs).unwrap().brain_settings();
     assert_eq!((settings.rate.per_minute, settings.rate.burst), (60, 3));
+    assert_eq!((settings.wrong_tokens.per_minute, settings.token_caps.len()), (30, 1));
+    assert_eq!((settings.quotas_of(&token("ci")).per_creator, settings.quotas_of(&token("x")).per_creator), (20, 6));
     assert_eq!(settings.reaper.poll, Duration::from_millis(100));
     assert_eq!((settings.flavours[0].name.as_str(), settings.flavours[0].connections), ("redis", 9));
     assert!(settings.scaling.is_none());
@@ -273,6 +397,10 @@ fn neither_debug_nor_a_problem_shows_a_password() {
     let secret = "hunter2";
     let good = set(&[("directory.url", "redis://u:hunter2@h:6379")]);
     assert!(!format!("{:?}", Config::load(&good).unwrap()).contains(secret));
+    for bad in ["hunter2", r#"["hunter2"]"#, r#"[{ name = "a", sha256 = "hunter2" }]"#] {
+        let problem = only_problem(&set(&[("limits.tokens", bad)]));
+        assert!(!problem.contains(secret), "{problem}");
+    }
     for bad in ["redis//u:hunter2@h", "rediss://:hunter2@h:port", "u:hunter2@h"] {
         let problem = only_problem(&set(&[("directory.url", bad)]));
         assert!(!problem.contains(secret), "{problem}");

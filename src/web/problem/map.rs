@@ -34,7 +34,7 @@ impl Problem {
             CreateError::Lease(refused) => Self::of_lease(&refused, now),
             CreateError::UnknownFlavour { name, known } => {
                 let allowed = known.split(", ").collect::<Vec<_>>();
-                Self::invalid("flavour", format!("There is no flavour {name}; there is: {known}."))
+                Self::invalid("flavour", format!("There is no flavour {name:?}; there is: {known}."))
                     .allowed(json!(allowed))
             }
             CreateError::Quota(refused) => Self::of_quota(refused, now),

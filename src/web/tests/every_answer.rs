@@ -8,7 +8,7 @@ use std::{
 use actix_web::http::Method;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::kit::{Kit, OPERATOR_TOKEN, bearing, get, own, post, token, with_json};
+use super::kit::{API_TOKEN, Kit, OPERATOR_TOKEN, bearing, get, own, post, token, with_json};
 
 #[actix_web::test]
 async fn a_wrong_method_is_told_the_right_ones() {
@@ -29,8 +29,12 @@ async fn a_wrong_method_is_told_the_right_ones() {
 
 #[actix_web::test]
 async fn head_works_where_get_does() {
-    for path in [&own(), "/v1/capacity", "/livez", "/readyz", "/", "/v1/admin/actors"] {
-        let token = if path == "/v1/admin/actors" { OPERATOR_TOKEN.to_owned() } else { token() };
+    for path in [own().as_str(), "/v1/capacity", "/livez", "/readyz", "/metrics", "/", "/v1/admin/actors"] {
+        let token = match path {
+            "/v1/admin/actors" => OPERATOR_TOKEN.to_owned(),
+            "/v1/capacity" => API_TOKEN.to_owned(),
+            _ => token(),
+        };
         let answer = Kit::new().ask(bearing(get(path), &token).method(Method::HEAD)).await;
         assert_eq!(answer.status, 200, "{path}");
     }
@@ -46,6 +50,7 @@ async fn every_answer_is_hardened_and_kept_by_no_cache() {
         get(&own()),
         get("/v1/capacity"),
         get("/livez"),
+        get("/metrics"),
         get("/nothing"),
         post("/v1/instances").insert_header(("origin", "https://evil.example")),
     ] {
@@ -96,7 +101,7 @@ async fn the_log_has_one_line_a_request_with_client_and_cause_and_no_secret() {
     let _another = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone());
     let guard = tracing::subscriber::set_default(subscriber.with_max_level(tracing::Level::TRACE).finish());
-    let request = bearing(post("/v1/instances?secret=in-query"), &token())
+    let request = bearing(post("/v1/instances?secret=in-query"), API_TOKEN)
         .peer_addr("10.0.0.1:1".parse().unwrap())
         .insert_header(("x-forwarded-for", "192.0.2.66"))
         .insert_header(("idempotency-key", "private-key"));
@@ -118,8 +123,22 @@ async fn the_log_has_one_line_a_request_with_client_and_cause_and_no_secret() {
     assert!(lines[1].contains(failed.header("x-request-id")), "{text}");
     assert!(lines[2].contains("panic: the store stub panics") && lines[2].contains("status=500"), "{text}");
     let password = created.json()["password"].as_str().unwrap().to_owned();
-    for secret in ["in-query", &token(), "private", &password] {
+    for secret in ["in-query", &token(), API_TOKEN, "private", &password] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert_eq!(text.matches("disk is gone").count(), 1, "{text}");
+}
+
+#[actix_web::test]
+async fn the_time_that_an_answer_took_is_a_number_in_a_json_log() {
+    let log = Log::default();
+    let _another = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    Kit::new().ask(get("/v1/capacity")).await;
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains("http.answered")).unwrap_or_else(|| panic!("{text}"));
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(line["ms"].is_u64() && line["status"].is_u64(), "{line}");
 }

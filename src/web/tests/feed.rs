@@ -11,6 +11,7 @@ use getaredis_actors::{
     domain::{EndReason, Health},
     feed::messages::{Delta, Fact, InstanceView, Snapshot, Subscribe, Subscription},
     ports::Totals,
+    reaper::messages::ReaperStatus,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
@@ -60,6 +61,7 @@ impl Feed {
             instances: vec![InstanceView::from(&instance())],
             actors: vec![actor("reaper", "up")],
             totals: Totals { started: 12 },
+            reaper: ReaperStatus::default(),
         };
         Subscription { snapshot, deltas }
     }

@@ -20,25 +20,27 @@ use getaredis_actors::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
-        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp,
+        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
     },
-    feed::messages::{ActorView, Snapshot, Subscription},
+    feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
-    rate_limit::messages::Admit,
+    rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{
         CordonError, CordonHost, CreateInstance, Created, DeleteInstance, DescribeFleet, Ending, FleetView, HostView,
     },
     supervision::Status,
+    webhooks::messages::{DescribeWebhooks, SinkStatus},
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::web::{FeedSettings, Vitals, Web, WebSettings, app};
+use crate::web::{FeedSettings, TokenSettings, Vitals, Web, WebSettings, app};
 
 pub(super) const ID: &str = "0192f0c1a2b37c4d8e5f60718293a4b5";
+pub(super) const API_TOKEN: &str = "a-token-of-the-build-server";
 pub(super) const OPERATOR_TOKEN: &str = "correct-horse-battery-staple";
 
 pub(super) fn id() -> InstanceId {
@@ -270,6 +272,9 @@ impl Store for Rows {
     async fn postpone_delivery(&self, _: &Delivery, _: Timestamp) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn waiting_deliveries(&self, _: &SinkName) -> Result<u64, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn beat(&self, _: &ServerId) -> Result<Vec<Beat>, StoreError> {
         unreachable!("{UNUSED}")
     }
@@ -318,6 +323,7 @@ impl Kit {
                 instances: vec![],
                 actors: vec![],
                 totals: Totals::default(),
+                reaper: ReaperStatus::default(),
             },
             deltas: mpsc::channel(1).1,
         };
@@ -325,6 +331,7 @@ impl Kit {
         Self {
             doors: Doors {
                 admit: door(|_: Admit| Ok(())),
+                wrong_token: door(|_: WrongToken| Ok(())),
                 create: door(|_: CreateInstance| Ok(Created { instance: instance(), replayed: false })),
                 delete: door(move |_: DeleteInstance| Ok(Ending::Gone(Box::new(gone.clone())))),
                 fleet: door(move |_: DescribeFleet| fleet()),
@@ -341,6 +348,14 @@ impl Kit {
                 pause_scaling: door(|_: PauseScaling| ScalingStatus::default()),
                 resume_scaling: door(|_: ResumeScaling| ScalingStatus::default()),
                 subscribe: door(subscription),
+                counts: door(|_: CountInstances| InstanceCounts {
+                    live: Some([("running", 3)].into()),
+                    ended: [("expired", 5)].into(),
+                }),
+                webhooks: door(|_: DescribeWebhooks| {
+                    let sink = SinkName::parse("audit").unwrap();
+                    vec![SinkStatus { accepted: 7, failed: 2, backlog: Some(4), ..SinkStatus::new(sink) }]
+                }),
             },
             rows: Rows { instances: [(id(), instance())].into(), ..Rows::default() },
             settings: WebSettings {
@@ -363,9 +378,15 @@ impl Kit {
                 quotas: Quotas { per_creator: 6, global: 0 },
                 create_deadline: Duration::from_secs(30),
                 call_deadline: Duration::from_secs(15),
+                tokens: vec![TokenSettings {
+                    name: TokenName::parse("ci").unwrap(),
+                    sha256: Sha256::digest(API_TOKEN).into(),
+                    per_creator: 20,
+                }],
                 admin_token_sha256: Some(Sha256::digest(OPERATOR_TOKEN).into()),
                 allowed_origins: vec!["https://console.example".to_owned()],
                 isolated: true,
+                metrics: true,
                 feed: FeedSettings::default(),
             },
             actors: ["discovery", "rate_limit", "scheduler"].map(|name| actor(name, "up")).to_vec(),

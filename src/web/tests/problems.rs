@@ -87,6 +87,10 @@ fn all() -> Vec<(&'static str, Problem)> {
         ("framework: 406", Problem::from_status(StatusCode::NOT_ACCEPTABLE)),
         ("framework: 413", Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE)),
         ("framework: 500", Problem::from_status(StatusCode::INTERNAL_SERVER_ERROR)),
+        ("codec: 400", Problem::of_codec(400)),
+        ("codec: 408", Problem::of_codec(408)),
+        ("codec: 431", Problem::of_codec(431)),
+        ("codec: 500", Problem::of_codec(500)),
         ("bug", Problem::internal(SECRET)),
     ]
 }

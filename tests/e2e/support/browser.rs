@@ -3,14 +3,17 @@
 //! Owns both processes and everything that they started: all of it is ended with the value, by process id.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     process::{Child, Command, Stdio},
+    str::FromStr,
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use reqwest::Url;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -72,6 +75,33 @@ impl Browser {
         .await;
     }
 
+    /// Opens a page and leaves it as it comes.
+    pub async fn visit(&self, url: &str) {
+        self.client().goto(url).await.unwrap();
+    }
+
+    /// Loses every request for an address that this pattern fits (`*` stands for anything), or none.
+    pub async fn lose(&self, patterns: &[&str]) {
+        self.devtools("Network.enable", json!({})).await;
+        self.devtools("Network.setBlockedURLs", json!({ "urls": patterns })).await;
+    }
+
+    /// The page as a screen reader is given it: everything that is not ignored.
+    pub async fn heard(&self) -> Vec<Heard> {
+        let tree = self.devtools("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().unwrap();
+        nodes.iter().filter(|node| node["ignored"] == false).map(Heard::of).collect()
+    }
+
+    /// What a script in the page answers through its last argument.
+    pub async fn run(&self, script: &str) -> Value {
+        self.client().execute_async(script, vec![]).await.unwrap()
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.client().issue_cmd(DevTools { command: command.to_owned(), parameters }).await.unwrap()
+    }
+
     /// Where it is now.
     pub async fn address(&self) -> String {
         self.client().current_url().await.unwrap().to_string()
@@ -127,6 +157,48 @@ impl Browser {
 
     pub async fn type_into(&self, selector: &str, text: &str) {
         self.sees(selector).await.send_keys(text).await.unwrap();
+    }
+}
+
+/// What a screen reader knows of an element.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    pub role: String,
+    pub name: String,
+    /// What stands beside the name, such as the note of a button.
+    pub description: String,
+    /// States and properties, such as `live` or `expanded`, each as the browser writes it.
+    pub properties: BTreeMap<String, Value>,
+}
+
+impl Heard {
+    fn of(node: &Value) -> Self {
+        let text = |of: &Value| of["value"].as_str().unwrap_or_default().to_owned();
+        let properties = node["properties"].as_array().into_iter().flatten();
+        let property = |one: &Value| (one["name"].as_str().unwrap().to_owned(), one["value"]["value"].clone());
+        Self {
+            role: text(&node["role"]),
+            name: text(&node["name"]),
+            description: text(&node["description"]),
+            properties: properties.map(property).collect(),
+        }
+    }
+}
+
+/// A command of Chromium's own protocol, by way of chromedriver.
+#[derive(Debug)]
+struct DevTools {
+    command: String,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as FromStr>::Err> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "cmd": self.command, "params": self.parameters }).to_string()))
     }
 }
 

@@ -28,6 +28,9 @@ use super::{
 
 /// For a start with migrations, or an orderly end with creates under way.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+/// What a process that aborts itself dies of.
+#[cfg(feature = "crash-points")]
+const SIGABRT: i32 = 6;
 /// Somebody may take a port between finding it free and binding it; hardly thrice.
 const PORTS_TO_TRY: usize = 3;
 
@@ -40,6 +43,8 @@ pub struct Server {
     child: Option<Child>,
     admin_token: String,
     secrets: Secrets,
+    /// Where the next process dies.
+    crash_at: Option<&'static str>,
 }
 
 impl Server {
@@ -80,7 +85,16 @@ impl Server {
         if all.get("fleet.runtime").is_none_or(|runtime| runtime == "docker") {
             all.entry("docker.endpoint".to_owned()).or_insert_with(engine::endpoint);
         }
-        Self { home: TempDir::new().unwrap(), deployment, port: 0, settings: all, child: None, admin_token, secrets }
+        Self {
+            home: TempDir::new().unwrap(),
+            deployment,
+            port: 0,
+            settings: all,
+            child: None,
+            admin_token,
+            secrets,
+            crash_at: None,
+        }
     }
 
     /// Starts it on what it left, and waits until it is ready.
@@ -145,11 +159,27 @@ impl Server {
                     .iter()
                     .map(|(key, value)| (format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__")), value)),
             )
+            .envs(self.crash_at.map(|point| ("GETAREDIS_CRASH_AT", point)))
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         command
+    }
+
+    /// From its next start on the process dies at this point (see `src/adapters/crash_points.rs`), or lives.
+    #[cfg(feature = "crash-points")]
+    pub fn crash_at(&mut self, point: Option<&'static str>) {
+        self.crash_at = point;
+    }
+
+    /// Waits until the process died at its crash point.
+    #[cfg(feature = "crash-points")]
+    pub async fn crashes(&mut self) {
+        let status = self.ended().await;
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(SIGABRT), "{status}: {}", self.log());
+        assert!(self.log().contains("crash_points.reached"), "it died of something else");
     }
 
     /// The process dies here and now (`kill -9`).

@@ -16,7 +16,7 @@ use getaredis_actors::{
     brain::Ports,
     discovery::messages::DirectoryView,
     domain::{Cordon, DeploymentId, Health, HostName, scaling::ScalingPolicy},
-    ports::{Cloud, CloudError, Droplet, DropletState, RuntimeError, Store},
+    ports::{Droplet, DropletState, HostProvider, HourlyPrice, ProviderError, RuntimeError, Store},
     scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostView},
     settings::Settings,
     sim::{
@@ -28,6 +28,7 @@ use getaredis_actors::{
         runtime::{Pace, SimRuntimes},
         samples,
         store::SimStore,
+        webhooks::SimWebhooks,
     },
     supervision::{Child, Cradle, Roster, Spec, ask, supervise},
 };
@@ -156,6 +157,7 @@ impl World {
             directory: Arc::new(directory.clone()),
             cloud: Some(Arc::new(cloud.clone())),
             journal: None,
+            webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let fleet = Fleet {
             directory,
@@ -256,19 +258,23 @@ impl Auditor {
 }
 
 #[async_trait]
-impl Cloud for Auditor {
-    async fn list(&self) -> Result<Vec<Droplet>, CloudError> {
+impl HostProvider for Auditor {
+    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
         self.cloud.list().await
     }
 
-    async fn create(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
         self.expect(name, DropletState::Creating).await;
         self.cloud.create(name).await
     }
 
-    async fn delete(&self, name: &HostName) -> Result<(), CloudError> {
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         self.expect(name, DropletState::Deleting).await;
         self.cloud.delete(name).await
+    }
+
+    async fn price(&self) -> Result<HourlyPrice, ProviderError> {
+        self.cloud.price().await
     }
 }
 

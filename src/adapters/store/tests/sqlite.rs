@@ -1,43 +1,41 @@
 //! The store against real SQLite in a directory of its own.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, prelude::QueryableByName};
-use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+use diesel_async::SimpleAsyncConnection as _;
 use getaredis_actors::{
-    domain::{EndReason, Endpoint},
-    sim::samples::{a_request, creator, droplet, id, later, now},
-    store_conformance,
+    domain::Endpoint,
+    sim::samples::{a_request, droplet, id, now},
 };
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    super::{Database, sqlite},
+    *,
+};
 
-const PATIENCE: Duration = Duration::from_secs(5);
 const IMPATIENCE: Duration = Duration::from_millis(50);
 
-fn url(dir: &TempDir) -> String {
-    format!("sqlite://{}", dir.path().join("test.db").display())
+async fn open(dir: &TempDir, acquire_timeout: Duration) -> Result<SqlStore, StoreError> {
+    SqlStore::open(&StoreSettings { pool: 2, acquire_timeout, ..settings(&url(dir)) }).await
 }
 
-fn dir() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-pub(super) async fn empty() -> (SqlStore, TempDir) {
-    let dir = dir();
-    (SqlStore::open(&url(&dir), 4, PATIENCE).await.unwrap(), dir)
+/// What only SQLite has.
+fn inside(store: &SqlStore) -> &sqlite::Database {
+    let Database::Sqlite(database) = &store.database else { panic!("no SQLite") };
+    database
 }
 
 async fn refusal(url: &str) -> String {
-    match SqlStore::open(url, 2, IMPATIENCE).await {
+    match SqlStore::open(&StoreSettings { acquire_timeout: IMPATIENCE, ..settings(url) }).await {
         Ok(_) => panic!("{url} was opened"),
         Err(error) => error.to_string(),
     }
 }
 
 /// A connection of somebody who does not ask for the lock file, such as an operator's `sqlite3`.
-fn by_hand(dir: &TempDir) -> SqliteConnection {
+pub(super) fn by_hand(dir: &TempDir) -> SqliteConnection {
     SqliteConnection::establish(dir.path().join("test.db").to_str().unwrap()).unwrap()
 }
 
@@ -51,34 +49,13 @@ async fn run_one(store: &SqlStore, n: u128) -> Instance {
     store.apply(&id(n), &InstanceEvent::Started { endpoint }, now()).await.unwrap()
 }
 
-store_conformance!(empty);
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_many_threads_a_quota_of_six_still_admits_exactly_six() {
-    let (store, _dir) = empty().await;
-    let store = Arc::new(store);
-    let callers: Vec<_> = (0..40)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            let mut request = a_request(n);
-            request.quotas.per_creator = 6;
-            tokio::spawn(async move { store.admit(request).await.unwrap() })
-        })
-        .collect();
-    let mut new = 0;
-    for caller in callers {
-        new += usize::from(caller.await.unwrap() == Admitted::New);
-    }
-    assert_eq!((new, store.live().await.unwrap().len()), (6, 6));
-}
-
 #[tokio::test]
 async fn a_reopened_file_holds_what_was_written() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     let running = run_one(&store, 1).await;
     store.put_droplet(&droplet("d1")).await.unwrap();
     drop(store);
-    let store = SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
+    let store = open(&dir, PATIENCE).await.unwrap();
     assert_eq!(store.live().await.unwrap(), [running]);
     assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
     assert_eq!(store.totals().await.unwrap().started, 1);
@@ -86,7 +63,7 @@ async fn a_reopened_file_holds_what_was_written() {
 
 #[tokio::test]
 async fn a_second_store_on_the_same_file_is_refused_until_the_first_is_gone() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     std::os::unix::fs::symlink(dir.path().join("test.db"), dir.path().join("alias.db")).unwrap();
     for name in ["test.db", "alias.db"] {
         let path = dir.path().join(name);
@@ -95,12 +72,12 @@ async fn a_second_store_on_the_same_file_is_refused_until_the_first_is_gone() {
     }
     store.ping().await.unwrap();
     drop(store);
-    SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
+    open(&dir, PATIENCE).await.unwrap();
 }
 
 #[tokio::test]
 async fn only_the_owner_may_read_the_files() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     store.put_droplet(&droplet("d1")).await.unwrap();
     for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
@@ -109,7 +86,7 @@ async fn only_the_owner_may_read_the_files() {
 
 #[tokio::test]
 async fn dropping_the_store_closes_the_database() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     store.put_droplet(&droplet("d1")).await.unwrap();
     drop(store);
     // SQLite removes the log when the last connection is closed.
@@ -118,7 +95,7 @@ async fn dropping_the_store_closes_the_database() {
 
 #[tokio::test]
 async fn a_url_that_names_no_file_is_refused_without_showing_it() {
-    for bad in ["", "mysql://user:hunter2@db/x", "sqlite://", "sqlite://:memory:", "sqlite://a.db?mode=ro"] {
+    for bad in ["", "oracle://user:hunter2@db/x", "sqlite://", "sqlite://:memory:", "sqlite://a.db?mode=ro"] {
         let refused = refusal(bad).await;
         assert!(refused.contains("database.url must be") && !refused.contains("hunter2"), "{refused}");
     }
@@ -153,7 +130,7 @@ async fn a_file_that_is_no_database_is_left_as_it_is_and_named() {
 
 #[tokio::test]
 async fn a_damaged_database_is_reported_as_corrupt() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     run_one(&store, 1).await;
     drop(store);
     let path = dir.path().join("test.db");
@@ -161,7 +138,7 @@ async fn a_damaged_database_is_reported_as_corrupt() {
     // Everything but the first page, which holds the schema.
     bytes[4096..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
-    let outcome = match SqlStore::open(&url(&dir), 2, PATIENCE).await {
+    let outcome = match open(&dir, PATIENCE).await {
         Ok(store) => store.live().await.unwrap_err(),
         Err(error) => error,
     };
@@ -170,7 +147,7 @@ async fn a_damaged_database_is_reported_as_corrupt() {
 
 #[tokio::test]
 async fn the_database_of_a_later_version_is_refused() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     drop(store);
     by_hand(&dir).batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231235959')").unwrap();
     let refused = refusal(&url(&dir)).await;
@@ -194,7 +171,7 @@ async fn a_row_that_makes_no_sense_is_named_with_its_column() {
         ("ended_at = 0", "column ended_at: "),
     ];
     for (change, column) in nonsense {
-        let (store, dir) = empty().await;
+        let (store, dir) = empty_file().await;
         store.admit(a_request(1)).await.unwrap();
         let sql = format!("PRAGMA ignore_check_constraints = ON; UPDATE instances SET {change}");
         by_hand(&dir).batch_execute(&sql).unwrap();
@@ -206,7 +183,7 @@ async fn a_row_that_makes_no_sense_is_named_with_its_column() {
 
 #[tokio::test]
 async fn a_column_refuses_a_value_of_another_type() {
-    let (store, dir) = empty().await;
+    let (store, dir) = empty_file().await;
     store.admit(a_request(1)).await.unwrap();
     assert!(by_hand(&dir).batch_execute("UPDATE instances SET created_at = 'yesterday'").is_err());
     assert!(by_hand(&dir).batch_execute("UPDATE instances SET state = 'ended'").is_err());
@@ -215,7 +192,7 @@ async fn a_column_refuses_a_value_of_another_type() {
 #[tokio::test]
 async fn a_lock_that_is_held_too_long_is_unavailable_and_passes() {
     let dir = dir();
-    let store = SqlStore::open(&url(&dir), 2, IMPATIENCE).await.unwrap();
+    let store = open(&dir, IMPATIENCE).await.unwrap();
     let mut other = by_hand(&dir);
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let refused = store.admit(a_request(1)).await;
@@ -227,9 +204,9 @@ async fn a_lock_that_is_held_too_long_is_unavailable_and_passes() {
 
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_passes() {
-    let (store, _dir) = empty().await;
+    let (store, _dir) = empty_file().await;
     let pages = async |pragma: &str| {
-        store.database.write.get().await.unwrap().batch_execute(pragma).await.unwrap();
+        inside(&store).write.get().await.unwrap().batch_execute(pragma).await.unwrap();
     };
     pages("PRAGMA max_page_count = 1").await;
     let mut admitted = 0;
@@ -249,8 +226,8 @@ async fn a_full_disk_is_unavailable_and_passes() {
 #[tokio::test]
 async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
     let dir = dir();
-    let store = SqlStore::open(&url(&dir), 2, IMPATIENCE).await.unwrap();
-    let hoarded = store.database.write.get().await.unwrap();
+    let store = open(&dir, IMPATIENCE).await.unwrap();
+    let hoarded = inside(&store).write.get().await.unwrap();
     let refused = store.put_droplet(&droplet("d1")).await;
     assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     drop(hoarded);
@@ -259,7 +236,7 @@ async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
 
 #[tokio::test]
 async fn a_caller_that_gives_up_half_way_leaves_a_whole_row_or_none_and_no_lock() {
-    let (store, _dir) = empty().await;
+    let (store, _dir) = empty_file().await;
     for n in 0..60 {
         // Polled a little further each time, then dropped: every place it can be cut short at.
         let mut call = store.admit(a_request(n));
@@ -276,65 +253,21 @@ async fn a_caller_that_gives_up_half_way_leaves_a_whole_row_or_none_and_no_lock(
 
 #[tokio::test]
 async fn a_connection_that_reads_cannot_write() {
-    let (store, _dir) = empty().await;
-    let mut reader = store.database.read.get().await.unwrap();
+    let (store, _dir) = empty_file().await;
+    let mut reader = inside(&store).read.get().await.unwrap();
     assert!(reader.batch_execute("DELETE FROM instances").await.is_err());
 }
 
-#[derive(QueryableByName)]
-struct PlanLine {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    detail: String,
-}
-
 #[tokio::test]
-async fn every_statement_on_instances_searches_an_index_that_leaves_out_the_ended() {
-    let dir = dir();
-    let store = SqlStore::open(&url(&dir), 2, PATIENCE).await.unwrap();
-    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
-    for pool in [&store.database.read, &store.database.write] {
-        let said = Arc::clone(&said);
-        let listen = move |event: diesel::connection::InstrumentationEvent<'_>| {
-            if let diesel::connection::InstrumentationEvent::StartQuery { query, .. } = event {
-                said.lock().unwrap().push(query.to_string());
-            }
-        };
-        pool.get().await.unwrap().set_instrumentation(listen);
-    }
-    let mut request = a_request(1);
-    request.instance.idempotency_key = Some(IdempotencyKey::parse("k").unwrap());
-    store.admit(request).await.unwrap();
-    store.by_key(&creator(1), &IdempotencyKey::parse("k").unwrap()).await.unwrap();
-    store.instance(&id(1)).await.unwrap();
-    store.live().await.unwrap();
-    store.due(later(1), 10).await.unwrap();
-    store.warnings_due(later(1), 10).await.unwrap();
-    store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();
-    store.apply(&id(1), &InstanceEvent::ConfirmedGone, now()).await.unwrap();
-    assert_eq!(store.purge(later(1), 10).await.unwrap(), 1);
-    drop(store);
-
-    let mut conn = by_hand(&dir);
-    let mut used = std::collections::BTreeSet::new();
-    let statements = said.lock().unwrap().clone();
-    for sql in statements.iter().filter(|sql| sql.contains("`instances`") && !sql.starts_with("INSERT")) {
-        let plan: Vec<PlanLine> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
-        for PlanLine { detail } in plan {
-            let index = detail.split_whitespace().find(|word| word.contains("instances_"));
-            // Walking all of an index is right where all that is live is wanted, for that is all that is in it.
-            assert!(index.is_some() && !detail.contains("TEMP B-TREE"), "{detail}: {sql}");
-            used.extend(index.map(str::to_owned));
-        }
-    }
-    let expected = [
-        "instances_by_age",
-        "instances_by_creator",
-        "instances_by_end",
-        "instances_by_host",
-        "instances_by_key",
-        "instances_by_retention",
-        "instances_by_warning",
-        "sqlite_autoindex_instances_1",
-    ];
-    assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+async fn a_disk_that_takes_no_writes_is_unavailable_and_passes() {
+    let (store, _dir) = empty_file().await;
+    let write = async |pragma: &str| {
+        inside(&store).write.get().await.unwrap().batch_execute(pragma).await.unwrap();
+    };
+    write("PRAGMA query_only = ON").await;
+    let refused = store.admit(a_request(1)).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("readonly")), "{refused:?}");
+    assert_eq!(store.live().await.unwrap(), [], "it can be read");
+    write("PRAGMA query_only = OFF").await;
+    assert_eq!(store.admit(a_request(1)).await.unwrap(), Admitted::New);
 }

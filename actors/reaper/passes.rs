@@ -1,0 +1,123 @@
+//! One look at the hosts that fell silent, and one at the owners to be warned.
+//!
+//! Owns nothing that outlives it: what is found is written to the rows, and told to the feed, at once.
+
+use std::cell::RefCell;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
+
+use super::{
+    Peers, Tools,
+    silence::{Hearsay, Silences, Steps},
+};
+use crate::{
+    discovery::messages::DescribeDirectory,
+    domain::{Instance, InstanceEvent, InstanceId},
+    feed::messages::{Fact, Publish},
+    patience,
+    ports::StoreError,
+    scheduler::messages::{DescribeFleet, EndError, GiveUpInstance},
+    supervision::ask,
+};
+
+/// Warnings that one look may find at once; when there are so many, the next look follows at once.
+const WARNINGS_AT_ONCE: u32 = 100;
+
+/// Rows that are written to at once, so that many of them do not take all connections to the database.
+const WRITES_AT_ONCE: usize = 4;
+
+/// What a look at the hosts led to.
+#[derive(Default)]
+pub(super) struct Review {
+    /// Instances that were given up.
+    pub(super) lost: u64,
+    pub(super) errors: Vec<String>,
+}
+
+/// Looks at the hosts and the rows there, and writes down who fell silent, answers again, or is to be given up.
+pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Silences>) -> Review {
+    let within = tools.settings.host.call_timeout;
+    let directory = ask(&peers.directory, DescribeDirectory, within).await.unwrap_or_default();
+    let mut review = Review::default();
+    let (fleet, rows) = match (ask(&peers.fleet, DescribeFleet, within).await, tools.store.live()) {
+        (Ok(fleet), rows) => (fleet, patience::store(rows).await),
+        (Err(error), _) => {
+            review.errors.push(format!("the scheduler did not answer: {error}"));
+            return review;
+        }
+    };
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            review.errors.push(error.to_string());
+            return review;
+        }
+    };
+    let (hearsay, lost_after) = (Hearsay::of(&directory, &fleet), tools.settings.reaper.lost_after);
+    let Steps { events, give_up } =
+        silences.borrow_mut().look(&rows, &hearsay, lost_after, tools.clock.now(), Instant::now());
+    let written = stream::iter(events).map(|(id, event)| async move { note(tools, peers, &id, &event).await });
+    let lost = stream::iter(give_up).map(|id| async move {
+        match ask(&peers.give_up, GiveUpInstance { id }, within).await {
+            Ok(Ok(_)) => Ok(true),
+            // It answers by now, or somebody else was quicker.
+            Ok(Err(EndError::NotDue | EndError::AlreadyEnded(_) | EndError::NotFound)) => Ok(false),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("the scheduler did not answer: {error}")),
+        }
+    });
+    let written: Vec<_> = written.buffer_unordered(WRITES_AT_ONCE).collect().await;
+    let lost: Vec<_> = lost.buffer_unordered(WRITES_AT_ONCE).collect().await;
+    review.errors.extend(written.into_iter().filter_map(Result::err));
+    for outcome in lost {
+        match outcome {
+            Ok(lost) => review.lost += u64::from(lost),
+            Err(why) => review.errors.push(why),
+        }
+    }
+    review
+}
+
+/// Warns the owners whose time has come; tells how many, whether there may be more, and what went wrong.
+pub(super) async fn warn(tools: &Tools, peers: &Peers) -> (u64, bool, Option<String>) {
+    let rows = match patience::store(tools.store.warnings_due(tools.clock.now(), WARNINGS_AT_ONCE)).await {
+        Ok(rows) => rows,
+        Err(error) => return (0, false, Some(error.to_string())),
+    };
+    let more = rows.len() >= WARNINGS_AT_ONCE as usize;
+    let warnings =
+        stream::iter(rows).map(|row| async move { note(tools, peers, &row.id, &InstanceEvent::Warned).await });
+    let mut warnings = warnings.buffer_unordered(WRITES_AT_ONCE);
+    let (mut warned, mut error) = (0, None);
+    while let Some(outcome) = warnings.next().await {
+        match outcome {
+            Ok(Some(row)) => {
+                warned += 1;
+                let expires_at = row.lease.expires_at;
+                peers.feed.do_send(Publish(Fact::InstanceExpiring { id: row.id, expires_at }));
+            }
+            Ok(None) => {}
+            Err(why) => error = Some(why),
+        }
+    }
+    // A store that fails is not asked again at once.
+    (warned, more && error.is_none(), error)
+}
+
+/// Writes what happened to a row and tells the feed of it; `None` when it cannot happen to it any more.
+async fn note(
+    tools: &Tools,
+    peers: &Peers,
+    id: &InstanceId,
+    event: &InstanceEvent,
+) -> Result<Option<Instance>, String> {
+    match patience::store(tools.store.apply(id, event, tools.clock.now())).await {
+        Ok(row) => {
+            peers.feed.do_send(Publish(Fact::InstanceChanged { instance: (&row).into() }));
+            Ok(Some(row))
+        }
+        Err(StoreError::Illegal(_) | StoreError::NotFound) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}

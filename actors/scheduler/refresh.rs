@@ -1,0 +1,145 @@
+//! What other servers did, and what the dead left: the ledger and the feed follow the rows.
+//!
+//! Owns this server's signs of life and the comparison of the ledger with the live rows. What this server is creating is
+//! left alone; what a dead one was creating is abandoned, so that it uses up neither quota nor idempotency key, and the
+//! reaper removes what is left of it.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{desk::Desk, neighbours::BEAT_EVERY};
+use crate::{
+    domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState},
+    feed::messages::Fact,
+    patience,
+    ports::StoreError,
+};
+
+/// How often a ledger is compared with the rows where other servers write them too: what they do is seen by operators
+/// and by placement within this time. What placement does not know yet, the database refuses.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+
+/// The same where nobody else writes rows: a net for a write of an earlier incarnation that arrived late.
+const REFRESH_ALONE_EVERY: Duration = Duration::from_secs(60);
+
+/// A server whose last sign of life is older than this may be taken for dead soon, so it gives one before it writes a
+/// row that is being created.
+const FRESH: Duration = Duration::from_secs(3 * BEAT_EVERY.as_secs());
+
+impl Desk {
+    pub(super) fn refresh_every(&self) -> Duration {
+        if self.tools.store.is_shared() { REFRESH_EVERY } else { REFRESH_ALONE_EVERY }
+    }
+
+    /// Gives a sign of life and hears those of the others.
+    pub(super) async fn beat(&self) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let beats = patience::store(self.tools.store.beat(&self.tools.server)).await?;
+        self.neighbours.borrow_mut().hear(&beats, asked, Instant::now());
+        self.beaten.set(Some(asked));
+        Ok(())
+    }
+
+    /// Makes sure that the others take this server for a living one.
+    pub(super) async fn be_alive(&self) -> Result<(), StoreError> {
+        let is_fresh = self.beaten.get().is_some_and(|at| at.elapsed() < FRESH);
+        if is_fresh || !self.tools.store.is_shared() { Ok(()) } else { self.beat().await }
+    }
+
+    /// Compares the ledger with the rows, unless that was begun after `since` by somebody else.
+    pub(super) async fn refresh(&self, since: Instant) -> Result<(), StoreError> {
+        let mut last = self.refreshed.lock().await;
+        if last.is_some_and(|began| began > since) {
+            return Ok(());
+        }
+        let (began, store) = (Instant::now(), &self.tools.store);
+        self.ledger.borrow_mut().begin_comparison();
+        let rows = patience::store(store.live()).await?;
+        let compared = self.ledger.borrow_mut().compare(&rows, |id| self.is_making(id));
+        for host in &compared.hosts {
+            self.publish_host(host);
+        }
+        self.abandon_creates_of_the_dead(&rows).await?;
+        if store.is_shared() {
+            self.tell_of_changes(&rows);
+            self.count_at_least(patience::store(store.totals()).await?);
+        }
+        for (id, host) in compared.ended {
+            self.learn_end(&id, &host).await;
+        }
+        self.forget_empty_hosts();
+        *last = Some(began);
+        Ok(())
+    }
+
+    /// Nobody waits any more for what a dead server, or an earlier incarnation of this one, was creating. The intent to
+    /// end it is written, so that it does not use up its creator's quota and idempotency key.
+    async fn abandon_creates_of_the_dead(&self, rows: &[Instance]) -> Result<(), StoreError> {
+        let (store, shared) = (&self.tools.store, self.tools.store.is_shared());
+        let suspects: Vec<_> =
+            rows.iter().filter(|row| row.state == InstanceState::Creating && !self.is_making(&row.id)).collect();
+        if shared && !suspects.is_empty() {
+            // The signs of life must be later than the rows.
+            self.beat().await?;
+        }
+        for row in suspects {
+            if !self.neighbours.borrow().is_abandoned(row, shared, self.is_making(&row.id)) {
+                continue;
+            }
+            tracing::warn!(instance = %row.id, server = row.server.as_ref().map(tracing::field::display), "instance.abandoned");
+            match patience::store(store.apply(&row.id, &InstanceEvent::Abandoned, self.tools.clock.now())).await {
+                Ok(stopping) => self.publish_instance(&stopping),
+                // It has gone on, or was ended, meanwhile.
+                Err(StoreError::Illegal(_) | StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let dead = self.neighbours.borrow().dead();
+        for server in dead {
+            tracing::warn!(%server, "server.dead");
+            patience::store(store.retire(&server)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the feed of every instance that is not what it was at the last comparison. What this server did itself it
+    /// has told already, and the feed knows that it is no news.
+    fn tell_of_changes(&self, rows: &[Instance]) {
+        let before = self.shown.take();
+        let now = rows.iter().map(|row| {
+            let digest = digest(row);
+            if before.get(&row.id) != Some(&digest) {
+                self.publish_instance(row);
+            }
+            (row.id.clone(), digest)
+        });
+        let now = now.collect();
+        self.shown.replace(now);
+    }
+
+    /// Another server ended an instance.
+    async fn learn_end(&self, id: &InstanceId, host: &HostName) {
+        let row = patience::store(self.tools.store.instance(id)).await;
+        let reason = match row.ok().flatten().map(|row| row.state) {
+            Some(InstanceState::Ended(reason)) => reason,
+            // It is forgotten already, or cannot be read; that it is gone is certain.
+            _ => EndReason::Lost,
+        };
+        if reason == EndReason::Lost {
+            self.ledger.borrow_mut().leave_behind(id, host);
+            self.publish_host(host);
+        }
+        self.tell(Fact::InstanceEnded { id: id.clone(), reason });
+    }
+}
+
+/// Tells two looks at one row apart by what is shown of it.
+fn digest(row: &Instance) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (row.state, &row.host, row.endpoint, row.lease.expires_at, row.unreachable_since).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,189 @@
+//! What is cleaned up, told and counted beside the instances.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{admitted, applied, host, sinks, started, stop};
+use crate::{
+    domain::{EndReason, InstanceEvent, Notice, SinkName},
+    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Store},
+    sim::samples::{a_request, droplet, id, later, now, server},
+};
+
+pub async fn a_purge_takes_what_ended_before_oldest_first_and_no_live_row(store: &dyn Store) {
+    for n in 1..=6 {
+        admitted(store, a_request(n)).await;
+    }
+    // 5 ends first; 1 and 6 live.
+    for n in 2..=5 {
+        store.apply(&id(n), &InstanceEvent::ConfirmedGone, later(10 - u64::try_from(n).unwrap())).await.unwrap();
+    }
+    let left = async || {
+        let mut left = Vec::new();
+        for n in 1..=6 {
+            left.extend(store.instance(&id(n)).await.unwrap().map(|i| i.id));
+        }
+        left
+    };
+    assert_eq!(store.purge(later(5), 9).await.unwrap(), 0, "what ended at that moment stays");
+    assert_eq!(store.purge(later(8), 2).await.unwrap(), 2);
+    assert_eq!(left().await, [id(1), id(2), id(3), id(6)]);
+    assert_eq!(store.purge(later(8), 2).await.unwrap(), 1);
+    assert_eq!(store.purge(later(8), 2).await.unwrap(), 0);
+    assert_eq!(store.purge(later(9999), 0).await.unwrap(), 0);
+    assert_eq!(store.purge(later(9999), u32::MAX).await.unwrap(), 1);
+    assert_eq!(left().await, [id(1), id(6)]);
+    assert_eq!(store.live().await.unwrap().len(), 2);
+}
+
+pub async fn a_start_a_warning_and_an_end_are_told_to_every_sink(store: &dyn Store) {
+    admitted(store, a_request(1)).await;
+    let mut expected = Vec::new();
+    let life = [started(), InstanceEvent::Warned, stop(EndReason::Deleted), InstanceEvent::ConfirmedGone];
+    for (event, second) in life.into_iter().zip(5000..) {
+        let after = store.apply(&id(1), &event, later(second)).await.unwrap();
+        expected.extend(Notice::of(&event, &after, later(second)).map(|notice| (notice, later(second))));
+    }
+    assert_eq!(expected.len(), 3);
+    for sink in sinks() {
+        let told = store.take_deliveries(&sink, later(9000), later(9001), 9).await.unwrap();
+        let expected = expected.iter().cloned();
+        let expected: Vec<_> = expected
+            .map(|(notice, created_at)| Delivery { notice, sink: sink.clone(), created_at, attempts: 1 })
+            .collect();
+        assert_eq!(told, expected);
+    }
+    let nobody = SinkName::parse("nobody").unwrap();
+    assert_eq!(store.take_deliveries(&nobody, later(9000), later(9001), 9).await.unwrap(), []);
+}
+
+pub async fn nothing_is_told_of_what_never_ran_or_was_refused(store: &dyn Store) {
+    admitted(store, a_request(1)).await;
+    store.relocate(&id(1), &host("h2"), 9, now()).await.unwrap();
+    store.apply(&id(1), &InstanceEvent::Warned, later(9000)).await.unwrap_err();
+    applied(store, 1, InstanceEvent::ConfirmedGone).await;
+    for sink in sinks() {
+        assert_eq!(store.take_deliveries(&sink, later(9000), later(9001), 9).await.unwrap(), []);
+    }
+}
+
+/// As many instances, each with one notice, the n-th of which happened at n seconds.
+async fn told(store: &dyn Store, notices: u128) {
+    for n in 1..=notices {
+        admitted(store, a_request(n)).await;
+        store.apply(&id(n), &started(), later(u64::try_from(n).unwrap())).await.unwrap();
+    }
+}
+
+fn names(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|d| d.notice.id.as_str()).collect()
+}
+
+pub async fn deliveries_are_taken_longest_waiting_first_up_to_the_limit_and_then_not_before_their_time(
+    store: &dyn Store,
+) {
+    told(store, 4).await;
+    let [sink, other] = sinks();
+    let notice = |n| format!("{}.created", id(n));
+    let take = async |sink: &SinkName, seconds, until, limit| {
+        store.take_deliveries(sink, later(seconds), later(until), limit).await.unwrap()
+    };
+    assert_eq!(take(&sink, 0, 9, 9).await, []);
+    assert_eq!(names(&take(&sink, 3, 50, 2).await), [notice(1), notice(2)]);
+    assert_eq!(names(&take(&sink, 3, 40, 2).await), [notice(3)]);
+    assert_eq!(take(&sink, 3, 40, 9).await, []);
+    assert_eq!(take(&sink, 9, 60, 0).await, []);
+    let again = take(&sink, 50, 90, 9).await;
+    assert_eq!(names(&again), [notice(4), notice(3), notice(1), notice(2)]);
+    assert_eq!(again.iter().map(|d| d.attempts).collect::<Vec<_>>(), [1, 2, 2, 2]);
+    assert_eq!(take(&other, 50, 90, 9).await.len(), 4, "each sink has its own");
+}
+
+pub async fn a_postponed_delivery_is_due_at_its_time_and_a_closed_one_never(store: &dyn Store) {
+    told(store, 2).await;
+    let [sink, other] = sinks();
+    let take = async |seconds| store.take_deliveries(&sink, later(seconds), later(seconds + 100), 9).await.unwrap();
+    let [first, second] = &take(9).await[..] else { panic!("two notices") };
+    for _ in 0..2 {
+        store.close_delivery(first).await.unwrap();
+        store.postpone_delivery(first, later(20)).await.unwrap();
+    }
+    store.postpone_delivery(second, later(20)).await.unwrap();
+    assert_eq!(take(19).await, []);
+    assert_eq!(take(20).await, [Delivery { attempts: 2, ..second.clone() }]);
+    store.close_delivery(second).await.unwrap();
+    assert_eq!(take(9999).await, []);
+    assert_eq!(store.take_deliveries(&other, later(9), later(10), 9).await.unwrap().len(), 2);
+}
+
+pub async fn of_many_takers_at_once_each_delivery_has_one(store: &dyn Store) {
+    told(store, 20).await;
+    let [sink, _] = &sinks();
+    let take = || store.take_deliveries(sink, later(99), later(999), 5);
+    let mut taken: Vec<_> = join_all((0..8).map(|_| take())).await.into_iter().flat_map(Result::unwrap).collect();
+    // Who waited for another taker may have come away with less than there was.
+    loop {
+        match take().await.unwrap() {
+            none if none.is_empty() => break,
+            some => taken.extend(some),
+        }
+    }
+    let mut once = names(&taken);
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!((taken.len(), once.len()), (20, 20));
+    assert!(taken.iter().all(|d| d.attempts == 1));
+}
+
+pub async fn beats_are_counted_for_each_server_until_it_retires(store: &dyn Store) {
+    let beat = |n, beats| Beat { server: server(n), beats };
+    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(2, 1)]);
+    assert_eq!(store.beat(&server(1)).await.unwrap(), [beat(1, 1), beat(2, 1)]);
+    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(1, 1), beat(2, 2)]);
+    for _ in 0..2 {
+        store.retire(&server(2)).await.unwrap();
+    }
+    assert_eq!(store.beat(&server(1)).await.unwrap(), [beat(1, 2)]);
+    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(1, 2), beat(2, 1)]);
+}
+
+pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {
+    let crumb = Duration::from_nanos(999_999);
+    let clean = a_request(1).instance;
+    let mut request = a_request(1);
+    for time in [
+        &mut request.instance.created_at,
+        &mut request.instance.lease.expires_at,
+        &mut request.instance.lease.max_expires_at,
+    ] {
+        *time += crumb;
+    }
+    assert_eq!(store.admit(request).await.unwrap(), Admitted::New);
+    assert_eq!(store.instance(&id(1)).await.unwrap(), Some(clean.clone()));
+    let ended = store.apply(&id(1), &InstanceEvent::ConfirmedGone, later(9) + crumb).await.unwrap();
+    assert_eq!(ended.ended_at, Some(later(9)));
+    let row = DropletRow { created_at: now() + crumb, ..droplet("d1") };
+    store.put_droplet(&row).await.unwrap();
+    assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
+}
+
+pub async fn a_droplet_row_is_written_over_and_forgotten(store: &dyn Store) {
+    assert_eq!(store.droplets().await.unwrap(), []);
+    for name in ["d2", "d1"] {
+        store.put_droplet(&droplet(name)).await.unwrap();
+    }
+    let created = DropletRow { state: DropletState::Created, created_at: later(1), ..droplet("d2") };
+    store.put_droplet(&created).await.unwrap();
+    assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), created]);
+    let deleting = DropletRow { state: DropletState::Deleting, ..droplet("d2") };
+    store.put_droplet(&deleting).await.unwrap();
+    for _ in 0..2 {
+        store.remove_droplet(&droplet("d1").name).await.unwrap();
+    }
+    assert_eq!(store.droplets().await.unwrap(), [deleting]);
+}
+
+pub async fn a_store_answers_a_ping(store: &dyn Store) {
+    store.ping().await.unwrap();
+}

@@ -1,0 +1,5 @@
+CREATE TABLE IF NOT EXISTS droplets (
+    name       VARCHAR(128) NOT NULL PRIMARY KEY,
+    state      VARCHAR(32)  NOT NULL,
+    created_at BIGINT       NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

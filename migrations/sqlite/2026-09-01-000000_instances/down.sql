@@ -1,3 +1,0 @@
-DROP TABLE droplets;
-DROP TABLE counters;
-DROP TABLE instances;

@@ -1,0 +1,154 @@
+//! The [`HostProvider`] that buys droplets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use getaredis_actors::{
+    domain::HostName,
+    ports::{self, HostProvider, HourlyPrice, ProviderError},
+};
+use secrecy::SecretString;
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::Instant,
+};
+
+use super::{Api, ApiError, DigitalOceanSettings, NewDroplets, error::Refusal};
+
+/// Renders what a new host sets itself up with; secret, because it opens that host.
+pub type UserData = dyn Fn(&HostName) -> Result<SecretString, String> + Send + Sync;
+
+/// Buys droplets. See the module above.
+pub struct DigitalOcean {
+    pub(super) api: Api,
+    pub(super) settings: DigitalOceanSettings,
+    tag: String,
+    user_data: Arc<UserData>,
+    /// Names whose order may have been sent without a clear answer, and until when it may take effect. Held while an
+    /// order is looked up and made, so that two for one name cannot miss each other.
+    unsettled: Mutex<BTreeMap<HostName, Instant>>,
+    price: OnceCell<HourlyPrice>,
+}
+
+impl DigitalOcean {
+    /// Prepares the provider. Connects with the first call.
+    ///
+    /// # Errors
+    /// See [`Api::new`].
+    pub fn new(settings: DigitalOceanSettings, user_data: Arc<UserData>) -> Result<Self, String> {
+        let api = Api::new(&settings.url, settings.token.clone(), settings.call_timeout)?;
+        let tag = settings.tag();
+        Ok(Self { api, settings, tag, user_data, unsettled: Mutex::default(), price: OnceCell::new() })
+    }
+
+    /// Whether there is a droplet of this name. With or without our tag, which is attached only after a droplet was
+    /// made: a name of ours is nobody else's.
+    async fn exists(&self, name: &HostName) -> Result<bool, ApiError> {
+        Ok(!self.api.droplets_named(name.as_str()).await?.is_empty())
+    }
+
+    async fn order(&self, name: &HostName) -> Result<(), ProviderError> {
+        let user_data = (self.user_data)(name).map_err(ProviderError::Refused)?;
+        if !self.settings.inbound.is_empty() {
+            self.api.ensure_firewall(&self.tag, &self.settings.inbound).await?;
+        }
+        let (names, tags) = ([name.as_str()], [self.tag.as_str()]);
+        let mut refusals = Vec::new();
+        for place in &self.settings.placements {
+            let order = NewDroplets {
+                vpc_uuid: self.settings.vpc.as_deref(),
+                ssh_keys: &self.settings.ssh_keys,
+                tags: &tags,
+                user_data: Some(&user_data),
+                ..NewDroplets::plain(&names, place, &self.settings.image)
+            };
+            match self.api.create_droplets(&order).await {
+                Ok(_) => {
+                    tracing::info!(droplet = %name, region = place.region, size = place.size, "droplet.bought");
+                    return Ok(());
+                }
+                Err(error) if error.refusal() == Some(Refusal::Elsewhere) => {
+                    tracing::info!(droplet = %name, %place, %error, "droplet.sold_out");
+                    let ApiError::Refused { message, .. } = error else { continue };
+                    refusals.push(format!("{place}: {}", message.trim_end_matches('.')));
+                }
+                // Another order must not be made before it is known what became of this one.
+                Err(ApiError::Unknown(why)) => return self.after_a_lost_answer(name, why).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ProviderError::SoldOut(refusals.join("; ")))
+    }
+
+    async fn after_a_lost_answer(&self, name: &HostName, why: String) -> Result<(), ProviderError> {
+        if self.exists(name).await == Ok(true) {
+            tracing::info!(droplet = %name, %why, "droplet.found_after_a_lost_answer");
+            return Ok(());
+        }
+        // Not there yet is not the same as never.
+        Err(ApiError::Unknown(why).into())
+    }
+}
+
+#[async_trait]
+impl HostProvider for DigitalOcean {
+    async fn list(&self) -> Result<Vec<ports::Droplet>, ProviderError> {
+        let ours = |droplet: super::Droplet| match HostName::parse(&droplet.name) {
+            Ok(name) => Some(ports::Droplet { name, created_at: droplet.created_at }),
+            Err(error) => {
+                tracing::warn!(droplet = droplet.id, %error, "droplet.has_a_strange_name");
+                None
+            }
+        };
+        Ok(self.api.droplets_tagged(&self.tag).await?.into_iter().filter_map(ours).collect())
+    }
+
+    async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
+        let mut unsettled = self.unsettled.lock().await;
+        if self.exists(name).await? {
+            tracing::info!(droplet = %name, "droplet.ordered_before");
+            unsettled.remove(name);
+            return Ok(());
+        }
+        let now = Instant::now();
+        unsettled.retain(|_, until| *until > now);
+        if unsettled.contains_key(name) {
+            return Err(ProviderError::Unknown("an earlier order of this name may still take effect".to_owned()));
+        }
+        // Before it is sent, because whoever waits for the answer may stop to at any point.
+        unsettled.insert(name.clone(), now + self.settings.settle);
+        let ordered = self.order(name).await;
+        if !matches!(ordered, Err(ProviderError::Unknown(_))) {
+            unsettled.remove(name);
+        }
+        ordered
+    }
+
+    async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
+        for droplet in self.api.droplets_named(name.as_str()).await? {
+            if droplet.tags.contains(&self.tag) {
+                self.api.delete_droplet(droplet.id).await?;
+            } else {
+                tracing::warn!(droplet = %name, id = droplet.id, "droplet.not_ours_left_alone");
+            }
+        }
+        Ok(())
+    }
+
+    async fn price(&self) -> Result<HourlyPrice, ProviderError> {
+        let first = self.settings.placements.first();
+        let ask = async || {
+            let sizes = self.api.sizes().await?;
+            let size = sizes.into_iter().find(|size| first.is_some_and(|first| first.size == size.slug));
+            let size = size.ok_or_else(|| ProviderError::Refused("there is no such size".to_owned()))?;
+            Ok(HourlyPrice(millionths(size.price_hourly)))
+        };
+        self.price.get_or_try_init(ask).await.copied()
+    }
+}
+
+/// Dollars in millionths; prices are between a fraction of a cent and some dollars an hour.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+fn millionths(dollars: f64) -> u64 {
+    (dollars * 1e6).round().clamp(0.0, 1e12) as u64
+}

@@ -1,0 +1,191 @@
+//! How the databases find rows: with many that have ended, no statement may look at them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use diesel::{
+    RunQueryDsl as _,
+    connection::{InstrumentationEvent, SimpleConnection},
+    prelude::QueryableByName,
+    sql_types::Text,
+};
+use diesel_async::AsyncConnection as _;
+use getaredis_actors::{
+    domain::EndReason,
+    ports::Admitted,
+    sim::samples::{a_request, creator, id, later, now, server},
+};
+use mysql_async::prelude::Queryable;
+
+use super::{super::Database, databases::filling, *};
+
+/// Enough that no planner takes them for a handful.
+const ENDED: u32 = 20_000;
+const LIVE: u32 = 1_000;
+
+/// Every statement that the store says in this life, on one connection for each pool.
+async fn statements(store: &SqlStore) -> Vec<String> {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let listen = || {
+        let said = Arc::clone(&said);
+        move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event {
+                said.lock().unwrap().push(query.to_string());
+            }
+        }
+    };
+    match &store.database {
+        Database::Sqlite(database) => {
+            for pool in [&database.read, &database.write] {
+                pool.get().await.unwrap().set_instrumentation(listen());
+            }
+        }
+        Database::Mysql(database) => database.write.get().await.unwrap().set_instrumentation(listen()),
+        Database::Postgres(database) => database.write.get().await.unwrap().set_instrumentation(listen()),
+    }
+    let key = IdempotencyKey::parse("k").unwrap();
+    let mut request = a_request(1);
+    request.instance.idempotency_key = Some(key.clone());
+    assert_eq!(store.admit(request).await.unwrap(), Admitted::New);
+    store.relocate(&id(1), &HostName::parse("h2").unwrap(), 1000, now()).await.unwrap();
+    store.by_key(&creator(1), &key).await.unwrap();
+    store.instance(&id(1)).await.unwrap();
+    store.live().await.unwrap();
+    store.due(later(1), 10).await.unwrap();
+    store.warnings_due(later(1), 10).await.unwrap();
+    store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();
+    store.apply(&id(1), &InstanceEvent::ConfirmedGone, now()).await.unwrap();
+    assert!(store.purge(later(1), 10).await.unwrap() > 0);
+    for sink in sinks() {
+        for delivery in store.take_deliveries(&sink, later(200_000), later(300_000), 10).await.unwrap() {
+            store.postpone_delivery(&delivery, later(1)).await.unwrap();
+            store.close_delivery(&delivery).await.unwrap();
+        }
+    }
+    store.beat(&server(1)).await.unwrap();
+    let mut said = said.lock().unwrap().clone();
+    said.retain(|sql| (sql.contains("instances") || sql.contains("deliveries")) && !sql.starts_with("INSERT"));
+    assert!(said.len() > 15, "{said:#?}");
+    said
+}
+
+/// The statement with its values in their places.
+fn with_values(sql: &str) -> String {
+    let (sql, values) = sql.rsplit_once(" -- binds: ").unwrap_or((sql, "[]"));
+    let values = values.replace("Some(", "").replace(')', "").replace("None", "null");
+    let values: Vec<serde_json::Value> = serde_json::from_str(&values).unwrap_or_else(|e| panic!("{e}: {values}"));
+    let literal = |value: &serde_json::Value| match value {
+        serde_json::Value::Array(items) => format!("ARRAY{}", serde_json::to_string(items).unwrap().replace('"', "'")),
+        value => value.to_string().replace('"', "'"),
+    };
+    let mut sql = sql.to_owned();
+    for (at, value) in values.iter().enumerate().rev() {
+        sql = sql.replace(&format!("${}", at + 1), &literal(value));
+    }
+    for value in &values {
+        sql = sql.replacen('?', &literal(value), 1);
+    }
+    sql
+}
+
+fn indexes_in(plan: &str, used: &mut BTreeSet<String>) -> usize {
+    let words = plan.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let found: Vec<_> = words
+        .filter(|w| ["instances_", "deliveries_", "sqlite_autoindex", "PRIMARY"].iter().any(|i| w.starts_with(i)))
+        .collect();
+    used.extend(found.iter().map(|&word| word.to_owned()));
+    found.len()
+}
+
+/// What every backend must use besides its primary keys.
+fn all_are_used(used: &BTreeSet<String>) {
+    for index in ["creator", "end", "host", "key", "retention", "warning"] {
+        assert!(used.contains(&format!("instances_by_{index}")), "instances_by_{index} is of no use: {used:?}");
+    }
+    assert!(used.contains("deliveries_by_due"), "{used:?}");
+}
+
+#[derive(QueryableByName)]
+struct PlanLine {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[tokio::test]
+async fn on_sqlite_every_statement_searches_an_index_that_leaves_out_the_ended() {
+    let dir = dir();
+    let store =
+        SqlStore::open(&StoreSettings { pool: 2, ..settings(&url(&dir)) }).await.unwrap().with_sinks(sinks().into());
+    for sql in filling::statements("sqlite", ENDED, LIVE) {
+        sqlite::by_hand(&dir).batch_execute(&sql).unwrap();
+    }
+    let statements = statements(&store).await;
+    let (mut conn, mut used) = (sqlite::by_hand(&dir), BTreeSet::new());
+    for sql in statements {
+        let plan: Vec<PlanLine> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
+        for PlanLine { detail } in plan {
+            // Walking all of an index is right where all that is live is wanted, for that is all that is in it.
+            let found = indexes_in(&detail, &mut used);
+            assert!(found > 0 && !detail.contains("TEMP B-TREE"), "{detail}: {sql}");
+        }
+    }
+    all_are_used(&used);
+}
+
+async fn filled(kind: Kind, scheme: &str) -> (Vec<String>, TestDatabase) {
+    let database = TestDatabase::create(kind).await;
+    let one = StoreSettings { pool: 1, ..settings(&database.url()) };
+    let store = SqlStore::open(&one).await.unwrap().with_sinks(sinks().into());
+    for sql in filling::statements(scheme, ENDED, LIVE) {
+        database.execute(&sql).await;
+    }
+    (statements(&store).await, database)
+}
+
+#[tokio::test]
+async fn on_mysql_every_statement_searches_an_index_and_sorts_nothing() {
+    let (statements, database) = filled(Kind::Mysql, "mysql").await;
+    let mut conn = mysql_async::Conn::from_url(database.url()).await.unwrap();
+    let mut used = BTreeSet::new();
+    for sql in statements.iter().map(|sql| with_values(sql)) {
+        let plan: Vec<mysql_async::Row> = conn.query(format!("EXPLAIN {sql}")).await.unwrap();
+        for row in plan {
+            let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
+            let (key, extra, rows) = (text("key"), text("Extra"), text("rows"));
+            // What a unique index does not hold is found out while planning.
+            if extra.starts_with("Impossible WHERE") || extra.contains("no matching row") {
+                used.extend(sql.contains("`idempotency_key` = ").then(|| "instances_by_key".to_owned()));
+                continue;
+            }
+            let found = indexes_in(&key, &mut used);
+            assert!(found > 0 && !extra.contains("filesort") && !extra.contains("temporary"), "{key}, {extra}: {sql}");
+            // With a limit it reads no more than that, whatever it reckons is there.
+            let few = sql.contains(" LIMIT ") || rows.parse::<u32>().unwrap_or_default() <= 2 * LIVE;
+            assert!(few, "{rows} rows of {key}: {sql}");
+        }
+    }
+    all_are_used(&used);
+}
+
+#[tokio::test]
+async fn on_postgres_every_statement_searches_an_index_and_sorts_nothing_but_the_live() {
+    let (statements, database) = filled(Kind::Postgres, "postgres").await;
+    let (client, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut used = BTreeSet::new();
+    for sql in statements.iter().map(|sql| with_values(sql)) {
+        let lines = client.simple_query(&format!("EXPLAIN {sql}")).await.unwrap_or_else(|e| panic!("{e:?}: {sql}"));
+        let lines = lines.iter().filter_map(|line| match line {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan = lines.collect::<Vec<_>>().join("\n");
+        let found = indexes_in(&plan, &mut used);
+        assert!(found > 0 && !plan.contains("Seq Scan"), "{plan}: {sql}");
+        // All that live may be sorted where any index tells them from the ended.
+        assert!(!plan.contains("Sort") || sql.contains(r#"ORDER BY "instances"."created_at""#), "{plan}: {sql}");
+    }
+    all_are_used(&used);
+}

@@ -1,0 +1,183 @@
+//! `[digitalocean]`: the account, and what is bought with it.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::Value;
+
+use super::{
+    kinds::{Read, duration, list, network, optional_path, optional_text, parsed, text},
+    reader::{Reader, read_section},
+};
+
+/// Where a droplet can be bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The slug of a region.
+    pub region: String,
+    /// The slug of a size.
+    pub size: String,
+}
+
+/// TCP that may come in to droplets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// A port, or the first and last of a range such as `20000-29999`.
+    pub ports: String,
+    /// Where it may come from.
+    pub from: Vec<IpNet>,
+}
+
+/// DigitalOcean.
+#[derive(Debug, Clone)]
+pub struct DigitalOcean {
+    /// Where its API is.
+    pub api: String,
+    /// What opens it; see also [`token_file`](Self::token_file).
+    pub token: Option<SecretString>,
+    /// The file that what opens it stands in.
+    pub token_file: Option<PathBuf>,
+    /// Where droplets are bought, the best place first.
+    pub placements: Vec<Placement>,
+    /// What they are booted from.
+    pub image: String,
+    /// Their private network; nothing is the default one of the region.
+    pub vpc: Option<String>,
+    /// Keys that may log in.
+    pub ssh_keys: Vec<String>,
+    /// What may come in; with nothing, no firewall is looked after.
+    pub inbound: Vec<Inbound>,
+    /// What they set themselves up with, `{name}` standing for the droplet's name.
+    pub user_data_file: Option<PathBuf>,
+    /// Longest wait for one answer.
+    pub call_timeout: Duration,
+}
+
+impl DigitalOcean {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let section = read_section!(reader, "digitalocean" => DigitalOcean {
+            api: parsed(api),
+            token: |value: &Value| optional_text(value).map(|token| token.map(SecretString::from)),
+            token_file: optional_path,
+            placements: list(placement),
+            image: parsed(slug),
+            vpc: |value: &Value| if value.as_str() == Some("") { Ok(None) } else { parsed(slug)(value).map(Some) },
+            ssh_keys: list(parsed(key)),
+            inbound: list(inbound),
+            user_data_file: optional_path,
+            call_timeout: duration(Duration::from_millis(100), Duration::from_secs(60)),
+        });
+        section.rules(reader);
+        Some(section)
+    }
+
+    fn rules(&self, reader: &mut Reader<'_>) {
+        reader.rule(
+            self.token.is_none() || self.token_file.is_none(),
+            &["digitalocean.token", "digitalocean.token_file"],
+            "the token is given twice; leave one of them out",
+        );
+        let places: BTreeSet<_> = self.placements.iter().map(|place| (&place.region, &place.size)).collect();
+        reader.rule(
+            places.len() == self.placements.len(),
+            &["digitalocean.placements"],
+            "the same place twice is asked twice in vain",
+        );
+    }
+
+    /// Keys that name a file which is not there or may not be read, each with the file; no rule, as for the engines'.
+    pub fn unreadable_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let named =
+            [("digitalocean.token_file", &self.token_file), ("digitalocean.user_data_file", &self.user_data_file)];
+        let named = named.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?)));
+        named.filter(|(_, file)| std::fs::File::open(file).is_err())
+    }
+}
+
+/// The token travels with every request, so only loopback may be spoken to in the clear.
+fn api(url: &str) -> Result<String, &'static str> {
+    let refused = "must be an address on https:// such as https://api.digitalocean.com, or on http:// at loopback";
+    let parsed = reqwest::Url::parse(url).map_err(|_| refused)?;
+    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let plain = parsed.username().is_empty() && parsed.password().is_none() && parsed.query().is_none();
+    match parsed.scheme() {
+        "https" if plain && !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
+        "http" if plain && loopback => Ok(url.trim_end_matches('/').to_owned()),
+        _ => Err(refused),
+    }
+}
+
+/// What DigitalOcean calls a thing by; it becomes part of an address.
+fn slug(text: &str) -> Result<String, &'static str> {
+    let proper = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if !text.is_empty() && text.bytes().all(proper) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be what DigitalOcean calls it: letters, digits and hyphens")
+    }
+}
+
+fn key(text: &str) -> Result<String, &'static str> {
+    let proper = |b: u8| b.is_ascii_hexdigit() || b == b':';
+    if !text.is_empty() && text.bytes().all(proper) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the id or the fingerprint of a key, as the account shows them")
+    }
+}
+
+/// A table as it is written down, its values to be looked at one by one.
+fn table<T: serde::de::DeserializeOwned>(value: &Value, shape: &str) -> Read<T> {
+    value.clone().try_into().map_err(|e: toml::de::Error| format!("must be a table of {shape}: {}", e.message().trim()))
+}
+
+fn part(name: &'static str) -> impl Fn(String) -> String {
+    move |e| format!("({name}) {e}")
+}
+
+fn placement(value: &Value) -> Read<Placement> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        region: Value,
+        size: Value,
+    }
+    let written: Written = table(value, "region and size")?;
+    Ok(Placement {
+        region: parsed(slug)(&written.region).map_err(part("region"))?,
+        size: parsed(slug)(&written.size).map_err(part("size"))?,
+    })
+}
+
+fn inbound(value: &Value) -> Read<Inbound> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        ports: Value,
+        from: Value,
+    }
+    let written: Written = table(value, "ports and from")?;
+    let from = list(network)(&written.from).map_err(part("from"))?;
+    if from.is_empty() {
+        return Err("(from) must name at least one network".to_owned());
+    }
+    Ok(Inbound { ports: ports(&written.ports).map_err(part("ports"))?, from })
+}
+
+fn ports(value: &Value) -> Read<String> {
+    let text = text(value)?;
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(text),
+        _ => Err("must be a port or a range of ports such as \"20000-29999\"".to_owned()),
+    }
+}

@@ -1,0 +1,165 @@
+//! `GET /metrics`: how the server does, in numbers, as Prometheus reads them.
+//!
+//! Everybody who may ask `/livez` may ask this, so no label names a creator, an instance or a host. A scrape reads the
+//! actors' memory and makes one indexed query; an actor that does not answer leaves its numbers out.
+
+mod creates;
+mod process;
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web::Data};
+use getaredis_actors::{
+    domain::{EndReason, Health, InstanceState},
+    feed::messages::{ActorView, CountInstances, InstanceCounts},
+    ports::Totals,
+    reaper::messages::{DescribeReaper, ReaperStatus},
+    scheduler::messages::{DescribeFleet, FleetView},
+    supervision::{Status, ask},
+    webhooks::messages::{DescribeWebhooks, SinkStatus},
+};
+use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::{Web, nothing_here, problem::Problem};
+
+pub(super) use creates::Creates;
+
+/// The actors answer from memory.
+const ACTOR_WITHIN: Duration = Duration::from_secs(2);
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers a scrape, or that there is no such address.
+pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
+    if !web.settings.metrics {
+        return Err(nothing_here());
+    }
+    let (totals, fleet, counts, reaper, sinks) = futures_util::join!(
+        web.stored(web.store.totals()),
+        ask(&web.doors.fleet, DescribeFleet, ACTOR_WITHIN),
+        ask(&web.doors.counts, CountInstances, ACTOR_WITHIN),
+        ask(&web.doors.reaper, DescribeReaper, ACTOR_WITHIN),
+        ask(&web.doors.webhooks, DescribeWebhooks, ACTOR_WITHIN),
+    );
+    let actors = (web.vitals.actors)();
+    // One of its own for every scrape: what is no longer there is not shown, and no test sees another one's numbers.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&recorder, || {
+        build();
+        process::measure();
+        store(totals.ok());
+        of_actors(&actors);
+        fleet.iter().for_each(of_fleet);
+        counts.iter().for_each(of_instances);
+        reaper.iter().for_each(of_reaper);
+        sinks.iter().flatten().for_each(of_sink);
+    });
+    let text = recorder.handle().render() + &web.creates.render();
+    Ok(HttpResponse::Ok().insert_header(("content-type", CONTENT_TYPE)).body(text))
+}
+
+/// A number that may fall. Beyond 2^53 it would be rounded, which nothing here comes near.
+#[allow(clippy::cast_precision_loss)]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+fn yes(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn build() {
+    describe_gauge!("getaredis_build_info", "Always 1; the version that runs is its label.");
+    gauge!("getaredis_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+fn store(totals: Option<Totals>) {
+    describe_gauge!("getaredis_store_up", "Whether the database answers.");
+    gauge!("getaredis_store_up").set(yes(totals.is_some()));
+    if let Some(totals) = totals {
+        describe_counter!("getaredis_instances_started_total", "Instances that ever became running, of all servers.");
+        counter!("getaredis_instances_started_total").absolute(totals.started);
+    }
+}
+
+/// The actors of hosts are one together, because they bear the names of the hosts.
+fn of_actors(actors: &[ActorView]) {
+    describe_gauge!("getaredis_actor_up", "Whether the actor runs; of the hosts' actors, whether all do.");
+    describe_counter!("getaredis_actor_restarts_total", "How often the actor was restarted.");
+    let role = |actor: &ActorView| actor.name.split(':').next().unwrap_or_default().to_owned();
+    let mut roles: Vec<String> = actors.iter().map(role).collect();
+    roles.sort();
+    roles.dedup();
+    for name in roles {
+        let of_it = || actors.iter().filter(|actor| role(actor) == name);
+        let up = of_it().all(|actor| actor.status == Status::Up);
+        let restarts = of_it().map(|actor| actor.restarts as u64).sum();
+        gauge!("getaredis_actor_up", "actor" => name.clone()).set(yes(up));
+        counter!("getaredis_actor_restarts_total", "actor" => name.clone()).absolute(restarts);
+    }
+}
+
+fn of_fleet(fleet: &FleetView) {
+    describe_gauge!("getaredis_hosts", "Hosts by state.");
+    let states = [
+        (Health::Joining, "joining"),
+        (Health::Up, "up"),
+        (Health::Unreachable, "unreachable"),
+        (Health::Unannounced, "unannounced"),
+    ];
+    for (state, word) in states {
+        let hosts = fleet.hosts.iter().filter(|host| host.state == state).count();
+        gauge!("getaredis_hosts", "state" => word).set(float(hosts as u64));
+    }
+    describe_gauge!("getaredis_slots", "Places for instances on all hosts.");
+    let total = fleet.hosts.iter().map(|host| u64::from(host.slots)).sum();
+    let used = fleet.hosts.iter().map(|host| u64::from(host.used)).sum();
+    gauge!("getaredis_slots", "kind" => "total").set(float(total));
+    gauge!("getaredis_slots", "kind" => "used").set(float(used));
+    describe_gauge!("getaredis_accepting", "Whether a create would find a place now.");
+    gauge!("getaredis_accepting").set(yes(fleet.ready && fleet.refusal.is_none()));
+}
+
+fn of_instances(counts: &InstanceCounts) {
+    describe_counter!("getaredis_ended_total", "Instances that this server ended, by reason.");
+    for reason in EndReason::ALL.map(EndReason::as_str) {
+        let ended = counts.ended.get(reason).copied().unwrap_or_default();
+        counter!("getaredis_ended_total", "reason" => reason).absolute(ended);
+    }
+    let Some(live) = &counts.live else { return };
+    describe_gauge!("getaredis_instances", "Instances that have not ended, by state.");
+    let stopping = InstanceState::Stopping(EndReason::Expired);
+    let states = [InstanceState::Creating, InstanceState::Running, InstanceState::Unreachable, stopping];
+    for state in states.map(InstanceState::as_str) {
+        gauge!("getaredis_instances", "state" => state).set(float(live.get(state).copied().unwrap_or_default()));
+    }
+}
+
+fn of_reaper(reaper: &ReaperStatus) {
+    describe_gauge!("getaredis_reaper_pending", "Instances whose end is written and not confirmed yet.");
+    gauge!("getaredis_reaper_pending").set(float(reaper.pending));
+    describe_counter!("getaredis_sweeps_total", "Comparisons of rows and containers that were finished.");
+    counter!("getaredis_sweeps_total").absolute(reaper.sweeps);
+    describe_counter!("getaredis_orphans_removed_total", "Containers without a row that were removed.");
+    counter!("getaredis_orphans_removed_total").absolute(reaper.orphans_removed);
+}
+
+fn of_sink(sink: &SinkStatus) {
+    describe_counter!("getaredis_webhook_deliveries_total", "Posts of notices by sink and what became of them.");
+    let outcomes = [
+        ("accepted", sink.accepted),
+        ("failed", sink.failed),
+        ("unwanted", sink.unwanted),
+        ("given_up", sink.given_up),
+    ];
+    let name = sink.sink.to_string();
+    for (outcome, posts) in outcomes {
+        let labels = [("sink", name.clone()), ("outcome", outcome.to_owned())];
+        counter!("getaredis_webhook_deliveries_total", &labels).absolute(posts);
+    }
+    if let Some(backlog) = sink.backlog {
+        describe_gauge!("getaredis_webhook_backlog", "Notices that wait for their sink to accept them.");
+        gauge!("getaredis_webhook_backlog", "sink" => name).set(float(backlog));
+    }
+}

@@ -1,0 +1,12 @@
+//! The provider for DigitalOcean against an imitation of its API: every promise of the port, and what becomes of it when
+//! the API is full, slow, wrong or silent.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod api;
+mod faults;
+mod fleet;
+mod harness;
+mod orders;
+mod redis_server;
+mod serve;
