@@ -1,5 +1,6 @@
 //! The autoscaler through its messages.
 
+mod pressure;
 mod world;
 
 use std::{
