@@ -3,14 +3,13 @@
 //! After each fault the same is asked: does everything agree? (`tests/e2e/support/agreement.rs`.) What the tests need is
 //! started by script/test and named in the environment; without it they fail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs, unreachable_pub, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 #[path = "../databases/mod.rs"]
 mod databases;
 #[path = "../e2e/support/mod.rs"]
 mod support;
 
-mod backend;
 mod clock;
 mod containers;
 mod database;
@@ -18,5 +17,7 @@ mod disk;
 mod liar;
 mod neighbours;
 
+#[cfg(feature = "crash-points")]
+mod backend;
 #[cfg(feature = "crash-points")]
 mod crashing;
