@@ -13,8 +13,7 @@ use std::{
     time::Duration,
 };
 
-use getaredis::adapters::store::{SqlStore, StoreSettings};
-use getaredis_actors::ports::Store;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use getaredis_testbed::{
     api::{self, RateLimits, Scheme, droplets::Droplets},
     droplet::{Cloud, Droplet, Tier, wait_for, why_impossible},
@@ -185,12 +184,21 @@ impl World {
         self.bought.count("POST", "/v2/droplets")
     }
 
-    /// Hosts with a row in the database.
-    pub(crate) async fn rows(&self) -> BTreeSet<String> {
-        let url = format!("sqlite://{}", self.home.path().join("getaredis.db").display()).into();
-        let settings = StoreSettings { url, pool: 2, acquire_timeout: Duration::from_secs(5), tls_ca: None };
-        let store = SqlStore::open(&settings).await.unwrap();
-        store.droplets().await.unwrap().into_iter().map(|row| row.name.to_string()).collect()
+    /// Hosts with a row in the database, which the server keeps to itself; so it is only read, past its lock.
+    ///
+    /// # Errors
+    /// Why there is none to be read yet.
+    fn rows(&self) -> Result<BTreeSet<String>, String> {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            name: String,
+        }
+        let file = format!("file:{}?mode=ro", self.home.path().join("getaredis.db").display());
+        let mut database = SqliteConnection::establish(&file).map_err(|error| error.to_string())?;
+        diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut database).map_err(|error| error.to_string())?;
+        let rows = diesel::sql_query("SELECT name FROM droplets").load::<Row>(&mut database);
+        Ok(rows.map_err(|error| error.to_string())?.into_iter().map(|row| row.name).collect())
     }
 
     pub(crate) async fn directory(&self) -> Directory {
@@ -207,7 +215,7 @@ impl World {
                 Ok(answer) => answer.body["hosts_up"].as_u64(),
                 Err(_) => None,
             };
-            let (paid, rows) = (self.paid_for(), self.rows().await);
+            let (paid, rows) = (self.paid_for(), self.rows()?);
             let machines: BTreeSet<_> = self.cloud.droplets().iter().map(|machine| machine.name().to_owned()).collect();
             let (announced, users) = (directory.announced().await, directory.users().await);
             let each_has_a_user = users.len() == hosts && paid.iter().all(|name| users.iter().any(|u| u.contains(name)));
