@@ -49,6 +49,10 @@ fn a_fleet_grows_with_its_load_and_shrinks_to_its_standby_as_leases_end() {
         }
         assert_eq!(world.containers(), 3);
 
+        // Who ends the leases is not who granted them.
+        world.kill();
+        world.start();
+        world.answers().await;
         let ended = async || {
             for instance in &instances {
                 let shown = world.api().show(instance).await;

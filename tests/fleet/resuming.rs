@@ -12,9 +12,26 @@ async fn ordered(world: &World) {
     eventually("a host is ordered", SOON, ordered).await;
 }
 
+/// The name is written down and the server dies; the next one makes the order and dies of the answer.
+#[cfg(feature = "crash-points")]
+async fn die_around_the_order(world: &mut World) {
+    for (point, orders) in [("store.put_droplet:after", 0), ("hostprovider.create:after", 1)] {
+        world.crash_at(Some(point));
+        world.start();
+        world.ends().await;
+        assert_eq!(world.orders(), orders, "{point}");
+    }
+    world.crash_at(None);
+}
+
+/// Only a program built for it dies there.
+#[cfg(not(feature = "crash-points"))]
+async fn die_around_the_order(_: &mut World) {}
+
 #[test]
 fn a_server_that_dies_while_its_host_boots_buys_nothing_twice_and_ends_up_with_it() {
     in_a_world(&[("fleet.max_hosts", "3")], async |world| {
+        die_around_the_order(world).await;
         world.start();
         ordered(world).await;
         let paid = world.paid_for();

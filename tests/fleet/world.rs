@@ -18,6 +18,7 @@ use getaredis_testbed::{
     api::{self, RateLimits, Scheme, droplets::Droplets},
     droplet::{Cloud, Droplet, Tier, wait_for, why_impossible},
 };
+use reqwest::Method;
 use tempfile::TempDir;
 
 use crate::{
@@ -149,6 +150,14 @@ impl World {
         self.child = Some(Running(server.spawn().unwrap()));
     }
 
+    /// Waits until the server answers.
+    pub(crate) async fn answers(&self) {
+        let api = self.api();
+        let answers =
+            async || api.try_send(api.request(Method::GET, "/livez")).await.map_err(|error| error.to_string());
+        eventually("the server answers", BOOT, answers).await;
+    }
+
     /// The server dies here and now (`kill -9`).
     pub(crate) fn kill(&mut self) {
         drop(self.child.take().unwrap());
@@ -211,7 +220,7 @@ impl World {
         let what = format!("a fleet of {hosts}, in agreement");
         let within = BOOT * u32::try_from(hosts.max(1)).unwrap();
         eventually(&what, within, async || {
-            let up = match self.api().try_send(self.api().request(reqwest::Method::GET, "/v1/capacity")).await {
+            let up = match self.api().try_send(self.api().request(Method::GET, "/v1/capacity")).await {
                 Ok(answer) => answer.body["hosts_up"].as_u64(),
                 Err(_) => None,
             };
