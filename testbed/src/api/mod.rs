@@ -5,9 +5,10 @@
 //! [`faults`] is what goes wrong, and [`server`] puts them behind a socket. Where the real one and its published
 //! description differ, the description is followed.
 //!
-//! Must not: listen on anything but loopback, know what a droplet does, or write a token anywhere.
+//! Must not: listen on anything but loopback, or write a token anywhere; only what stands behind it knows what a droplet does.
 
 pub mod calls;
+pub mod droplets;
 pub mod faults;
 mod gate;
 pub mod heartbeats;

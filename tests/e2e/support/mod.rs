@@ -20,30 +20,11 @@ pub mod receiver;
 pub mod secrets;
 pub mod server;
 pub mod tenant;
+pub mod waiting;
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::net::TcpListener;
 
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// Long enough for anything that ought to happen by itself, on a machine that is busy with other tests.
-pub const SOON: Duration = Duration::from_secs(20);
-
-/// Waits until `look` finds what it looks for. Its error says how things stand instead, and is the test's message when
-/// that does not change in time.
-pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        match look().await {
-            Ok(found) => return found,
-            Err(instead) => assert!(Instant::now() < deadline, "not within {within:?}: {what}; instead: {instead}"),
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
+pub use waiting::{SOON, eventually};
 
 /// `Ok` when `found` is what was expected, for [`eventually`].
 pub fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {

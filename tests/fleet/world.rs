@@ -1,0 +1,288 @@
+//! A world of its own for each test: a simulated cloud, DigitalOcean's API with its droplets behind it, and the real
+//! server in the cloud's network.
+//!
+//! Owns the tidying up, and what must be true at the end of every scenario: no secret, error or panic in the log, and
+//! nothing left of the cloud. What a scenario does happens in the cloud's network too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    net::{Ipv4Addr, TcpListener},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use getaredis_testbed::{
+    api::{self, RateLimits, Scheme, droplets::Droplets},
+    droplet::{Cloud, Droplet, Tier, wait_for, why_impossible},
+};
+use reqwest::Method;
+use tempfile::TempDir;
+
+use crate::{
+    api::Api,
+    directory::{self, Directory},
+    eventually,
+    secrets::Secrets,
+};
+
+/// Time for a droplet to boot and settle, on a machine that is busy with other things.
+pub(crate) const BOOT: Duration = Duration::from_secs(90);
+
+const TOKEN: &str = "dop_v1_0123456789abcdef";
+const DIRECTORY_PASSWORD: &str = "control-hunter2-hunter2";
+/// The network is the cloud's own, so every port is free.
+const SERVER: &str = "127.0.0.1:20080";
+const DEPLOYMENT: &str = "fleet";
+
+/// See the module's header.
+pub(crate) struct World {
+    pub(crate) bought: api::Api,
+    settings: BTreeMap<String, String>,
+    crash_at: Option<&'static str>,
+    child: Option<Running>,
+    home: TempDir,
+    secrets: Secrets,
+    cloud: Arc<Cloud>,
+}
+
+/// Runs a scenario in a world of its own, or says why there can be none. Once script/test has found that there can be
+/// one, a test that is skipped all the same fails. `settings` are `("section.key", "value")`.
+pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
+    if let Some(reason) = why_impossible() {
+        assert!(std::env::var_os("GETAREDIS_TEST_DROPLETS").is_none(), "no longer possible: {reason}");
+        eprintln!("SKIPPED, so nothing about a fleet of droplets is tested here: {reason}");
+        return;
+    }
+    let mut world = World::new(settings);
+    let network = world.cloud.network().clone();
+    let played = network.inside(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            directory::close(&world.cloud.directory().to_string(), DIRECTORY_PASSWORD).await;
+            scenario(&mut world).await;
+        });
+        Ok(())
+    });
+    if played.is_err() {
+        world.tell();
+    }
+    played.unwrap();
+    world.end();
+}
+
+impl World {
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let cloud = Arc::new(Cloud::start().unwrap());
+        let listener = cloud.network().inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), Tier::Lite));
+        let bought = api::Api::start_on(listener, Scheme::Http, TOKEN, api::Settings::default(), droplets).unwrap();
+        // The server looks at its fleet far more often than one that serves people would.
+        bought.limit_rates(RateLimits { per_hour: 100_000, per_minute: 10_000 });
+        let home = TempDir::new().unwrap();
+        fs::write(home.path().join("token"), TOKEN).unwrap();
+        let directory = directory::url(&cloud.directory().to_string(), DIRECTORY_PASSWORD);
+        let mut all: BTreeMap<_, _> = [
+            ("http.bind", SERVER),
+            ("fleet.deployment", DEPLOYMENT),
+            ("fleet.provider", "digitalocean"),
+            ("fleet.slots", "2"),
+            ("fleet.standby", "1"),
+            ("fleet.max_hosts", "1"),
+            ("fleet.idle", "0s"),
+            ("fleet.min_age", "0s"),
+            ("fleet.boot_deadline", "3m"),
+            ("fleet.list_grace", "2s"),
+            ("fleet.pass_every", "500ms"),
+            ("directory.kind", "redis"),
+            ("directory.url", &directory),
+            ("directory.endpoint", "https://{private_address}:2376"),
+            ("directory.poll", "500ms"),
+            ("docker.host_auth", "derived"),
+            ("docker.publish_address", "0.0.0.0"),
+            ("digitalocean.api", bought.url()),
+            ("digitalocean.token_file", "token"),
+            ("digitalocean.placements", r#"[{ region = "fra1", size = "s-1vcpu-1gb" }]"#),
+            ("digitalocean.image", "debian-13-x64"),
+            ("instances.min_ttl", "1s"),
+            ("reaper.sweep", "1s"),
+            ("telemetry.log", "info,getaredis=debug,getaredis_actors=debug"),
+            ("telemetry.format", "json"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let secrets = Secrets::default();
+        secrets.keep(TOKEN);
+        secrets.keep(DIRECTORY_PASSWORD);
+        Self { bought, settings: all, crash_at: None, child: None, home, secrets, cloud }
+    }
+
+    /// From its next start on the server has this setting.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// From its next start on the server dies at this point (see `src/adapters/crash_points.rs`), or lives.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn crash_at(&mut self, point: Option<&'static str>) {
+        self.crash_at = point;
+    }
+
+    /// Starts the server on what is there.
+    pub(crate) fn start(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let log = OpenOptions::new().create(true).append(true).open(self.home.path().join("server.log")).unwrap();
+        let variable = |key: &String| format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__"));
+        let mut server = self.cloud.command(env!("CARGO_BIN_EXE_getaredis"));
+        server
+            .arg("serve")
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.settings.iter().map(|(key, value)| (variable(key), value)))
+            .envs(self.crash_at.map(|point| ("GETAREDIS_CRASH_AT", point)))
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child = Some(Running(server.spawn().unwrap()));
+    }
+
+    /// Waits until the server answers.
+    pub(crate) async fn answers(&self) {
+        let api = self.api();
+        let answers =
+            async || api.try_send(api.request(Method::GET, "/livez")).await.map_err(|error| error.to_string());
+        eventually("the server answers", BOOT, answers).await;
+    }
+
+    /// The server dies here and now (`kill -9`).
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.take().unwrap());
+    }
+
+    /// Tells the server to end, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        let id = self.child.as_ref().unwrap().0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.ends().await;
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) async fn ends(&mut self) {
+        let child = &mut self.child.as_mut().unwrap().0;
+        let ended = async || child.try_wait().unwrap().map(drop).ok_or_else(|| "it runs".to_owned());
+        eventually("the server ends", BOOT, ended).await;
+        self.child = None;
+    }
+
+    /// A visitor from the cloud's network.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(format!("http://{SERVER}"), self.secrets.clone())
+    }
+
+    /// Names of what is paid for.
+    pub(crate) fn paid_for(&self) -> BTreeSet<String> {
+        self.bought.droplets().into_iter().map(|droplet| droplet.name).collect()
+    }
+
+    /// Orders that the API took or refused.
+    pub(crate) fn orders(&self) -> usize {
+        self.bought.count("POST", "/v2/droplets")
+    }
+
+    /// Hosts with a row in the database, which the server keeps to itself; so it is only read, past its lock.
+    ///
+    /// # Errors
+    /// Why there is none to be read yet.
+    fn rows(&self) -> Result<BTreeSet<String>, String> {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            name: String,
+        }
+        let file = format!("file:{}?mode=ro", self.home.path().join("getaredis.db").display());
+        let mut database = SqliteConnection::establish(&file).map_err(|error| error.to_string())?;
+        diesel::sql_query("PRAGMA busy_timeout = 5000").execute(&mut database).map_err(|error| error.to_string())?;
+        let rows = diesel::sql_query("SELECT name FROM droplets").load::<Row>(&mut database);
+        Ok(rows.map_err(|error| error.to_string())?.into_iter().map(|row| row.name).collect())
+    }
+
+    pub(crate) async fn directory(&self) -> Directory {
+        Directory::open(&directory::url(&self.cloud.directory().to_string(), DIRECTORY_PASSWORD)).await
+    }
+
+    /// Waits until so many hosts are up, and droplets, machines, rows, keys and users are of the same hosts; their names.
+    pub(crate) async fn settles_at(&self, hosts: usize) -> BTreeSet<String> {
+        let mut directory = self.directory().await;
+        let what = format!("a fleet of {hosts}, in agreement");
+        let within = BOOT * u32::try_from(hosts.max(1)).unwrap();
+        eventually(&what, within, async || {
+            let up = match self.api().try_send(self.api().request(Method::GET, "/v1/capacity")).await {
+                Ok(answer) => answer.body["hosts_up"].as_u64(),
+                Err(_) => None,
+            };
+            let (paid, rows) = (self.paid_for(), self.rows()?);
+            let machines: BTreeSet<_> = self.cloud.droplets().iter().map(|machine| machine.name().to_owned()).collect();
+            let (announced, users) = (directory.announced().await, directory.users().await);
+            let each_has_a_user = users.len() == hosts && paid.iter().all(|name| users.iter().any(|u| u.contains(name)));
+            let same = [&rows, &machines, &announced].iter().all(|names| **names == paid);
+            if up == Some(hosts as u64) && paid.len() == hosts && same && each_has_a_user {
+                return Ok(paid);
+            }
+            Err(format!("up {up:?}, paid {paid:?}, machines {machines:?}, rows {rows:?}, announced {announced:?}, users {users:?}"))
+        })
+        .await
+    }
+
+    /// Containers that there are on all hosts, running or not.
+    pub(crate) fn containers(&self) -> usize {
+        let all = |machine: &Droplet| machine.run(&["docker", "ps", "--all", "--quiet"]).unwrap();
+        self.cloud.droplets().iter().map(|machine| all(machine).lines().count()).sum()
+    }
+
+    /// Where tenants reach the machine of this name, and where its engine is reached.
+    pub(crate) fn addresses(&self, host: &str) -> (Ipv4Addr, Ipv4Addr) {
+        let machines = self.cloud.droplets();
+        let machine = machines.iter().find(|machine| machine.name() == host).unwrap();
+        (machine.public_address(), machine.private_address())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
+    }
+
+    fn end(self) {
+        let log = self.log();
+        let Self { bought, child, secrets, cloud, .. } = self;
+        drop(child);
+        let alarming = |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains("panicked at");
+        let complaints: Vec<_> = log.lines().filter(alarming).collect();
+        assert!(complaints.is_empty(), "this must not be in a log: {complaints:#?}");
+        let told = secrets.found_in(&log);
+        assert!(told.is_empty(), "secrets are in the log: {told:#?}");
+        drop(bought);
+        wait_for("the last boot is over", BOOT, || Arc::strong_count(&cloud) == 1).unwrap();
+        Arc::into_inner(cloud).unwrap().end().unwrap();
+    }
+
+    /// What a failure is understood by.
+    fn tell(&self) {
+        eprintln!("--- the server's log ---\n{}", self.log());
+        for machine in self.cloud.droplets() {
+            eprintln!("--- the console of {} ---\n{}", machine.name(), machine.console());
+        }
+    }
+}
+
+/// The server's process, which ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
