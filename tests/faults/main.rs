@@ -4,6 +4,8 @@
 //! started by script/test and named in the environment; without it they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs, unreachable_pub)]
+// The databases bring the processes with them, because the crate's own tests mount them without the other support.
+#![allow(clippy::duplicate_mod)]
 
 #[path = "../databases/mod.rs"]
 mod databases;
