@@ -216,7 +216,7 @@ pub trait Store: Send + Sync {
     /// Forgets the row; fine when there is none.
     async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError>;
 
-    /// Whether it answers.
+    /// Whether it answers and takes writes.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     kinds::{duration, optional_path, parsed, whole},
@@ -27,6 +27,11 @@ pub struct Database {
 }
 
 impl Database {
+    /// Whether several servers could use it.
+    pub(super) fn is_networked(&self) -> bool {
+        !self.url.expose_secret().starts_with("sqlite:")
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         Some(read_section!(reader, "database" => Database {
             url: parsed(database_url),

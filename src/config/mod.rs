@@ -147,6 +147,12 @@ impl Config {
             &["fleet.runtime", "directory.kind", "directory.hosts"],
             "the process runtime runs on this machine only: the directory must be static and have one host at most",
         );
+        reader.rule(
+            self.fleet.runtime == RuntimeKind::Docker || !self.database.is_networked(),
+            &["fleet.runtime", "database.url"],
+            "the process runtime is for one server: another one on the same database would take its instances for lost; \
+             use sqlite://",
+        );
         let hosts = self.static_hosts();
         reader.rule(
             !is_static

@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
-// Shared with tests/faults, and neither uses all of it.
-#[allow(dead_code)]
 mod support;
 
 mod browsing;

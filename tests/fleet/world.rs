@@ -22,7 +22,7 @@ use reqwest::Method;
 use tempfile::TempDir;
 
 use crate::{
-    api::Api,
+    api::{Api, http},
     directory::{self, Directory},
     eventually,
     secrets::Secrets,
@@ -180,7 +180,7 @@ impl World {
 
     /// A visitor from the cloud's network.
     pub(crate) fn api(&self) -> Api {
-        Api::new(format!("http://{SERVER}"), self.secrets.clone())
+        Api::new(format!("http://{SERVER}"), http(), self.secrets.clone())
     }
 
     /// Names of what is paid for.

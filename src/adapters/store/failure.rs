@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Database(Error),
     /// The query decided so.
     Store(StoreError),
+    /// A locked read came back without the row that is there: its wait was cut short by another transaction.
+    CutShort,
 }
 
 impl From<Error> for Failure {
@@ -47,6 +49,7 @@ impl Failure {
     pub(super) fn is_collision(&self, read: ReadTrouble) -> bool {
         match self {
             Self::Store(_) => false,
+            Self::CutShort => true,
             Self::Database(Error::RollbackErrorOnCommit { commit_error, .. }) => collided(commit_error, read),
             Self::Database(error) => collided(error, read),
         }
@@ -56,6 +59,7 @@ impl Failure {
     pub(super) fn into_store_error(self, read: ReadTrouble) -> StoreError {
         match self {
             Self::Store(error) => error,
+            Self::CutShort => StoreError::Unavailable("too many at once: a row stayed locked".to_owned()),
             Self::Database(error) => classify(error, read),
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,11 @@ impl DatabaseFile {
         create(&path)?;
         // Two names of one file must meet at one lock, hence the real path.
         let path = path.canonicalize().map_err(|e| unusable(&path, &e.to_string()))?;
+        // The lock stands beside the name, and SQLite's log too: under a second name they would not be found.
+        let names = path.metadata().map_err(|e| unusable(&path, &e.to_string()))?.nlink();
+        if names > 1 {
+            return Err(unusable(&path, "the file has a second name (a hard link); remove that, or copy the file"));
+        }
         let lock = lock(&path)?;
         // Only under the lock: closing a file drops all locks that this process's SQLite has on it.
         OpenOptions::new().read(true).write(true).open(&path).map_err(|e| {

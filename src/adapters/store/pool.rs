@@ -3,7 +3,11 @@
 //! Owns what is the same for every server: how long anything on the network may take, when a connection is tested,
 //! renewed or thrown away, and how often a transaction that lost against another is repeated. Must not know a dialect.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bb8::{ErrorSink, ManageConnection, Pool};
@@ -96,7 +100,7 @@ impl<S: Server> Connections<S> {
             .idle_timeout(Some(IDLE))
             .max_lifetime(Some(LIFETIME))
             .connection_timeout(acquire_timeout)
-            .error_sink(Box::new(LogErrors))
+            .error_sink(Box::new(LogErrors::default()))
             .build(Manager(server))
             .await?;
         Ok(Self { read: pool.clone(), write: pool })
@@ -119,13 +123,23 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
         .build()
 }
 
-/// Says why the pool has no connection; the caller that waits for one only learns that it took too long.
-#[derive(Debug, Clone)]
-pub(super) struct LogErrors;
+/// Says why the pool has no connection; the caller that waits for one only learns that it took too long. A database
+/// that stays away is tried many times a second and told of every ten.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogErrors(Arc<Mutex<Option<Instant>>>);
+
+/// The pause between two lines about the same trouble.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 impl<E: fmt::Display> ErrorSink<E> for LogErrors {
     fn sink(&self, error: E) {
-        tracing::warn!(%error, "store.connect");
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= SAY_AGAIN) {
+            *last = Some(Instant::now());
+            tracing::warn!(%error, "store.connect");
+        } else {
+            tracing::debug!(%error, "store.connect");
+        }
     }
 
     fn boxed_clone(&self) -> Box<dyn ErrorSink<E>> {

@@ -123,7 +123,7 @@ async fn connect(
         .max_lifetime(None)
         .test_on_check_out(false)
         .connection_timeout(acquire_timeout)
-        .error_sink(Box::new(LogErrors))
+        .error_sink(Box::new(LogErrors::default()))
         .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
         .await
         .map_err(|e| file.unusable(&e.to_string()))

@@ -236,6 +236,7 @@ fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
             &["directory.hosts", "directory.kind"],
         ),
         (&[("fleet.runtime", "process"), ("directory.kind", "redis")], &["fleet.runtime", "directory.kind"]),
+        (&[("fleet.runtime", "process"), ("database.url", "mysql://u:p@h/g")], &["fleet.runtime", "database.url"]),
         (&[("directory.poll", "30s")], &["directory.poll", "directory.ttl"]),
         (
             &[(

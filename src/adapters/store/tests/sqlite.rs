@@ -76,6 +76,17 @@ async fn a_second_store_on_the_same_file_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_second_name_is_refused_for_its_lock_and_its_log_stand_beside_the_first() {
+    let (store, dir) = empty_file().await;
+    drop(store);
+    std::fs::hard_link(dir.path().join("test.db"), dir.path().join("twin.db")).unwrap();
+    for name in ["test.db", "twin.db"] {
+        let refused = refusal(&format!("sqlite://{}", dir.path().join(name).display())).await;
+        assert!(refused.contains("the file has a second name (a hard link)"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_owner_may_read_the_files() {
     let (store, dir) = empty_file().await;
     store.put_droplet(&droplet("d1")).await.unwrap();
