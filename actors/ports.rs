@@ -10,9 +10,6 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
-mod journal;
-
-pub use self::journal::{Journal, JournalError};
 pub use crate::domain::scaling::DropletState;
 use crate::domain::{
     Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,

@@ -7,17 +7,17 @@ use tokio::time::timeout;
 
 use super::{
     Peers,
-    messages::{GrowthForeseen, ScalingStatus},
+    messages::ScalingStatus,
     state::{Memory, Readings},
 };
 use crate::{
     discovery::messages::DescribeDirectory,
     domain::{
         Cordon, DeploymentId, HostName, Timestamp,
-        scaling::{Action, Decision, DropletState, FleetSnapshot, ScalingPolicy},
+        scaling::{Action, DropletState, FleetSnapshot, ScalingPolicy, plan},
     },
     patience,
-    ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
+    ports::{Clock, DropletRow, HostProvider, ProviderError, Store},
     scheduler::messages::{CordonError, CordonHost, DescribeFleet, HostInventory, HostView},
     supervision::ask,
 };
@@ -29,9 +29,6 @@ const CLOUD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long another actor may take to answer from memory.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the journal may take to keep a line.
-const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Characters of an id that make a name of a droplet: from its random end, 32 bits of it.
 const SHORT_ID: usize = 8;
 
@@ -42,7 +39,6 @@ pub(super) struct Tools {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) cloud: Arc<dyn HostProvider>,
-    pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) policy: ScalingPolicy,
     pub(super) inventory_patience: Duration,
     pub(super) peers: Peers,
@@ -54,16 +50,14 @@ pub(super) struct Passed {
     pub(super) status: ScalingStatus,
     /// How long the cloud wants to be left alone.
     pub(super) rest: Option<Duration>,
-    /// What a create may hope for; nothing when the pass did not get that far.
-    pub(super) growth: Option<GrowthForeseen>,
 }
 
 /// Why a step was not done; what is to be said about it.
 enum Stop {
     /// Not now, and nothing is wrong.
     NotNow(String),
-    /// It failed, or nobody knows; the same makes no sense before this long.
-    Failed(String, Duration),
+    /// It failed, or nobody knows.
+    Failed(String),
     /// The cloud wants rest.
     Rest(Duration),
 }
@@ -72,128 +66,54 @@ impl From<ProviderError> for Stop {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::RateLimited(rest) => Self::Rest(rest),
-            error => Self::Failed(error.to_string(), error.retry_after()),
+            error => Self::Failed(error.to_string()),
         }
     }
 }
 
 fn failed(error: impl std::fmt::Display) -> Stop {
-    Stop::Failed(error.to_string(), Duration::ZERO)
+    Stop::Failed(error.to_string())
 }
 
 impl Tools {
-    /// Makes a pass. Where it is `paused`, it only looks and explains.
-    pub(super) async fn pass(self, mut memory: Memory, paused: bool) -> Passed {
-        let mut status = ScalingStatus { paused, ..ScalingStatus::default() };
+    /// Makes a pass.
+    pub(super) async fn pass(self, mut memory: Memory) -> Passed {
+        let mut status = ScalingStatus::default();
+        let mut rest = None;
         let readings = match self.read().await {
             Ok(readings) => readings,
             Err(why) => {
-                let mut rest = None;
                 match why {
                     Stop::NotNow(why) => status.explanation.push(why),
-                    Stop::Failed(why, _) => status.errors.push(why),
+                    Stop::Failed(why) => status.errors.push(why),
                     Stop::Rest(time) => rest = Some(time),
                 }
-                return Passed { memory, status, rest, growth: None };
+                return Passed { memory, status, rest };
             }
         };
-        let decision = self.decide(&mut memory, &readings);
-        self.write_down(&decision, &mut status).await;
-        status.explanation.clone_from(&decision.plan.explanation);
-        let rest = if paused {
-            status.explanation.insert(0, "paused by the operator: none of this is done".to_owned());
-            None
-        } else {
-            self.carry_out_all(&decision, &mut memory, &mut status).await
-        };
-        let now = self.clock.now();
-        let outlook = decision.plan.outlook;
-        let ordered = decision.plan.actions.iter().filter(|action| **action == Action::Create).count();
-        // What was planned and not ordered is not on the way, and what stood in the way of it still does.
-        let failed = u32::try_from(ordered.saturating_sub(status.created)).unwrap_or(u32::MAX);
-        let growth = GrowthForeseen {
-            booting: outlook.coming.saturating_sub(failed),
-            may_grow: outlook.may_grow && !paused && memory.setbacks.hold(now).is_none(),
-            ready_in: memory.estimate(&outlook, now),
-        };
-        Passed { memory, status, rest, growth: Some(growth) }
-    }
-
-    fn decide(&self, memory: &mut Memory, readings: &Readings) -> Decision {
-        let now = self.clock.now();
-        let snapshot = memory.observe(readings, &self.policy, now);
-        let decision = Decision::make(snapshot, &self.policy, now);
-        if !memory.setbacks.failed(&decision.plan.failed, now) {
-            return decision;
-        }
-        // Droplets failed that nobody knew of: what is bought in their place may have to wait.
-        let snapshot = FleetSnapshot { hold: memory.setbacks.hold(now), ..decision.snapshot };
-        Decision::make(snapshot, &self.policy, now)
-    }
-
-    /// Keeps the decision and its grounds, so that it can be made again later.
-    async fn write_down(&self, decision: &Decision, status: &mut ScalingStatus) {
-        let Some(journal) = &self.journal else { return };
-        let kept = match serde_json::to_string(decision) {
-            Ok(line) => match timeout(JOURNAL_PATIENCE, journal.append(&line)).await {
-                Ok(kept) => kept.map_err(|error| error.to_string()),
-                Err(_) => Err("the journal does not answer".to_owned()),
-            },
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = kept {
-            tracing::warn!(error = %why, "scaling.not_written_down");
-            status.errors.push(why);
-        }
-    }
-
-    /// Carries out the plan; tells how long the provider wants to be left alone, if it does.
-    async fn carry_out_all(
-        &self,
-        decision: &Decision,
-        memory: &mut Memory,
-        status: &mut ScalingStatus,
-    ) -> Option<Duration> {
-        let snapshot = &decision.snapshot;
-        for action in &decision.plan.actions {
-            let is_order = *action == Action::Create;
-            if is_order && memory.setbacks.hold(self.clock.now()).is_some() {
-                continue;
-            }
-            if is_order {
-                memory.orders(&self.policy, self.clock.now());
-            }
-            let why = match self.carry_out(action, snapshot, status).await {
+        let snapshot = memory.observe(&readings, self.clock.now());
+        let plan = plan(&snapshot, &self.policy, self.clock.now());
+        status.explanation = plan.explanation;
+        for action in plan.actions {
+            match self.carry_out(&action, &snapshot, &mut status).await {
                 Ok(()) => {
-                    match action {
-                        Action::Create => memory.setbacks.sold(),
-                        Action::Drain(name) => memory.drained(name.clone()),
-                        Action::Uncordon(_) => memory.taken_back(self.clock.now()),
-                        _ => {}
+                    if let Action::Drain(name) = action {
+                        memory.drained(name);
                     }
-                    continue;
                 }
-                Err(Stop::NotNow(why)) => {
-                    status.explanation.push(why);
-                    continue;
+                Err(Stop::NotNow(why)) => status.explanation.push(why),
+                Err(Stop::Failed(why)) => {
+                    tracing::warn!(?action, error = %why, "scaling.failed");
+                    status.errors.push(format!("{action:?}: {why}"));
                 }
-                Err(why) => why,
-            };
-            let (words, again, rest) = match why {
-                Stop::NotNow(words) => (words, Duration::ZERO, None),
-                Stop::Failed(words, again) => (words, again, None),
-                Stop::Rest(time) => (format!("the provider wants {} s of rest", time.as_secs()), time, Some(time)),
-            };
-            tracing::warn!(?action, error = %words, "scaling.failed");
-            status.errors.push(format!("{action:?}: {words}"));
-            if is_order {
-                memory.setbacks.refused(&words, again, self.clock.now());
-            }
-            if rest.is_some() {
-                return rest;
+                Err(Stop::Rest(time)) => {
+                    status.errors.push(format!("{action:?}: the cloud wants {time:?} of rest"));
+                    rest = Some(time);
+                    break;
+                }
             }
         }
-        None
+        Passed { memory, status, rest }
     }
 
     async fn read(&self) -> Result<Readings, Stop> {
@@ -204,7 +124,7 @@ impl Tools {
         let live = patience::store(self.store.live()).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
         let fleet = ask(&self.peers.fleet, DescribeFleet, PEER_PATIENCE).await;
-        let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?;
+        let fleet = fleet.map_err(|error| Stop::Failed(format!("the scheduler did not answer: {error}")))?;
         if !fleet.ready {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }
@@ -280,20 +200,12 @@ impl Tools {
     }
 
     /// Makes sure, in one turn of the scheduler, that the host is empty and will stay so; fine if it has no such host.
-    /// The rows have the last word, because other servers may have written them meanwhile.
     async fn check_drained(&self, name: &HostName) -> Result<(), Stop> {
         match self.cordon(name, Some(Cordon::Draining)).await? {
             Some(host) if host.used > 0 => {
-                return Err(Stop::NotNow(format!("{name}: not deleted, it carries {} instances", host.used)));
+                Err(Stop::NotNow(format!("{name}: not deleted, it carries {} instances", host.used)))
             }
-            _ => {}
-        }
-        let live = patience::store(self.store.live()).await.map_err(failed)?;
-        match live.iter().filter(|instance| &instance.host == name).count() {
-            0 => Ok(()),
-            left => {
-                Err(Stop::NotNow(format!("{name}: not deleted, {left} instances are on it according to their rows")))
-            }
+            _ => Ok(()),
         }
     }
 

@@ -15,19 +15,8 @@ pub enum Health {
     Joining,
     /// Its engine answered the last probe.
     Up,
-    /// Its engine stays away. What runs on it may still run.
+    /// Its engine or its heartbeat stays away. What runs on it may still run.
     Unreachable,
-    /// Its engine answers and its heartbeat stays away: what runs on it runs on, and the next thing that happens to it
-    /// may be its end.
-    Unannounced,
-}
-
-impl Health {
-    /// Whether its engine or its heartbeat stays away, so that nobody knows what becomes of what it carries.
-    #[must_use]
-    pub fn is_silent(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Unannounced)
-    }
 }
 
 /// Why a host takes no new instance although it answers.
@@ -41,7 +30,7 @@ pub enum Cordon {
 }
 
 /// Health and cordon together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HostState {
     /// Whether it answers.
     pub health: Health,
@@ -109,7 +98,6 @@ impl fmt::Display for HostState {
             Health::Joining => "joining",
             Health::Up => "up",
             Health::Unreachable => "unreachable",
-            Health::Unannounced => "unannounced",
         })?;
         f.write_str(match self.cordon {
             None => "",
@@ -123,7 +111,7 @@ impl fmt::Display for HostState {
 mod tests {
     use super::*;
 
-    const ALL_HEALTH: [Health; 4] = [Health::Joining, Health::Up, Health::Unreachable, Health::Unannounced];
+    const ALL_HEALTH: [Health; 3] = [Health::Joining, Health::Up, Health::Unreachable];
     const ALL_CORDONS: [Option<Cordon>; 3] = [None, Some(Cordon::Cordoned), Some(Cordon::Draining)];
 
     #[test]

@@ -47,7 +47,7 @@ impl Hearsay {
         let known = fleet.hosts.iter().map(|host| {
             let word = match host.state {
                 Health::Up => Word::Answers,
-                Health::Unreachable | Health::Unannounced => Word::Silent,
+                Health::Unreachable => Word::Silent,
                 Health::Joining => Word::Unknown,
             };
             (host.name.clone(), word)
@@ -159,7 +159,7 @@ mod tests {
             reason: None,
             isolated: true,
         };
-        FleetView { hosts: state.map(view).into_iter().collect(), ready: true, ..FleetView::default() }
+        FleetView { hosts: state.map(view).into_iter().collect(), ready: true, refusal: None }
     }
 
     fn directory() -> DirectoryView {
@@ -180,7 +180,6 @@ mod tests {
     fn a_host_is_silent_when_it_does_not_answer_or_a_directory_that_is_well_does_not_know_it() {
         let word = |directory: &DirectoryView, fleet: &FleetView| Hearsay::of(directory, fleet).word(&host());
         assert_eq!(word(&directory(), &fleet(Some(Health::Up))), Word::Answers);
-        assert_eq!(word(&directory(), &fleet(Some(Health::Unannounced))), Word::Silent);
         assert_eq!(word(&directory(), &fleet(Some(Health::Unreachable))), Word::Silent);
         assert_eq!(word(&directory(), &fleet(Some(Health::Joining))), Word::Unknown);
         assert_eq!(word(&directory(), &fleet(None)), Word::Silent);

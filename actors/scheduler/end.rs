@@ -9,7 +9,7 @@ use super::{
     messages::{EndError, Ending},
 };
 use crate::{
-    domain::{EndReason, Instance, InstanceEvent, InstanceId, InstanceState},
+    domain::{EndReason, Health, Instance, InstanceEvent, InstanceId, InstanceState},
     feed::messages::Fact,
     patience,
     ports::StoreError,
@@ -92,7 +92,7 @@ impl Desk {
     /// a slot until the sweep has removed it.
     pub(super) async fn give_up_lost(&self, id: &InstanceId) -> Result<Instance, EndError> {
         let host = self.read(id).await?.host;
-        let answers = self.ledger.borrow().view(&host).is_some_and(|view| !view.state.is_silent());
+        let answers = self.ledger.borrow().view(&host).is_some_and(|view| view.state != Health::Unreachable);
         if answers {
             return Err(EndError::NotDue);
         }

@@ -10,8 +10,6 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
-    scaling::ScalingCommand,
-    simulate::Simulate,
 };
 use crate::{client::Server, config::Inputs};
 
@@ -58,11 +56,6 @@ pub(super) enum Command {
     /// Make machines hosts of this server
     #[command(subcommand)]
     Host(HostCommand),
-    /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
-    Simulate(Simulate),
-    /// Look at what the autoscaler decided
-    #[command(subcommand)]
-    Scaling(ScalingCommand),
     #[command(flatten)]
     Instances(InstanceCommand),
     /// Write a completion script for a shell to standard output

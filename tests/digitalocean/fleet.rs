@@ -25,7 +25,6 @@ use getaredis_actors::{
         faults::Faults,
         harness::{self, creator, request},
         runtime::{Pace, SimRuntimes},
-        samples,
         store::SimStore,
         webhooks::SimWebhooks,
     },
@@ -58,8 +57,6 @@ fn policy(standby: u32) -> ScalingPolicy {
         min_age: Duration::ZERO,
         boot_deadline: Duration::from_secs(3),
         list_grace: Duration::from_secs(2),
-        slots: SLOTS,
-        ..samples::scaling_policy()
     }
 }
 
@@ -99,7 +96,6 @@ impl Fleet {
             runtimes: Arc::new(self.runtimes.clone()),
             directory: Arc::clone(&self.directory),
             cloud: Some(Arc::new(provider)),
-            journal: None,
             webhooks: Arc::new(SimWebhooks::new(Faults::new())),
         };
         let settings = Settings {

@@ -12,9 +12,7 @@ mod neighbours;
 mod promises;
 mod rate_limit;
 mod silence;
-mod simulating;
 mod support;
-mod waiting;
 mod webhooks;
 mod week;
 

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use async_trait::async_trait;
 use getaredis_actors::{
-    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow, ScalingStatus},
+    autoscaler::messages::{DescribeScaling, ScaleNow, ScalingStatus},
     brain::Doors,
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
@@ -314,7 +314,7 @@ pub(super) struct Kit {
 
 impl Kit {
     pub(super) fn new() -> Self {
-        let fleet = || FleetView { hosts: vec![host("local", Health::Up, 3)], ready: true, ..FleetView::default() };
+        let fleet = || FleetView { hosts: vec![host("local", Health::Up, 3)], ready: true, refusal: None };
         let subscription = |_| Subscription {
             snapshot: Snapshot {
                 seq: 0,
@@ -345,8 +345,6 @@ impl Kit {
                 directory: door(|_: DescribeDirectory| DirectoryView { read_once: true, ..DirectoryView::default() }),
                 scale: door(|_: ScaleNow| ScalingStatus::default()),
                 scaling: door(|_: DescribeScaling| ScalingStatus::default()),
-                pause_scaling: door(|_: PauseScaling| ScalingStatus::default()),
-                resume_scaling: door(|_: ResumeScaling| ScalingStatus::default()),
                 subscribe: door(subscription),
                 counts: door(|_: CountInstances| InstanceCounts {
                     live: Some([("running", 3)].into()),

@@ -1,6 +1,5 @@
 //! The autoscaler through its messages.
 
-mod pressure;
 mod world;
 
 use std::{
