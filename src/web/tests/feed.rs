@@ -176,7 +176,8 @@ async fn a_viewer_gets_a_snapshot_and_then_every_fact_in_order() {
     assert_eq!(snapshot["hosts"][0]["name"], "local");
     assert_eq!(snapshot["hosts"][0]["state"], "up");
     let shown = json!({"id": ID, "host": "local", "flavour": "redis", "state": "running", "creator": "198.51.100.1",
-        "label": null, "created_at": "2026-03-01T11:59:59.5Z", "expires_at": "2026-03-01T23:59:59.5Z", "port": 32768});
+        "label": null, "created_at": "2026-03-01T11:59:59.5Z", "expires_at": "2026-03-01T23:59:59.5Z", "port": 32768,
+        "unreachable_since": null});
     assert_eq!(snapshot["instances"], json!([shown]));
     assert_eq!(snapshot["actors"][0]["name"], "reaper");
 

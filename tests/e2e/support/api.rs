@@ -46,6 +46,8 @@ pub struct Instance {
     pub expires_at: Timestamp,
     pub expires_in_s: u64,
     pub max_expires_at: Timestamp,
+    /// There only while its host is silent.
+    pub unreachable_since: Option<Timestamp>,
     pub limits: HashMap<String, u64>,
     pub isolated: bool,
     pub management_token: String,
