@@ -11,8 +11,8 @@ use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
 
 use crate::{
     autoscaler::{
-        self, AutoscalerActor,
-        messages::{DescribeScaling, ScaleNow},
+        self, AutoscalerActor, Pause,
+        messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow},
     },
     discovery::{self, DiscoveryActor, messages::DescribeDirectory},
     domain::{DeploymentId, MasterKey, ServerId},
@@ -20,7 +20,7 @@ use crate::{
         self, FeedActor,
         messages::{ActorView, CountInstances, Fact, Publish, Subscribe},
     },
-    ports::{Clock, Directory, HostProvider, Runtimes, Store, Webhooks},
+    ports::{Clock, Directory, HostProvider, Journal, Runtimes, Store, Webhooks},
     rate_limit::{
         RateLimitActor,
         messages::{Admit, WrongToken},
@@ -55,6 +55,8 @@ pub struct Ports {
     pub directory: Arc<dyn Directory>,
     /// Where droplets are bought, if anywhere.
     pub cloud: Option<Arc<dyn HostProvider>>,
+    /// Where the autoscaler writes down what it decided and why, if anywhere.
+    pub journal: Option<Arc<dyn Journal>>,
     /// Where notices are posted.
     pub webhooks: Arc<dyn Webhooks>,
 }
@@ -87,6 +89,10 @@ pub struct Doors {
     pub scale: Recipient<ScaleNow>,
     /// To the autoscaler.
     pub scaling: Recipient<DescribeScaling>,
+    /// To the autoscaler.
+    pub pause_scaling: Recipient<PauseScaling>,
+    /// To the autoscaler.
+    pub resume_scaling: Recipient<ResumeScaling>,
     /// To the feed.
     pub subscribe: Recipient<Subscribe>,
     /// To the feed.
@@ -160,6 +166,8 @@ impl Cradles {
             directory: to(&self.discovery),
             scale: to(&self.autoscaler),
             scaling: to(&self.autoscaler),
+            pause_scaling: to(&self.autoscaler),
+            resume_scaling: to(&self.autoscaler),
             subscribe: to(&self.feed),
             counts: to(&self.feed),
             webhooks: to(&self.webhooks),
@@ -190,6 +198,7 @@ impl Brain {
         let scheduler_peers = scheduler::Peers {
             feed: publish.clone(),
             discovery: to(&cradles.discovery),
+            pressure: to(&cradles.autoscaler),
             host_ready: to(&cradles.reaper),
             host_silent: to(&cradles.reaper),
             instance_exited: to(&cradles.reaper),
@@ -223,7 +232,9 @@ impl Brain {
             cordon: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
+            growth: to(&cradles.scheduler),
         };
+        let pause = Pause::default();
         let webhook_tools = webhooks::Tools {
             clock: Arc::clone(&ports.clock),
             store: Arc::clone(&ports.store),
@@ -258,7 +269,8 @@ impl Brain {
                 WebhookActor::new(webhook_tools.clone())
             }),
             _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
-                AutoscalerActor::new(deployment.clone(), ports.clone(), Arc::clone(&settings), autoscaler_peers.clone())
+                let (ports, settings) = (ports.clone(), Arc::clone(&settings));
+                AutoscalerActor::new(deployment.clone(), ports, settings, pause.clone(), autoscaler_peers.clone())
             }),
             roster_watch,
         };

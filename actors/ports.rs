@@ -10,6 +10,9 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
+mod journal;
+
+pub use self::journal::{Journal, JournalError};
 pub use crate::domain::scaling::DropletState;
 use crate::domain::{
     Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
@@ -68,7 +71,7 @@ pub enum Admitted {
     Conflict,
     /// A quota stands in the way.
     Refused(QuotaExceeded),
-    /// The host has no room: other servers have filled it.
+    /// The host has no room: other servers have filled it, or it is to be deleted.
     HostFull,
 }
 
@@ -131,11 +134,12 @@ pub trait Store: Send + Sync {
     /// Decides idempotency key, creator quota, global cap and slot, and writes the row, all in one transaction: of any
     /// number of concurrent calls, from any number of servers, exactly as many are admitted as the caps allow. The
     /// quota counts the creator's instances that are neither ending nor ended, the cap everybody's that have not ended,
-    /// the slots those of the same host that have not ended. They are looked at in this order.
+    /// the slots those of the same host that have not ended. They are looked at in this order. A host whose droplet was
+    /// [condemned](Self::condemn_droplet) has no slots.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
-    /// Writes [`InstanceEvent::Moved`] to `host`, if that has fewer than `slots` instances that have not ended, in one
-    /// transaction.
+    /// Writes [`InstanceEvent::Moved`] to `host`, if that has fewer than `slots` instances that have not ended and is not
+    /// condemned, in one transaction.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -206,6 +210,15 @@ pub trait Store: Send + Sync {
 
     /// Every droplet row, by name.
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError>;
+
+    /// Writes the row of a droplet that shall be ordered, if there are fewer than `most` rows: of any number of concurrent
+    /// calls, from any number of servers, no more succeed. Returns whether it was written. The name must be new.
+    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError>;
+
+    /// Writes that a droplet shall be deleted, with or without a row before, if no instance that has not ended is on that
+    /// host; returns whether. From then on none is admitted or moved to it, by any server, until
+    /// [`put_droplet`](Self::put_droplet) says that it is kept or [`remove_droplet`](Self::remove_droplet) that it is gone.
+    async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes the row, new or over the old one of that name.
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError>;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub create_deadline: Duration,
     /// Creates that may be worked on at once; more are answered with `Busy`.
     pub max_in_flight: usize,
+    /// How creates wait that find the fleet full.
+    pub queue: QueueSettings,
     /// The request rate per creator.
     pub rate: Rate,
     /// The rate of wrong tokens per address.
@@ -66,6 +68,24 @@ impl Settings {
         };
         Quotas { per_creator: own.unwrap_or(self.quotas.per_creator), ..self.quotas }
     }
+}
+
+impl Settings {
+    /// The longest that a create may take before it is answered, the wait for room included.
+    #[must_use]
+    pub fn longest_create(&self) -> Duration {
+        let wait = if self.scaling.is_some() { self.queue.wait } else { Duration::ZERO };
+        self.create_deadline + wait
+    }
+}
+
+/// How creates wait that find the fleet full while more hosts are on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The longest that one waits for room, before the time of the create itself begins; zero for not at all.
+    pub wait: Duration,
+    /// As many wait at once; more are refused.
+    pub most: usize,
 }
 
 /// A request rate: a bucket of `burst` requests that is refilled with `per_minute`.

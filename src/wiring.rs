@@ -18,7 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use getaredis_actors::{
     brain::{Brain, Ports},
     domain::{HostName, MasterKey, Quotas},
-    ports::{Directory, HostProvider, Runtimes, StoreError},
+    ports::{Directory, HostProvider, Journal, Runtimes, StoreError},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -28,6 +28,7 @@ use crate::{
         digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
         directory::{EnrollingProvider, HostUsers, RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
+        journal::FileJournal,
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
         store::{SqlStore, StoreSettings},
@@ -132,7 +133,7 @@ async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
         Provider::None => None,
         Provider::DigitalOcean => {
             let provider = Arc::new(digitalocean(config, master_key)?);
-            tokio::spawn(tell_what_will_go_wrong(Arc::clone(&provider), config.fleet.max_hosts));
+            tokio::spawn(tell_what_will_go_wrong(Arc::clone(&provider), config.scaling.max_hosts));
             match users {
                 Some(users) => Some(Arc::new(EnrollingProvider::new(provider, users))),
                 None => Some(provider),
@@ -141,7 +142,9 @@ async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
     };
     let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
     let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
-    let ports = Ports { clock: Arc::new(SystemClock), store: Arc::new(store), runtimes, directory, cloud, webhooks };
+    let journal = config.scaling.scaling_log.clone().map(|path| Arc::new(FileJournal::new(path)) as Arc<dyn Journal>);
+    let clock = Arc::new(SystemClock);
+    let ports = Ports { clock, store: Arc::new(store), runtimes, directory, cloud, journal, webhooks };
     #[cfg(feature = "crash-points")]
     let ports = crate::adapters::crash_points::around(ports)?;
     Ok(ports)
@@ -194,7 +197,7 @@ fn digitalocean(config: &Config, master_key: &Arc<MasterKey>) -> Result<DigitalO
             })
             .collect(),
         call_timeout: section.call_timeout,
-        settle: config.fleet.list_grace,
+        settle: config.scaling.list_grace,
     };
     DigitalOcean::new(settings, user_data(config, master_key)?).map_err(|why| anyhow!(why))
 }
@@ -327,6 +330,7 @@ fn token_settings(token: &ApiToken, quotas: &Quotas) -> TokenSettings {
 fn web_settings(config: &Config) -> WebSettings {
     let brain = config.brain_settings();
     WebSettings {
+        create_deadline: brain.longest_create(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         max_body_bytes: config.http.max_body_bytes,
         call_deadline: brain.host.longest_call() + CALL_MARGIN,
@@ -334,7 +338,6 @@ fn web_settings(config: &Config) -> WebSettings {
         flavours: brain.flavours,
         quotas: brain.quotas,
         tokens: config.limits.tokens.iter().map(|token| token_settings(token, &brain.quotas)).collect(),
-        create_deadline: brain.create_deadline,
         admin_token_sha256: config.admin.token_sha256,
         allowed_origins: config.admin.allowed_origins.clone(),
         isolated: config.fleet.runtime == RuntimeKind::Docker,

@@ -1,5 +1,7 @@
 //! What the autoscaler is asked.
 
+use std::time::Duration;
+
 use actix::Message;
 use serde::Serialize;
 
@@ -14,11 +16,44 @@ pub struct ScaleNow;
 #[rtype(result = "ScalingStatus")]
 pub struct DescribeScaling;
 
+/// Something has changed that may need more droplets or fewer: a create found no room, a host joined or left, an
+/// instance took a slot that was counted on. Sent by the scheduler; makes a pass soon, at most one a second, however
+/// many are sent. If it is lost, the next timer does the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct PressureChanged;
+
+/// Change nothing from now on: go on looking and explaining. Sent by the operator; holds until [`ResumeScaling`] or the
+/// end of the process. Repeating it changes nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "ScalingStatus")]
+pub struct PauseScaling;
+
+/// Act again. Sent by the operator. Repeating it changes nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "ScalingStatus")]
+pub struct ResumeScaling;
+
+/// What a create that finds no room may hope for. Told to the scheduler after every pass; whoever misses one is told
+/// again by the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct GrowthForeseen {
+    /// Droplets that boot.
+    pub booting: u32,
+    /// Whether more would be ordered if they were needed.
+    pub may_grow: bool,
+    /// How long until the first of them, or of those that would be ordered, has room; nothing when nobody knows.
+    pub ready_in: Option<Duration>,
+}
+
 /// What the last pass saw, decided and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ScalingStatus {
     /// Passes since the start.
     pub passes: u64,
+    /// Whether the operator has paused it: then nothing that is explained is done.
+    pub paused: bool,
     /// Each decision in words, with its reason.
     pub explanation: Vec<String>,
     /// Droplets ordered in the last pass.

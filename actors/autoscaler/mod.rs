@@ -6,23 +6,36 @@
 //! - **Must never** pay for anything whose intent is not in the database; delete a host that carries an instance, or one
 //!   that could be given one; believe a list of the cloud before it had time to settle. It takes no orders: a message
 //!   wakes it.
+//! - **Tells** the scheduler after every pass what a create that finds no room may hope for, and writes down what it saw
+//!   and decided, so that a decision can be made again later.
 //! - **Forgets on restart** since when hosts have been empty, so that they are kept a little longer, and which hosts
 //!   drain by its own plan, so that those are not taken back but deleted and bought anew. Droplets are found again by
-//!   their rows and their tag.
+//!   their rows and their tag, and what was ordered lately by the ages of the rows. A pause of the operator outlives it,
+//!   up to the end of the process.
 
+mod boots;
 pub mod messages;
 mod pass;
+mod setbacks;
 mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::{
-    messages::{DescribeScaling, ScaleNow, ScalingStatus},
+    messages::{
+        DescribeScaling, GrowthForeseen, PauseScaling, PressureChanged, ResumeScaling, ScaleNow, ScalingStatus,
+    },
     pass::{Passed, Tools},
     state::Memory,
 };
@@ -35,6 +48,9 @@ use crate::{
     settings::Settings,
 };
 
+/// The shortest time between two passes that pressure causes: each reads the provider's list, which is counted.
+const BREATH: Duration = Duration::from_secs(1);
+
 /// Whom the autoscaler speaks to.
 #[derive(Debug, Clone)]
 pub struct Peers {
@@ -46,6 +62,22 @@ pub struct Peers {
     pub inventory: Recipient<HostInventory>,
     /// Discovery: while the directory is away, no droplet is late.
     pub directory: Recipient<DescribeDirectory>,
+    /// The scheduler: what a create may hope for.
+    pub growth: Recipient<GrowthForeseen>,
+}
+
+/// Whether the operator has paused the autoscaler. Clones are the same switch; it outlives the actor.
+#[derive(Debug, Clone, Default)]
+pub struct Pause(Arc<AtomicBool>);
+
+impl Pause {
+    fn set(&self, paused: bool) {
+        self.0.store(paused, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Grows and shrinks the pool. See the module.
@@ -55,7 +87,14 @@ pub struct AutoscalerActor {
     every: Duration,
     memory: Memory,
     status: ScalingStatus,
+    pause: Pause,
     passing: bool,
+    /// When the last pass began.
+    began: Option<Instant>,
+    /// Until when the provider wants to be left alone.
+    rest_until: Option<Instant>,
+    /// Whether there was pressure since the last pass began.
+    pressed: bool,
     /// Who waits for a pass that begins from now on.
     waiting: Vec<oneshot::Sender<ScalingStatus>>,
     /// Told apart from the timers of passes that were made earlier because somebody asked.
@@ -66,12 +105,13 @@ impl AutoscalerActor {
     /// An autoscaler that has not looked at anything yet. It idles when there is no cloud in `ports`, or no policy in
     /// `settings`.
     #[must_use]
-    pub fn new(deployment: DeploymentId, ports: Ports, settings: Arc<Settings>, peers: Peers) -> Self {
+    pub fn new(deployment: DeploymentId, ports: Ports, settings: Arc<Settings>, pause: Pause, peers: Peers) -> Self {
         let tools = ports.cloud.zip(settings.scaling.clone()).map(|(cloud, policy)| Tools {
             deployment,
             clock: ports.clock,
             store: ports.store,
             cloud,
+            journal: ports.journal,
             policy,
             inventory_patience: settings.host.longest_call(),
             peers,
@@ -85,7 +125,11 @@ impl AutoscalerActor {
             every: settings.scaling_every,
             memory: Memory::default(),
             status,
+            pause,
             passing: false,
+            began: None,
+            rest_until: None,
+            pressed: false,
             waiting: Vec::new(),
             timer: 0,
         }
@@ -95,13 +139,20 @@ impl AutoscalerActor {
     fn pass(&mut self, ctx: &mut Context<Self>) {
         let Some(tools) = self.tools.clone().filter(|_| !self.passing) else { return };
         self.passing = true;
-        self.timer += 1;
+        self.pressed = false;
+        self.began = Some(Instant::now());
         let waiting = std::mem::take(&mut self.waiting);
-        let pass = tools.pass(std::mem::take(&mut self.memory));
-        ctx.spawn(pass.into_actor(self).map(|Passed { memory, status, rest }, this, ctx| {
+        let growth = tools.peers.growth.clone();
+        let pass = tools.pass(std::mem::take(&mut self.memory), self.pause.is_set());
+        ctx.spawn(pass.into_actor(self).map(move |passed, this, ctx| {
+            let Passed { memory, status, rest, growth: foreseen } = passed;
             this.passing = false;
             this.memory = memory;
             this.status = ScalingStatus { passes: this.status.passes + 1, ..status };
+            this.rest_until = rest.map(|rest| Instant::now() + rest);
+            if let Some(foreseen) = foreseen {
+                growth.do_send(foreseen);
+            }
             for whom in waiting {
                 // Whoever stopped waiting needs no answer.
                 let _ = whom.send(this.status.clone());
@@ -109,17 +160,42 @@ impl AutoscalerActor {
             this.arm(this.every.max(rest.unwrap_or_default()), ctx);
             if rest.is_none() && !this.waiting.is_empty() {
                 this.pass(ctx);
+            } else if this.pressed {
+                this.pass_soon(ctx);
             }
         }));
     }
 
-    fn arm(&self, after: Duration, ctx: &mut Context<Self>) {
+    /// Makes a pass as soon as the last one is long enough ago. While the provider rests, its end is soon enough.
+    fn pass_soon(&mut self, ctx: &mut Context<Self>) {
+        let rests = self.rest_until.is_some_and(|until| until > Instant::now());
+        if !self.passing && !rests {
+            self.arm(self.began.map_or(Duration::ZERO, |began| BREATH.saturating_sub(began.elapsed())), ctx);
+        }
+    }
+
+    /// Makes a pass after this time, and not when it was armed for before.
+    fn arm(&mut self, after: Duration, ctx: &mut Context<Self>) {
+        self.timer += 1;
         let timer = self.timer;
         ctx.run_later(after, move |this, ctx| {
             if this.timer == timer {
                 this.pass(ctx);
             }
         });
+    }
+
+    /// A pass that begins from now on, or how it stands where none is ever made.
+    fn after_a_pass(&mut self, ctx: &mut Context<Self>) -> ResponseActFuture<Self, ScalingStatus> {
+        let (sender, receiver) = oneshot::channel();
+        if self.tools.is_some() {
+            self.waiting.push(sender);
+            self.pass(ctx);
+        } else {
+            drop(sender);
+        }
+        // No sender: no pass will be made, and how it stands is all there is to say.
+        Box::pin(receiver.into_actor(self).map(|status, this, _| status.unwrap_or_else(|_| this.status.clone())))
     }
 }
 
@@ -137,15 +213,37 @@ impl Handler<ScaleNow> for AutoscalerActor {
     type Result = ResponseActFuture<Self, ScalingStatus>;
 
     fn handle(&mut self, _: ScaleNow, ctx: &mut Context<Self>) -> Self::Result {
-        let (sender, receiver) = oneshot::channel();
-        if self.tools.is_some() {
-            self.waiting.push(sender);
-            self.pass(ctx);
-        } else {
-            drop(sender);
+        self.after_a_pass(ctx)
+    }
+}
+
+impl Handler<PauseScaling> for AutoscalerActor {
+    type Result = ResponseActFuture<Self, ScalingStatus>;
+
+    fn handle(&mut self, _: PauseScaling, ctx: &mut Context<Self>) -> Self::Result {
+        tracing::warn!("scaling.paused");
+        self.pause.set(true);
+        self.after_a_pass(ctx)
+    }
+}
+
+impl Handler<ResumeScaling> for AutoscalerActor {
+    type Result = ResponseActFuture<Self, ScalingStatus>;
+
+    fn handle(&mut self, _: ResumeScaling, ctx: &mut Context<Self>) -> Self::Result {
+        tracing::info!("scaling.resumed");
+        self.pause.set(false);
+        self.after_a_pass(ctx)
+    }
+}
+
+impl Handler<PressureChanged> for AutoscalerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: PressureChanged, ctx: &mut Context<Self>) {
+        if self.tools.is_some() && !std::mem::replace(&mut self.pressed, true) {
+            self.pass_soon(ctx);
         }
-        // No sender: no pass will be made, and how it stands is all there is to say.
-        Box::pin(receiver.into_actor(self).map(|status, this, _| status.unwrap_or_else(|_| this.status.clone())))
     }
 }
 

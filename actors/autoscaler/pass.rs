@@ -7,17 +7,17 @@ use tokio::time::timeout;
 
 use super::{
     Peers,
-    messages::ScalingStatus,
+    messages::{GrowthForeseen, ScalingStatus},
     state::{Memory, Readings},
 };
 use crate::{
     discovery::messages::DescribeDirectory,
     domain::{
         Cordon, DeploymentId, HostName, Timestamp,
-        scaling::{Action, DropletState, FleetSnapshot, ScalingPolicy, plan},
+        scaling::{Action, Decision, DropletState, FleetSnapshot, ScalingPolicy},
     },
     patience,
-    ports::{Clock, DropletRow, HostProvider, ProviderError, Store},
+    ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
     scheduler::messages::{CordonError, CordonHost, DescribeFleet, HostInventory, HostView},
     supervision::ask,
 };
@@ -29,6 +29,9 @@ const CLOUD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long another actor may take to answer from memory.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long the journal may take to keep a line.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Characters of an id that make a name of a droplet: from its random end, 32 bits of it.
 const SHORT_ID: usize = 8;
 
@@ -39,6 +42,7 @@ pub(super) struct Tools {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) cloud: Arc<dyn HostProvider>,
+    pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) policy: ScalingPolicy,
     pub(super) inventory_patience: Duration,
     pub(super) peers: Peers,
@@ -50,14 +54,16 @@ pub(super) struct Passed {
     pub(super) status: ScalingStatus,
     /// How long the cloud wants to be left alone.
     pub(super) rest: Option<Duration>,
+    /// What a create may hope for; nothing when the pass did not get that far.
+    pub(super) growth: Option<GrowthForeseen>,
 }
 
 /// Why a step was not done; what is to be said about it.
 enum Stop {
     /// Not now, and nothing is wrong.
     NotNow(String),
-    /// It failed, or nobody knows.
-    Failed(String),
+    /// It failed, or nobody knows; the same makes no sense before this long.
+    Failed(String, Duration),
     /// The cloud wants rest.
     Rest(Duration),
 }
@@ -66,54 +72,134 @@ impl From<ProviderError> for Stop {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::RateLimited(rest) => Self::Rest(rest),
-            error => Self::Failed(error.to_string()),
+            error => Self::Failed(error.to_string(), error.retry_after()),
         }
     }
 }
 
 fn failed(error: impl std::fmt::Display) -> Stop {
-    Stop::Failed(error.to_string())
+    Stop::Failed(error.to_string(), Duration::ZERO)
 }
 
 impl Tools {
-    /// Makes a pass.
-    pub(super) async fn pass(self, mut memory: Memory) -> Passed {
-        let mut status = ScalingStatus::default();
-        let mut rest = None;
+    /// Makes a pass. Where it is `paused`, or another server looks after the pool, it only looks and explains.
+    pub(super) async fn pass(self, mut memory: Memory, paused: bool) -> Passed {
+        let mut status = ScalingStatus { paused, ..ScalingStatus::default() };
         let readings = match self.read().await {
             Ok(readings) => readings,
             Err(why) => {
+                let mut rest = None;
                 match why {
                     Stop::NotNow(why) => status.explanation.push(why),
-                    Stop::Failed(why) => status.errors.push(why),
+                    Stop::Failed(why, _) => status.errors.push(why),
                     Stop::Rest(time) => rest = Some(time),
                 }
-                return Passed { memory, status, rest };
+                return Passed { memory, status, rest, growth: None };
             }
         };
-        let snapshot = memory.observe(&readings, self.clock.now());
-        let plan = plan(&snapshot, &self.policy, self.clock.now());
-        status.explanation = plan.explanation;
-        for action in plan.actions {
-            match self.carry_out(&action, &snapshot, &mut status).await {
+        let decision = self.decide(&mut memory, &readings);
+        self.write_down(&decision, &mut status).await;
+        status.explanation.clone_from(&decision.plan.explanation);
+        let only_looks = match (paused, readings.fleet.leads) {
+            (true, _) => Some("paused by the operator: none of this is done"),
+            (false, false) => Some("another server looks after the pool: none of this is done here"),
+            (false, true) => None,
+        };
+        let rest = match only_looks {
+            Some(why) => {
+                status.explanation.insert(0, why.to_owned());
+                None
+            }
+            None => self.carry_out_all(&decision, &mut memory, &mut status).await,
+        };
+        let now = self.clock.now();
+        let outlook = decision.plan.outlook;
+        let ordered = decision.plan.actions.iter().filter(|action| **action == Action::Create).count();
+        // What was planned and not ordered is not on the way, and what stood in the way of it still does.
+        let failed = u32::try_from(ordered.saturating_sub(status.created)).unwrap_or(u32::MAX);
+        let growth = GrowthForeseen {
+            booting: outlook.coming.saturating_sub(failed),
+            may_grow: outlook.may_grow && only_looks.is_none() && memory.setbacks.hold(now).is_none(),
+            ready_in: memory.estimate(&outlook, now),
+        };
+        Passed { memory, status, rest, growth: Some(growth) }
+    }
+
+    fn decide(&self, memory: &mut Memory, readings: &Readings) -> Decision {
+        let now = self.clock.now();
+        let snapshot = memory.observe(readings, &self.policy, now);
+        let decision = Decision::make(snapshot, &self.policy, now);
+        if !memory.setbacks.failed(&decision.plan.failed, self.policy.retry_after, now) {
+            return decision;
+        }
+        // Droplets failed that nobody knew of: what is bought in their place may have to wait.
+        let snapshot = FleetSnapshot { hold: memory.setbacks.hold(now), ..decision.snapshot };
+        Decision::make(snapshot, &self.policy, now)
+    }
+
+    /// Keeps the decision and its grounds, so that it can be made again later.
+    async fn write_down(&self, decision: &Decision, status: &mut ScalingStatus) {
+        let Some(journal) = &self.journal else { return };
+        let kept = match serde_json::to_string(decision) {
+            Ok(line) => match timeout(JOURNAL_PATIENCE, journal.append(&line)).await {
+                Ok(kept) => kept.map_err(|error| error.to_string()),
+                Err(_) => Err("the journal does not answer".to_owned()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = kept {
+            tracing::warn!(error = %why, "scaling.not_written_down");
+            status.errors.push(why);
+        }
+    }
+
+    /// Carries out the plan; tells how long the provider wants to be left alone, if it does.
+    async fn carry_out_all(
+        &self,
+        decision: &Decision,
+        memory: &mut Memory,
+        status: &mut ScalingStatus,
+    ) -> Option<Duration> {
+        let snapshot = &decision.snapshot;
+        for action in &decision.plan.actions {
+            let is_order = *action == Action::Create;
+            if is_order && memory.setbacks.hold(self.clock.now()).is_some() {
+                continue;
+            }
+            if is_order {
+                memory.orders(&self.policy, self.clock.now());
+            }
+            let why = match self.carry_out(action, snapshot, status).await {
                 Ok(()) => {
-                    if let Action::Drain(name) = action {
-                        memory.drained(name);
+                    match action {
+                        Action::Create => memory.setbacks.sold(),
+                        Action::Drain(name) => memory.drained(name.clone()),
+                        Action::Uncordon(_) => memory.taken_back(self.clock.now()),
+                        _ => {}
                     }
+                    continue;
                 }
-                Err(Stop::NotNow(why)) => status.explanation.push(why),
-                Err(Stop::Failed(why)) => {
-                    tracing::warn!(?action, error = %why, "scaling.failed");
-                    status.errors.push(format!("{action:?}: {why}"));
+                Err(Stop::NotNow(why)) => {
+                    status.explanation.push(why);
+                    continue;
                 }
-                Err(Stop::Rest(time)) => {
-                    status.errors.push(format!("{action:?}: the cloud wants {time:?} of rest"));
-                    rest = Some(time);
-                    break;
-                }
+                Err(why) => why,
+            };
+            let (words, again, rest) = match why {
+                Stop::NotNow(words) => (words, Duration::ZERO, None),
+                Stop::Failed(words, again) => (words, again, None),
+                Stop::Rest(time) => (format!("the provider wants {} s of rest", time.as_secs()), time, Some(time)),
+            };
+            tracing::warn!(?action, error = %words, "scaling.failed");
+            status.errors.push(format!("{action:?}: {words}"));
+            if is_order {
+                memory.setbacks.refused(&words, self.policy.retry_after, again, self.clock.now());
+            }
+            if rest.is_some() {
+                return rest;
             }
         }
-        Passed { memory, status, rest }
+        None
     }
 
     async fn read(&self) -> Result<Readings, Stop> {
@@ -124,7 +210,7 @@ impl Tools {
         let live = patience::store(self.store.live()).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
         let fleet = ask(&self.peers.fleet, DescribeFleet, PEER_PATIENCE).await;
-        let fleet = fleet.map_err(|error| Stop::Failed(format!("the scheduler did not answer: {error}")))?;
+        let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?;
         if !fleet.ready {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }
@@ -157,15 +243,18 @@ impl Tools {
                 let inventory = HostInventory { host: name.clone() };
                 let answer = ask(&self.peers.inventory, inventory, self.inventory_patience).await.map_err(failed)?;
                 match answer.map_err(failed)?.len() {
-                    0 => self.delete(name, born(name), status).await,
+                    0 => {
+                        self.condemn(name, born(name)).await?;
+                        self.delete(name, status).await
+                    }
                     left => Err(Stop::NotNow(format!("{name}: not deleted, {left} containers are still on it"))),
                 }
             }
             Action::Discard(name) => {
                 // Were it to join in this very moment, the intent must be found by the next pass.
-                self.put(name, DropletState::Deleting, born(name)).await?;
+                self.condemn(name, born(name)).await?;
                 self.check_drained(name).await?;
-                self.delete(name, born(name), status).await
+                self.delete(name, status).await
             }
         }
     }
@@ -176,7 +265,11 @@ impl Tools {
         let id = self.clock.new_id();
         let short = &id.as_str()[id.as_str().len() - SHORT_ID..];
         let name = HostName::parse(&format!("{}-{short}", self.deployment)).map_err(failed)?;
-        self.put(&name, DropletState::Creating, now).await?;
+        let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
+        if !patience::store(self.store.order_droplet(&row, self.policy.max_hosts)).await.map_err(failed)? {
+            // Another server was faster.
+            return Err(Stop::NotNow("not ordered: max_hosts allows no more".to_owned()));
+        }
         match self.cloud(self.cloud.create(&name)).await {
             Ok(()) => {}
             // Nothing was made, so there is nothing to look up.
@@ -191,15 +284,24 @@ impl Tools {
         self.put(&name, DropletState::Created, now).await
     }
 
-    async fn delete(&self, name: &HostName, born: Timestamp, status: &mut ScalingStatus) -> Result<(), Stop> {
-        self.put(name, DropletState::Deleting, born).await?;
+    /// From here on nothing is placed on it by any server, if nothing lives on it now.
+    async fn condemn(&self, name: &HostName, born: Timestamp) -> Result<(), Stop> {
+        match patience::store(self.store.condemn_droplet(name, born)).await.map_err(failed)? {
+            true => Ok(()),
+            false => Err(Stop::NotNow(format!("{name}: not deleted, instances are on it according to their rows"))),
+        }
+    }
+
+    /// Deletes what is condemned.
+    async fn delete(&self, name: &HostName, status: &mut ScalingStatus) -> Result<(), Stop> {
         self.cloud(self.cloud.delete(name)).await?;
         status.deleted += 1;
         tracing::info!(droplet = %name, "droplet.deleted");
         patience::store(self.store.remove_droplet(name)).await.map_err(failed)
     }
 
-    /// Makes sure, in one turn of the scheduler, that the host is empty and will stay so; fine if it has no such host.
+    /// Makes sure, in one turn of the scheduler, that the host is empty and that this server keeps it so; fine if it has
+    /// no such host.
     async fn check_drained(&self, name: &HostName) -> Result<(), Stop> {
         match self.cordon(name, Some(Cordon::Draining)).await? {
             Some(host) if host.used > 0 => {

@@ -1,12 +1,16 @@
 //! What the autoscaler remembers between passes, and how it sees the pool, as plain values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use super::{boots::Boots, setbacks::Setbacks};
 use crate::{
     discovery::messages::DirectoryView,
     domain::{
         Cordon, Health, HostName, HostState, Instance, Timestamp,
-        scaling::{Droplet, DropletHost, FleetSnapshot},
+        scaling::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, OrderBudget, Outlook, ScalingPolicy},
     },
     ports::{self, DropletRow},
     scheduler::messages::{FleetView, HostView},
@@ -22,10 +26,17 @@ pub(super) struct Readings {
     pub(super) directory: DirectoryView,
 }
 
-/// What no reading says: since when things have been as they are, and why a host drains.
+/// What no reading says: since when things have been as they are, why a host drains, and what was tried.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    pub(super) setbacks: Setbacks,
+    boots: Boots,
+    /// `None` before the first pass, which reads it from the rows.
+    budget: Option<OrderBudget>,
+    grown_at: Option<Timestamp>,
     hosts: BTreeMap<HostName, HostMemory>,
+    /// Droplets that were hosts, and since when they are not.
+    absent: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
     drained_by_plan: BTreeSet<HostName>,
 }
@@ -34,6 +45,7 @@ pub(super) struct Memory {
 struct HostMemory {
     health: Health,
     since: Timestamp,
+    was_up: bool,
     empty_since: Option<Timestamp>,
 }
 
@@ -43,18 +55,41 @@ impl Memory {
         self.drained_by_plan.insert(name);
     }
 
+    /// A host that drained was taken back.
+    pub(super) fn taken_back(&mut self, now: Timestamp) {
+        self.grown_at = Some(now);
+    }
+
+    /// A droplet is being ordered, whatever will come of it.
+    pub(super) fn orders(&mut self, policy: &ScalingPolicy, now: Timestamp) {
+        self.budget = Some(self.budget.unwrap_or_default().after_an_order(policy, now));
+        self.grown_at = Some(now);
+    }
+
+    /// How long until the first droplet of this outlook is up, as far as earlier ones tell.
+    pub(super) fn estimate(&self, outlook: &Outlook, now: Timestamp) -> Option<Duration> {
+        self.boots.estimate(outlook, now)
+    }
+
     /// Sees the pool in the readings.
-    pub(super) fn observe(&mut self, readings: &Readings, now: Timestamp) -> FleetSnapshot {
+    pub(super) fn observe(&mut self, readings: &Readings, policy: &ScalingPolicy, now: Timestamp) -> FleetSnapshot {
         let well = readings.directory.read_once && readings.directory.unreachable.is_none();
         self.directory_well_since = well.then(|| self.directory_well_since.unwrap_or(now));
-        self.remember(&readings.fleet.hosts, now);
-
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
         let listed: BTreeMap<_, _> = readings.listed.iter().map(|droplet| (&droplet.name, droplet)).collect();
+        let known: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (&host.name, host)).collect();
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
+        self.remember(&readings.fleet.hosts, now);
+        self.absent.retain(|name, _| is_droplet(name) && !known.contains_key(name));
+        self.watch_boots(&rows, now);
+        let budget = *self.budget.get_or_insert_with(|| spent(&readings.rows, policy));
+
+        let mut instances: BTreeMap<&HostName, u32> = BTreeMap::new();
+        for instance in &readings.live {
+            *instances.entry(&instance.host).or_default() += 1;
+        }
         let hosts = readings.fleet.hosts.iter().map(|host| (&host.name, Some(host)));
-        let known: BTreeSet<_> = readings.fleet.hosts.iter().map(|host| &host.name).collect();
-        let others: BTreeSet<_> = rows.keys().chain(listed.keys()).filter(|name| !known.contains(**name)).collect();
+        let others: BTreeSet<_> = rows.keys().chain(listed.keys()).filter(|name| !known.contains_key(**name)).collect();
         let names = hosts.filter(|(name, _)| is_droplet(name)).chain(others.into_iter().map(|name| (*name, None)));
         FleetSnapshot {
             droplets: names
@@ -63,14 +98,17 @@ impl Memory {
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
                     listed: listed.get(name).map(|droplet| droplet.created_at),
                     host: host.map(|host| self.host(host, now)),
-                    instances: count(readings.live.iter().filter(|instance| &instance.host == name)),
+                    absent_since: self.absent.get(name).copied(),
+                    instances: instances.get(name).copied().unwrap_or_default(),
                     drained_by_plan: self.drained_by_plan.contains(name),
                 })
                 .collect(),
-            standby_elsewhere: count(readings.fleet.hosts.iter().filter(|host| {
-                state(host).schedulable() && host.used == 0 && host.slots > 0 && !is_droplet(&host.name)
-            })),
+            elsewhere: elsewhere(readings.fleet.hosts.iter().filter(|host| !is_droplet(&host.name))),
+            waiting: readings.fleet.waiting,
             directory_well_since: self.directory_well_since,
+            grown_at: self.grown_at,
+            budget,
+            hold: self.setbacks.hold(now),
         }
     }
 
@@ -79,40 +117,75 @@ impl Memory {
         for host in hosts {
             let before = old.remove(&host.name);
             let since = before.as_ref().filter(|before| before.health == host.state).map_or(now, |b| b.since);
+            let was_up = host.state == Health::Up || before.as_ref().is_some_and(|before| before.was_up);
             let empty_since = before.and_then(|before| before.empty_since).unwrap_or(now);
             let empty_since = (host.used == 0).then_some(empty_since);
-            self.hosts.insert(host.name.clone(), HostMemory { health: host.state, since, empty_since });
+            self.hosts.insert(host.name.clone(), HostMemory { health: host.state, since, was_up, empty_since });
             if host.cordon != Some(Cordon::Draining) {
                 self.drained_by_plan.remove(&host.name);
             }
         }
+        self.absent.extend(old.into_keys().map(|name| (name, now)));
         let hosts = &self.hosts;
         self.drained_by_plan.retain(|name| hosts.contains_key(name));
+    }
+
+    /// Learns how long droplets take to boot.
+    fn watch_boots(&mut self, rows: &BTreeMap<&HostName, &DropletRow>, now: Timestamp) {
+        self.boots.keep(|name| rows.contains_key(name));
+        for row in rows.values().filter(|row| row.state != DropletState::Deleting) {
+            match self.hosts.get(&row.name) {
+                Some(host) if host.health == Health::Up => {
+                    if self.boots.came_up(&row.name, now) {
+                        self.setbacks.came_up();
+                    }
+                }
+                // One that was up before tells nothing of a boot.
+                Some(host) if host.was_up => {}
+                None if self.absent.contains_key(&row.name) => {}
+                _ => self.boots.await_it(&row.name, row.created_at),
+            }
+        }
     }
 
     fn host(&self, host: &HostView, now: Timestamp) -> DropletHost {
         let memory = self.hosts.get(&host.name);
         DropletHost {
             state: state(host),
+            slots: host.slots,
             used: host.used,
             since: memory.map_or(now, |memory| memory.since),
+            was_up: memory.is_some_and(|memory| memory.was_up),
             empty_since: memory.and_then(|memory| memory.empty_since),
         }
     }
+}
+
+/// What the rows tell of the orders that were made before this process began.
+fn spent(rows: &[DropletRow], policy: &ScalingPolicy) -> OrderBudget {
+    let mut ordered: Vec<_> = rows.iter().map(|row| row.created_at).collect();
+    ordered.sort_unstable();
+    ordered.into_iter().fold(OrderBudget::default(), |budget, at| budget.after_an_order(policy, at))
+}
+
+fn elsewhere<'a>(hosts: impl Iterator<Item = &'a HostView>) -> Elsewhere {
+    hosts.filter(|host| state(host).schedulable()).fold(Elsewhere::default(), |sum, host| Elsewhere {
+        empty: sum.empty + u32::from(host.used == 0 && host.slots > 0),
+        free: sum.free + host.slots.saturating_sub(host.used),
+        used: sum.used + host.used,
+    })
 }
 
 fn state(host: &HostView) -> HostState {
     HostState { health: host.state, cordon: host.cordon }
 }
 
-fn count(items: impl Iterator) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sim::samples::later;
+
+    use crate::sim::samples::scaling_policy as policy;
 
     fn name(name: &str) -> HostName {
         HostName::parse(name).unwrap()
@@ -136,7 +209,7 @@ mod tests {
         let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0) };
         Readings {
             listed: hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet).collect(),
-            fleet: FleetView { hosts, ready: true, refusal: None },
+            fleet: FleetView { hosts, ready: true, ..FleetView::default() },
             directory: DirectoryView { read_once: true, ..DirectoryView::default() },
             ..Readings::default()
         }
@@ -150,7 +223,7 @@ mod tests {
     fn a_host_has_been_empty_since_it_was_first_seen_so_or_since_it_was_last_used() {
         let mut memory = Memory::default();
         for (used, at, expected) in [(0, 1, Some(1)), (0, 2, Some(1)), (1, 3, None), (0, 4, Some(4)), (0, 9, Some(4))] {
-            let snapshot = memory.observe(&readings(vec![host("d1", used, None)]), later(at));
+            let snapshot = memory.observe(&readings(vec![host("d1", used, None)]), &policy(), later(at));
             assert_eq!(empty_since(&snapshot), expected.map(later), "at {at}");
         }
     }
@@ -160,7 +233,7 @@ mod tests {
         let mut memory = Memory::default();
         let away = DirectoryView { unreachable: Some("away".into()), read_once: true, ..DirectoryView::default() };
         let away = Readings { directory: away, ..readings(vec![]) };
-        let mut since = |readings: &Readings, at| memory.observe(readings, later(at)).directory_well_since;
+        let mut since = |readings: &Readings, at| memory.observe(readings, &policy(), later(at)).directory_well_since;
         assert_eq!(since(&readings(vec![]), 1), Some(later(1)));
         assert_eq!(since(&readings(vec![]), 2), Some(later(1)));
         assert_eq!(since(&away, 3), None);
@@ -171,12 +244,13 @@ mod tests {
     #[test]
     fn a_host_that_was_taken_back_or_left_does_not_drain_by_a_plan_any_more() {
         let draining = || readings(vec![host("d1", 0, Some(Cordon::Draining))]);
-        let by_plan = |memory: &mut Memory| memory.observe(&draining(), later(1)).droplets[0].drained_by_plan;
+        let by_plan =
+            |memory: &mut Memory| memory.observe(&draining(), &policy(), later(1)).droplets[0].drained_by_plan;
         for between in [readings(vec![host("d1", 0, None)]), readings(vec![])] {
             let mut memory = Memory::default();
             memory.drained(name("d1"));
             assert!(by_plan(&mut memory));
-            memory.observe(&between, later(2));
+            memory.observe(&between, &policy(), later(2));
             assert!(!by_plan(&mut memory));
         }
     }
@@ -185,7 +259,49 @@ mod tests {
     fn hosts_that_are_no_droplets_count_as_standby_and_are_not_planned_for() {
         let full = HostView { slots: 0, ..host("full", 0, None) };
         let hosts = vec![host("mine", 0, None), host("busy", 1, None), full, host("d1", 0, None)];
-        let snapshot = Memory::default().observe(&readings(hosts), later(1));
-        assert_eq!((snapshot.standby_elsewhere, snapshot.droplets.len()), (1, 1));
+        let snapshot = Memory::default().observe(&readings(hosts), &policy(), later(1));
+        assert_eq!(snapshot.elsewhere, Elsewhere { empty: 1, free: 79, used: 1 });
+        assert_eq!(snapshot.droplets.len(), 1);
+    }
+
+    #[test]
+    fn a_droplet_that_was_a_host_is_absent_since_it_was_missed_first() {
+        let mut memory = Memory::default();
+        let with = readings(vec![host("d1", 0, None)]);
+        let without = Readings { fleet: FleetView { ready: true, ..FleetView::default() }, ..with.clone() };
+        let mut absent =
+            |readings: &Readings, at| memory.observe(readings, &policy(), later(at)).droplets[0].absent_since;
+        assert_eq!(absent(&without, 1), None, "it may be booting");
+        assert_eq!(absent(&with, 2), None);
+        assert_eq!(absent(&without, 3), Some(later(3)));
+        assert_eq!(absent(&without, 9), Some(later(3)));
+        assert_eq!(absent(&with, 10), None);
+    }
+
+    #[test]
+    fn orders_of_an_earlier_process_count_against_the_budget() {
+        let policy = ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() };
+        let row =
+            |n: u64| DropletRow { name: name(&format!("d{n}")), state: DropletState::Created, created_at: later(n) };
+        let readings = Readings { rows: vec![row(2), row(1)], ..readings(vec![]) };
+        let mut memory = Memory::default();
+        assert_eq!(memory.observe(&readings, &policy, later(3)).budget.left(&policy, later(3)), 1);
+        memory.orders(&policy, later(4));
+        assert_eq!(memory.observe(&readings, &policy, later(5)).budget.left(&policy, later(5)), 0);
+    }
+
+    #[test]
+    fn boots_that_were_seen_are_what_an_estimate_is_made_of() {
+        let row = |state| DropletRow { name: name("d1"), state, created_at: later(0) };
+        let booting = Readings { rows: vec![row(DropletState::Created)], ..readings(vec![]) };
+        let up = Readings { rows: booting.rows.clone(), ..readings(vec![host("d1", 0, None)]) };
+        let outlook = Outlook { coming: 1, first_ordered: Some(later(100)), may_grow: false };
+        let mut memory = Memory::default();
+        memory.observe(&up, &policy(), later(50));
+        assert_eq!(memory.estimate(&outlook, later(100)), None, "it was up when it was seen first");
+        let mut memory = Memory::default();
+        memory.observe(&booting, &policy(), later(1));
+        memory.observe(&up, &policy(), later(70));
+        assert_eq!(memory.estimate(&outlook, later(100)), Some(Duration::from_secs(70)));
     }
 }

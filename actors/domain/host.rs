@@ -15,8 +15,11 @@ pub enum Health {
     Joining,
     /// Its engine answered the last probe.
     Up,
-    /// Its engine or its heartbeat stays away. What runs on it may still run.
+    /// Its engine stays away. What runs on it may still run.
     Unreachable,
+    /// Its engine answers and its heartbeat stays away: what runs on it runs on, and the next thing that happens to it
+    /// may be its end.
+    Unannounced,
 }
 
 /// Why a host takes no new instance although it answers.
@@ -30,7 +33,7 @@ pub enum Cordon {
 }
 
 /// Health and cordon together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostState {
     /// Whether it answers.
     pub health: Health,
@@ -98,6 +101,7 @@ impl fmt::Display for HostState {
             Health::Joining => "joining",
             Health::Up => "up",
             Health::Unreachable => "unreachable",
+            Health::Unannounced => "unannounced",
         })?;
         f.write_str(match self.cordon {
             None => "",
@@ -111,7 +115,7 @@ impl fmt::Display for HostState {
 mod tests {
     use super::*;
 
-    const ALL_HEALTH: [Health; 3] = [Health::Joining, Health::Up, Health::Unreachable];
+    const ALL_HEALTH: [Health; 4] = [Health::Joining, Health::Up, Health::Unreachable, Health::Unannounced];
     const ALL_CORDONS: [Option<Cordon>; 3] = [None, Some(Cordon::Cordoned), Some(Cordon::Draining)];
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where a new instance goes: a bin-packing decision over a snapshot of the hosts, with a refusal that explains itself.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,19 +50,27 @@ pub struct NoPlace {
     pub joining: usize,
     /// Hosts that do not answer.
     pub unreachable: usize,
+    /// Hosts that answer and do not announce themselves any more.
+    pub unannounced: usize,
     /// Hosts that were tried for this very request and failed.
     pub failed: usize,
+    /// Machines that were bought and boot.
+    pub booting: usize,
+    /// When room is expected, as far as anybody can say.
+    pub ready_in: Option<Duration>,
 }
 
 impl fmt::Display for NoPlace {
-    /// For example `2 hosts full, 1 cordoned`.
+    /// For example `2 hosts full, 1 cordoned`, or `2 hosts full, 1 booting, ready in about 50 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             (self.full, "full"),
             (self.cordoned, "cordoned"),
             (self.joining, "joining"),
             (self.unreachable, "unreachable"),
+            (self.unannounced, "unannounced"),
             (self.failed, "failed"),
+            (self.booting, "booting"),
         ];
         let mut first = true;
         for (count, word) in counts.into_iter().filter(|(count, _)| *count > 0) {
@@ -73,7 +81,13 @@ impl fmt::Display for NoPlace {
             }
             first = false;
         }
-        if first { f.write_str("no hosts") } else { Ok(()) }
+        if first {
+            f.write_str("no hosts")?;
+        }
+        match self.ready_in {
+            Some(time) => write!(f, ", ready in about {} s", time.as_secs().max(1)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -96,6 +110,8 @@ pub fn place<'a>(hosts: &'a [Candidate], strategy: Strategy, failed: &[HostName]
             refusal.joining += 1;
         } else if host.state.health == Health::Unreachable {
             refusal.unreachable += 1;
+        } else if host.state.health == Health::Unannounced {
+            refusal.unannounced += 1;
         } else if host.free() == 0 {
             refusal.full += 1;
         } else if best.is_none_or(|best| match strategy {
@@ -156,10 +172,13 @@ mod tests {
         let only = [host("a", 1, 0)];
         let failed = [only[0].name.clone()];
         assert_eq!(place(&only, Strategy::Fill, &failed).unwrap_err().to_string(), "1 host failed");
+        let soon = NoPlace { full: 2, booting: 1, ready_in: Some(Duration::from_secs(50)), ..NoPlace::default() };
+        assert_eq!(soon.to_string(), "2 hosts full, 1 booting, ready in about 50 s");
     }
 
     fn any_host() -> impl Generator<Value = Candidate> {
-        let health = prop_oneof![Just(Health::Joining), Just(Health::Up), Just(Health::Unreachable)];
+        let (up, joining) = (Just(Health::Up), Just(Health::Joining));
+        let health = prop_oneof![joining, up, Just(Health::Unreachable), Just(Health::Unannounced)];
         let cordon = prop_oneof![Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
         ("[a-z]{1,4}", health, cordon, 0u32..6, 0u32..8).prop_map(|(name, health, cordon, slots, used)| Candidate {
             name: HostName::parse(&name).unwrap(),
@@ -177,7 +196,8 @@ mod tests {
                 Ok(name) => prop_assert!(hosts.iter().any(|h| &h.name == name && h.state.schedulable() && h.used < h.slots)),
                 Err(why) => {
                     prop_assert!(!hosts.iter().any(|h| h.state.schedulable() && h.used < h.slots));
-                    prop_assert_eq!(why.full + why.cordoned + why.joining + why.unreachable + why.failed, hosts.len());
+                    let away = why.joining + why.unreachable + why.unannounced;
+                    prop_assert_eq!(why.full + why.cordoned + away + why.failed, hosts.len());
                 }
             }
         }

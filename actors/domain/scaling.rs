@@ -1,122 +1,46 @@
 //! How the pool of droplets grows and shrinks: a plan over a snapshot, with a reason for each decision.
 //!
-//! Speaks of *droplets*, the machines that were bought: those that the database has a row of, and those that the cloud
-//! lists under our tag. Other hosts (configured by hand, or brought along) count as capacity and are left alone.
+//! Speaks of *droplets*, the machines that were bought: those that the database has a row of, and those that the
+//! provider lists under our tag. Other hosts (configured by hand, or brought along) count as capacity and are left alone.
 //!
-//! What it promises, each a property test in `scaling/tests.rs`:
+//! What it promises, each a property test in `scaling/promises.rs`:
 //! - no plan leads to more than [`ScalingPolicy::max_hosts`] droplets, whatever state they are in;
-//! - no droplet is deleted that carries an instance, and a host that the scheduler knows only while it is draining;
-//! - where nothing changes, nothing more is done.
+//! - no droplet is deleted that carries an instance, nor a host that the scheduler could still place one on;
+//! - with constant load the plan settles: nothing is bought and given back in turns;
+//! - more load never means fewer hosts;
+//! - no more is ordered than the budget has, and nothing while a hold lasts;
+//! - the same inputs give the same plan, also when they were written down and read back.
 
-use std::time::Duration;
-
-use super::{
-    Timestamp,
-    host::{Cordon, Health, HostState},
-    ids::HostName,
-};
-
+mod decision;
+mod fate;
+mod fleet;
+mod policy;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod tests;
 
-/// How far the pool may go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScalingPolicy {
-    /// Empty hosts that are kept ready or on the way, so that growth does not wait for a droplet to boot. With none, the
-    /// pool does not grow beyond `min_hosts`.
-    pub standby: u32,
-    /// Droplets that are kept even if nobody needs them.
-    pub min_hosts: u32,
-    /// Droplets that there may be, whatever state they are in.
-    pub max_hosts: u32,
-    /// How long a droplet must have been empty before it is given back.
-    pub idle: Duration,
-    /// How old a droplet must be before it is given back; what was paid for is used.
-    pub min_age: Duration,
-    /// How long a droplet may take from its order to its first announcement and its engine's first answer.
-    pub boot_deadline: Duration,
-    /// How long the cloud's list may take to agree with what was ordered, before what it says is acted upon.
-    pub list_grace: Duration,
-}
+use std::time::Duration;
 
-/// The intent that a droplet's row carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropletState {
-    /// It shall be created; whether it was is not known yet.
-    Creating,
-    /// The provider confirmed it.
-    Created,
-    /// It shall be deleted; whether it was is not known yet.
-    Deleting,
-}
+use serde::{Deserialize, Serialize};
 
-impl DropletState {
-    /// The word that is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Deleting => "deleting",
-        }
-    }
-
-    /// Reads back what [`as_str`](Self::as_str) gave.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
-    }
-}
-
-/// The pool at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FleetSnapshot {
-    /// The droplets, those that are hosts in the hosts' declared order.
-    pub droplets: Vec<Droplet>,
-    /// Empty schedulable hosts that are no droplets.
-    pub standby_elsewhere: u32,
-    /// Since when hosts have been able to announce themselves; `None` while they are not.
-    pub directory_well_since: Option<Timestamp>,
-}
-
-/// A droplet: all that is known of it, from whoever knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Droplet {
-    /// Its name, which is its host's name.
-    pub name: HostName,
-    /// What the database says, and when that row was made.
-    pub row: Option<(DropletState, Timestamp)>,
-    /// When the cloud says it was made, if the cloud lists it.
-    pub listed: Option<Timestamp>,
-    /// Its host, if the scheduler knows it.
-    pub host: Option<DropletHost>,
-    /// Instances that live on it according to their rows.
-    pub instances: u32,
-    /// Whether it drains because of an earlier plan, and not because the operator wants it gone.
-    pub drained_by_plan: bool,
-}
-
-/// A droplet as a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DropletHost {
-    /// Where it stands.
-    pub state: HostState,
-    /// Slots that are taken or reserved.
-    pub used: u32,
-    /// Since when its health has been what it is.
-    pub since: Timestamp,
-    /// Since when it has been empty, if it is.
-    pub empty_since: Option<Timestamp>,
-}
+use self::fate::Fate;
+pub use self::{
+    decision::Decision,
+    fleet::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, Hold},
+    policy::{Billing, LONGEST_WAIT, OrderBudget, ScalingPolicy},
+};
+use super::{Timestamp, ids::HostName};
 
 /// Something to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Order one more droplet.
     Create,
-    /// The cloud has what was ordered: write that down.
+    /// The provider has what was ordered: write that down.
     Confirm(HostName),
-    /// The cloud does not have it: forget its row.
+    /// The provider does not have it: forget its row.
     Close(HostName),
     /// It shall not be deleted after all: write that down.
     Keep(HostName),
@@ -126,92 +50,109 @@ pub enum Action {
     Drain(HostName),
     /// Delete it, once its own inventory confirms that it is empty.
     Delete(HostName),
-    /// Delete it; it has no engine that could be asked and never got an instance, or was confirmed empty before.
+    /// Delete it; it has no engine that could be asked, and neither a row nor the ledger knows of anything on it.
     Discard(HostName),
 }
 
 /// What to do, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
     /// One sentence a decision, also for decisions to do nothing.
     pub explanation: Vec<String>,
+    /// Droplets that never came up, or broke.
+    pub failed: Vec<HostName>,
+    /// Whether growth is on the way when the plan is carried out.
+    pub outlook: Outlook,
 }
 
-/// What becomes of one droplet, seen for itself.
-enum Fate {
-    /// It carries instances and takes more.
-    Serving,
-    /// It is empty and takes instances.
-    Standby { idle: Duration },
-    /// It will be a host.
-    Coming,
-    /// It is empty and takes none.
-    Drained,
-    /// To be done at once, whatever the others are.
-    Act(Action, String),
-    /// Nothing can be done.
-    Leave(String),
+/// Whether a create that finds no room has something to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Droplets that boot, those that are ordered now included.
+    pub coming: u32,
+    /// When the first of them was ordered.
+    pub first_ordered: Option<Timestamp>,
+    /// Whether more could be ordered if they were needed.
+    pub may_grow: bool,
+}
+
+/// The pool counted, each droplet once.
+#[derive(Default)]
+struct Tally<'a> {
+    serving: u32,
+    standby: Vec<(&'a Droplet, Duration)>,
+    drained: Vec<&'a Droplet>,
+    coming: u32,
+    first_ordered: Option<Timestamp>,
+    free: u32,
+    used: u32,
 }
 
 /// Decides what to do about the pool.
 #[must_use]
 pub fn plan(snapshot: &FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
-    let (mut serving, mut standby, mut drained, mut coming) = (0, Vec::new(), Vec::new(), 0);
-    for droplet in &snapshot.droplets {
-        if droplet.listed.is_some() && matches!(droplet.row, Some((DropletState::Creating, _))) {
-            plan.actions.push(Action::Confirm(droplet.name.clone()));
-        }
-        match droplet.fate(policy, snapshot.directory_well_since, now) {
-            Fate::Serving => serving += 1,
-            Fate::Standby { idle } => standby.push((droplet, idle)),
-            Fate::Coming => coming += 1,
-            Fate::Drained => drained.push(droplet),
-            Fate::Act(action, why) => plan.act(action, format!("{}: {why}", droplet.name)),
-            Fate::Leave(why) => plan.explanation.push(format!("{}: {why}", droplet.name)),
-        }
-    }
-    let total = count(snapshot.droplets.len());
-    let (up, ready) = (serving + count(standby.len()), count(standby.len()) + snapshot.standby_elsewhere);
-    plan.explanation.insert(
-        0,
-        format!(
-            "{total} of at most {} droplets; {ready} hosts empty and ready, {coming} on the way, {} wanted",
-            policy.max_hosts, policy.standby
-        ),
-    );
-
-    // Grow: first what drains and was not meant to go, then what has to be bought.
-    let mut wanted = policy.standby.saturating_sub(ready + coming).max(policy.min_hosts.saturating_sub(up + coming));
-    for droplet in drained {
-        if wanted > 0 && droplet.drained_by_plan && droplet.is_wanted() {
-            wanted -= 1;
-            plan.act(Action::Uncordon(droplet.name.clone()), format!("{}: needed again", droplet.name));
-        } else if droplet.listed.is_some() {
-            plan.act(Action::Delete(droplet.name.clone()), format!("{}: drained and empty", droplet.name));
-        }
-    }
-    let room = policy.max_hosts.saturating_sub(total);
-    for _ in 0..wanted.min(room) {
-        plan.act(Action::Create, "one more droplet: too few empty hosts are ready or on the way".to_owned());
-    }
-    if wanted > room {
-        plan.explanation.push(format!("{} more wanted, but max_hosts allows no more", wanted - room));
-    }
-
-    // Shrink: the last in the order that placement fills first.
-    let mut surplus = ready.saturating_sub(policy.standby).min(up.saturating_sub(policy.min_hosts));
-    for (droplet, idle) in standby.into_iter().rev() {
-        let old = droplet.age(now) >= policy.min_age;
-        if surplus > 0 && old && idle >= policy.idle {
-            surplus -= 1;
-            let why = format!("{}: empty for {} s and not needed", droplet.name, idle.as_secs());
-            plan.act(Action::Drain(droplet.name.clone()), why);
-        }
-    }
+    let tally = plan.judge_each(snapshot, policy, now);
+    let need = Need::of(&tally, snapshot, policy);
+    plan.explanation.insert(0, need.describe(&tally, snapshot, policy));
+    plan.grow(&tally, &need, snapshot, policy, now);
+    plan.shrink(&tally, &need, snapshot, policy, now);
     plan
+}
+
+/// What the pool should have, and has.
+struct Need {
+    /// Empty hosts that are ready.
+    ready: u32,
+    /// Droplets that are up and take instances.
+    up: u32,
+    /// Empty hosts that there should be, those that waiting creates will fill included.
+    empty: u32,
+    /// Free slots that are ready.
+    free: u32,
+    /// Free slots that there should be, those that waiting creates will take included.
+    spare: u32,
+    /// Hosts that are missing.
+    missing: u32,
+}
+
+impl Need {
+    fn of(tally: &Tally<'_>, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> Self {
+        let slots = policy.slots.max(1);
+        let (ready, up) =
+            (count(tally.standby.len()) + snapshot.elsewhere.empty, tally.serving + count(tally.standby.len()));
+        let free = tally.free + snapshot.elsewhere.free;
+        let used = tally.used + snapshot.elsewhere.used + snapshot.waiting;
+        let percent = (u64::from(used) * u64::from(policy.standby_percent)).div_ceil(100);
+        let spare =
+            policy.standby_slots.max(u32::try_from(percent).unwrap_or(u32::MAX)).saturating_add(snapshot.waiting);
+        let empty = policy.standby + snapshot.waiting.div_ceil(slots);
+        let expected = free.saturating_add(tally.coming.saturating_mul(slots));
+        let missing = empty
+            .saturating_sub(ready + tally.coming)
+            .max(spare.saturating_sub(expected).div_ceil(slots))
+            .max(policy.min_hosts.saturating_sub(up + tally.coming));
+        Self { ready, up, empty, free, spare, missing }
+    }
+
+    fn describe(&self, tally: &Tally<'_>, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> String {
+        let mut text = format!(
+            "{} of at most {} droplets; {} hosts empty and ready, {} on the way, {} wanted; {} slots free, {} wanted",
+            snapshot.droplets.len(),
+            policy.max_hosts,
+            self.ready,
+            tally.coming,
+            self.empty,
+            self.free,
+            self.spare,
+        );
+        if snapshot.waiting > 0 {
+            text.push_str(&format!("; {} creates wait", snapshot.waiting));
+        }
+        text
+    }
 }
 
 impl Plan {
@@ -219,99 +160,123 @@ impl Plan {
         self.actions.push(action);
         self.explanation.push(why);
     }
-}
 
-impl Droplet {
-    /// Slots in use, by whoever counts more.
-    fn used(&self) -> u32 {
-        self.host.as_ref().map_or(0, |host| host.used).max(self.instances)
-    }
-
-    fn born(&self) -> Option<Timestamp> {
-        self.row.map(|(_, since)| since).or(self.listed)
-    }
-
-    fn age(&self, now: Timestamp) -> Duration {
-        self.born().map_or(Duration::ZERO, |born| passed(born, now))
-    }
-
-    /// Whether the database wants it to be there.
-    fn is_wanted(&self) -> bool {
-        self.row.is_some_and(|(state, _)| state != DropletState::Deleting)
-    }
-
-    fn fate(&self, policy: &ScalingPolicy, directory_well_since: Option<Timestamp>, now: Timestamp) -> Fate {
-        let up = self.host.as_ref().is_some_and(|host| host.state.health == Health::Up);
-        let settled = self.age(now) >= policy.list_grace;
-        if self.listed.is_none() && settled && !up {
-            return Fate::Act(Action::Close(self.name.clone()), "the cloud does not have it".to_owned());
-        }
-        match self.row {
-            None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
-            None => self.get_rid("it carries our tag and has no row"),
-            Some((DropletState::Deleting, _)) if self.used() > 0 => {
-                let why = format!("it carries {} instances and is not deleted after all", self.used());
-                Fate::Act(Action::Keep(self.name.clone()), why)
+    /// Does what each droplet needs whatever the others are, and counts them.
+    fn judge_each<'a>(&mut self, snapshot: &'a FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) -> Tally<'a> {
+        let mut tally = Tally::default();
+        for droplet in &snapshot.droplets {
+            if droplet.listed.is_some() && matches!(droplet.row, Some((DropletState::Creating, _))) {
+                self.actions.push(Action::Confirm(droplet.name.clone()));
             }
-            Some((DropletState::Deleting, _)) => self.get_rid("it is being deleted"),
-            Some(_) => {
-                let overdue = directory_well_since.is_some_and(|well| {
-                    let joined = self.host.as_ref().map_or(well, |host| host.since);
-                    passed(self.born().unwrap_or(now).max(well).max(joined), now) >= policy.boot_deadline
-                });
-                self.fate_of_wanted(overdue, now)
-            }
-        }
-    }
-
-    fn fate_of_wanted(&self, overdue: bool, now: Timestamp) -> Fate {
-        let used = self.used();
-        let Some(host) = &self.host else {
-            return match () {
-                () if used > 0 => Fate::Leave(format!("it carries {used} instances and does not announce itself")),
-                () if overdue && self.listed.is_some() => {
-                    Fate::Act(Action::Discard(self.name.clone()), "it did not come up in time".to_owned())
+            tally.used += droplet.used();
+            match droplet.fate(policy, snapshot.directory_well_since, now) {
+                Fate::Serving => {
+                    tally.serving += 1;
+                    tally.free += droplet.host.as_ref().map_or(0, DropletHost::free);
                 }
-                () if overdue => Fate::Leave("it did not come up in time, and the cloud does not list it".to_owned()),
-                () => Fate::Coming,
-            };
-        };
-        match (host.state.health, host.state.cordon) {
-            (Health::Up, None) if used > 0 => Fate::Serving,
-            (Health::Up, None) => Fate::Standby { idle: host.empty_since.map_or(Duration::ZERO, |t| passed(t, now)) },
-            (Health::Up, Some(Cordon::Draining)) if used == 0 => Fate::Drained,
-            (Health::Up, Some(Cordon::Draining)) if self.drained_by_plan => {
-                Fate::Act(Action::Uncordon(self.name.clone()), "it was given an instance before it drained".to_owned())
+                Fate::Standby { idle } => {
+                    tally.standby.push((droplet, idle));
+                    tally.free += droplet.host.as_ref().map_or(0, DropletHost::free);
+                }
+                Fate::Coming => {
+                    tally.coming += 1;
+                    tally.first_ordered = tally.first_ordered.into_iter().chain(droplet.born()).min();
+                }
+                Fate::Drained => tally.drained.push(droplet),
+                Fate::Act(action, why) => self.act(action, format!("{}: {why}", droplet.name)),
+                Fate::Failed(action, why) => {
+                    self.failed.push(droplet.name.clone());
+                    self.actions.extend(action);
+                    self.explanation.push(format!("{}: {why}", droplet.name));
+                }
+                Fate::Leave(why) => self.explanation.push(format!("{}: {why}", droplet.name)),
             }
-            (Health::Up, Some(Cordon::Draining)) => Fate::Leave(format!("it drains; {used} instances are left")),
-            (_, Some(Cordon::Cordoned)) => Fate::Leave("the operator cordoned it".to_owned()),
-            (Health::Joining, None) if !overdue => Fate::Coming,
-            (Health::Joining | Health::Unreachable, _) => Fate::Leave(
-                "its engine does not answer, so nobody can confirm that it is empty; it counts towards max_hosts"
-                    .to_owned(),
-            ),
         }
+        tally
     }
 
-    /// The next step to its deletion. `used` may be more than zero only for a droplet without a row: it drains.
-    fn get_rid(&self, why: &str) -> Fate {
-        let used = self.used();
-        let draining = self.host.as_ref().map(|host| host.state.cordon == Some(Cordon::Draining));
-        let act = |action: fn(HostName) -> Action| Fate::Act(action(self.name.clone()), why.to_owned());
-        match (draining, self.host.as_ref().map(|host| host.state.health)) {
-            (Some(false), _) => act(Action::Drain),
-            _ if used > 0 => Fate::Leave(format!("{why}, but carries {used} instances")),
-            _ if self.listed.is_none() => Fate::Leave(format!("{why}, and the cloud does not list it")),
-            (None, _) => act(Action::Discard),
-            (Some(true), Some(Health::Up)) => act(Action::Delete),
-            // Its inventory was confirmed before its row said so.
-            (Some(true), _) if self.row.is_some() => act(Action::Discard),
-            (Some(true), _) => Fate::Leave(format!("{why}, but its engine does not answer")),
+    /// First takes back what drains and was not meant to go, then buys.
+    fn grow(
+        &mut self,
+        tally: &Tally<'_>,
+        need: &Need,
+        snapshot: &FleetSnapshot,
+        policy: &ScalingPolicy,
+        now: Timestamp,
+    ) {
+        let mut wanted = need.missing;
+        let total = count(snapshot.droplets.len());
+        for droplet in &tally.drained {
+            if wanted > 0 && total <= policy.max_hosts && droplet.drained_by_plan && droplet.is_wanted() {
+                wanted -= 1;
+                self.act(Action::Uncordon(droplet.name.clone()), format!("{}: needed again", droplet.name));
+            } else if droplet.listed.is_some() {
+                self.act(Action::Delete(droplet.name.clone()), format!("{}: drained and empty", droplet.name));
+            }
+        }
+        let room = policy.max_hosts.saturating_sub(total);
+        let budget = snapshot.budget.left(policy, now);
+        let hold = snapshot.hold.as_ref().filter(|hold| hold.until > now);
+        let ordered = if hold.is_some() { 0 } else { wanted.min(room).min(budget) };
+        for _ in 0..ordered {
+            self.act(Action::Create, "one more droplet: too little is free or on the way".to_owned());
+        }
+        if wanted > ordered {
+            let why = match hold {
+                _ if room == ordered => "max_hosts allows no more".to_owned(),
+                Some(hold) => format!("nothing is bought for {} s: {}", passed(now, hold.until).as_secs(), hold.why),
+                None => {
+                    let next = snapshot.budget.next_in(policy, now).as_secs();
+                    format!("creates_per_hour allows the next one in {next} s")
+                }
+            };
+            self.explanation.push(format!("{} more wanted, but {why}", wanted - ordered));
+        }
+        self.outlook = Outlook {
+            coming: tally.coming + ordered,
+            first_ordered: tally.first_ordered.or((ordered > 0).then_some(now)),
+            may_grow: hold.is_none() && room > ordered && budget > ordered,
+        };
+    }
+
+    /// Gives back the last in the order that placement fills first.
+    fn shrink(
+        &mut self,
+        tally: &Tally<'_>,
+        need: &Need,
+        snapshot: &FleetSnapshot,
+        policy: &ScalingPolicy,
+        now: Timestamp,
+    ) {
+        let (mut ready, mut up, mut free) = (need.ready, need.up, need.free);
+        // Those that drain go already.
+        let mut too_many = (need.up + tally.coming).saturating_sub(policy.max_hosts);
+        let cooling = snapshot.grown_at.is_some_and(|grown| passed(grown, now) < policy.cooldown);
+        let mut kept = false;
+        for (droplet, idle) in tally.standby.iter().rev() {
+            let slots = droplet.host.as_ref().map_or(0, DropletHost::free);
+            let dispensable = ready > need.empty && free.saturating_sub(slots) >= need.spare && up > policy.min_hosts;
+            if !dispensable && too_many == 0 {
+                continue;
+            }
+            let age = droplet.age(now);
+            if cooling || *idle < policy.idle || age < policy.min_age || !policy.billing.allows(age) {
+                kept = true;
+                continue;
+            }
+            (ready, up, free) = (ready.saturating_sub(1), up.saturating_sub(1), free.saturating_sub(slots));
+            too_many = too_many.saturating_sub(1);
+            let why = format!("{}: empty for {} s and not needed", droplet.name, idle.as_secs());
+            self.act(Action::Drain(droplet.name.clone()), why);
+        }
+        if kept {
+            let why = if cooling { "the pool has just grown" } else { "idle, min_age or the paid hour is not over" };
+            self.explanation.push(format!("more is there than needed, and some of it kept: {why}"));
         }
     }
 }
 
-/// How long ago `then` was; nothing if a clock was set back meanwhile.
+/// How long `now` is after `then`; nothing if it is not, as when a clock was set back meanwhile.
 fn passed(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }

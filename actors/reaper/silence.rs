@@ -46,7 +46,8 @@ impl Hearsay {
         let announced = directory.hosts.iter().map(|host| (host.name.clone(), Word::Unknown));
         let known = fleet.hosts.iter().map(|host| {
             let word = match host.state {
-                Health::Up => Word::Answers,
+                // A heartbeat that stays away harms no instance: the engine says that they are there.
+                Health::Up | Health::Unannounced => Word::Answers,
                 Health::Unreachable => Word::Silent,
                 Health::Joining => Word::Unknown,
             };
@@ -159,7 +160,7 @@ mod tests {
             reason: None,
             isolated: true,
         };
-        FleetView { hosts: state.map(view).into_iter().collect(), ready: true, refusal: None }
+        FleetView { hosts: state.map(view).into_iter().collect(), ready: true, ..FleetView::default() }
     }
 
     fn directory() -> DirectoryView {
@@ -180,6 +181,7 @@ mod tests {
     fn a_host_is_silent_when_it_does_not_answer_or_a_directory_that_is_well_does_not_know_it() {
         let word = |directory: &DirectoryView, fleet: &FleetView| Hearsay::of(directory, fleet).word(&host());
         assert_eq!(word(&directory(), &fleet(Some(Health::Up))), Word::Answers);
+        assert_eq!(word(&directory(), &fleet(Some(Health::Unannounced))), Word::Answers);
         assert_eq!(word(&directory(), &fleet(Some(Health::Unreachable))), Word::Silent);
         assert_eq!(word(&directory(), &fleet(Some(Health::Joining))), Word::Unknown);
         assert_eq!(word(&directory(), &fleet(None)), Word::Silent);

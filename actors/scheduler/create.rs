@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     desk::Desk,
     messages::{CreateError, CreateInstance, Created, EndError},
+    queue::{Left, Room},
 };
 use crate::{
     domain::{
@@ -66,17 +67,17 @@ impl Drop for Making<'_> {
 
 impl Desk {
     /// Serves one create request.
-    pub(super) async fn create(self: Rc<Self>, request: CreateInstance) -> Result<Created, CreateError> {
+    pub(super) async fn create(self: Rc<Self>, request: CreateInstance, left: Left) -> Result<Created, CreateError> {
         if !self.ready.get() {
             return Err(CreateError::Starting);
         }
         let _turn = Turn::take(&self)?;
         let deadline = Instant::now() + self.tools.settings.create_deadline;
-        let Some(key) = &request.idempotency_key else { return self.create_new(&request, deadline).await };
+        let Some(key) = &request.idempotency_key else { return self.create_new(&request, deadline, &left).await };
         let turn = self.keys.take((request.creator.clone(), key.clone()));
         let _turn = timeout_at(deadline, turn).await.map_err(|_| CreateError::KeyInUse)?;
         loop {
-            match self.create_once(&request, key, deadline).await {
+            match self.create_once(&request, key, deadline, &left).await {
                 // Another server works on it, or did when it died. Either it is answered in time, or the key gets free.
                 Err(CreateError::KeyInUse) if Instant::now() + ASK_AGAIN < deadline => sleep(ASK_AGAIN).await,
                 answer => return answer,
@@ -89,25 +90,32 @@ impl Desk {
         request: &CreateInstance,
         key: &IdempotencyKey,
         deadline: Instant,
+        left: &Left,
     ) -> Result<Created, CreateError> {
         // Before a slot is looked for: a repeated request is answered also when the fleet is full.
         let earlier = patience::store(self.tools.store.by_key(&request.creator, key)).await;
         match earlier.map_err(CreateError::Store)? {
             Some(earlier) if earlier.fingerprint == fingerprint(request) => replay(earlier),
             Some(_) => Err(CreateError::KeyConflict),
-            None => self.create_new(request, deadline).await,
+            None => self.create_new(request, deadline, left).await,
         }
     }
 
-    async fn create_new(&self, request: &CreateInstance, deadline: Instant) -> Result<Created, CreateError> {
+    async fn create_new(
+        &self,
+        request: &CreateInstance,
+        mut deadline: Instant,
+        left: &Left,
+    ) -> Result<Created, CreateError> {
         let tools = &self.tools;
         let flavour = self.flavour(request.flavour.as_deref())?;
-        let now = tools.clock.now();
-        let lease = tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease)?;
+        let lease = |now| tools.settings.lease.grant(request.ttl, now).map_err(CreateError::Lease);
+        let mut now = tools.clock.now();
+        // Nobody waits for room only to be told that the wish was wrong.
+        let mut granted = lease(now)?;
         let id = tools.clock.new_id();
         let _making = Making::new(self, &id);
-        self.be_alive().await.map_err(CreateError::Store)?;
-        let on = |host, slots| Admission {
+        let on = |host, slots, created_at, lease| Admission {
             instance: Instance {
                 id: id.clone(),
                 creator: request.creator.clone(),
@@ -120,7 +128,7 @@ impl Desk {
                 idempotency_key: request.idempotency_key.clone(),
                 fingerprint: fingerprint(request),
                 rotation: 0,
-                created_at: now,
+                created_at,
                 lease,
                 unreachable_since: None,
                 ended_at: None,
@@ -128,17 +136,32 @@ impl Desk {
             quotas: tools.settings.quotas_of(&request.creator),
             slots,
         };
+        let waits_until = Instant::now() + tools.settings.queue.wait;
         let mut full = Vec::new();
         loop {
             let (host, slots) = match self.find_place(&id, &full).await {
-                Ok(place) => place,
+                Ok(room) => room,
                 Err(no_place) => {
                     // Hosts that were passed over here were full, whatever the ledger believed.
                     let no_place = NoPlace { full: no_place.full + no_place.failed, failed: 0, ..no_place };
-                    return Err(self.over_quota(&on).await.unwrap_or(CreateError::NoPlace(no_place)));
+                    if let Some(over) = self.over_quota(|host| on(host, 0, now, granted)).await {
+                        return Err(over);
+                    }
+                    let since = Instant::now();
+                    let room = self.wait_for_room(&id, &request.creator, no_place, waits_until, left).await?;
+                    // What was waited is not taken from the lease, nor from the time to start it. The ledger has learnt
+                    // which hosts were full, and one of them may have room now.
+                    (now, deadline) = (tools.clock.now(), deadline + since.elapsed());
+                    granted = lease(now)?;
+                    full.clear();
+                    room
                 }
             };
-            let admission = on(host, slots);
+            if let Err(error) = self.be_alive().await {
+                self.release_slot(&id);
+                return Err(CreateError::Store(error));
+            }
+            let admission = on(host, slots, now, granted);
             let instance = admission.instance.clone();
             let refusal = match patience::store(tools.store.admit(admission)).await {
                 Ok(Admitted::New) => {
@@ -167,11 +190,10 @@ impl Desk {
     }
 
     /// Where there is no room, a creator that has as many instances as it may have is told that instead: others leaving
-    /// would not help it. So is everybody while the database is away, for it may be what keeps the slots taken. The
-    /// database looks at quotas before it looks at slots, so nothing is admitted to none.
-    async fn over_quota(&self, on: impl Fn(HostName, u32) -> Admission) -> Option<CreateError> {
+    /// would not help it. So is everybody while the database is away, for it may be what keeps the slots taken. The database looks at quotas before it looks at slots, so nothing is admitted to none.
+    async fn over_quota(&self, on: impl Fn(HostName) -> Admission) -> Option<CreateError> {
         let any = self.ledger.borrow().views().into_iter().next()?.name;
-        match patience::store(self.tools.store.admit(on(any, 0))).await {
+        match patience::store(self.tools.store.admit(on(any))).await {
             Ok(Admitted::Refused(quota)) => Some(CreateError::Quota(quota)),
             Err(error) => Some(CreateError::Store(error)),
             Ok(_) => None,
@@ -179,7 +201,7 @@ impl Desk {
     }
 
     /// Takes a slot, and tells how many its host has. Where there is none, other servers may have left some meanwhile.
-    async fn find_place(&self, id: &InstanceId, passed_over: &[HostName]) -> Result<(HostName, u32), NoPlace> {
+    async fn find_place(&self, id: &InstanceId, passed_over: &[HostName]) -> Result<Room, NoPlace> {
         match self.reserve(id, passed_over) {
             Err(_) if self.tools.store.is_shared() => {
                 // Should it fail, the refusal stands as it is.
@@ -191,7 +213,7 @@ impl Desk {
     }
 
     /// Takes a slot by what the ledger knows.
-    fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<(HostName, u32), NoPlace> {
+    pub(super) fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<Room, NoPlace> {
         let host = self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed)?;
         self.publish_host(&host);
         let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);

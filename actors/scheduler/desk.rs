@@ -11,7 +11,10 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Peers, Tools, hosts::HostChild, messages::HostView, neighbours::Neighbours, state::Ledger, turns::Turns};
+use super::{
+    Peers, Tools, hosts::HostChild, messages::HostView, neighbours::Neighbours, queue::Queue, state::Ledger,
+    turns::Turns,
+};
 use crate::{
     discovery::messages::DescribeDirectory,
     domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
@@ -29,6 +32,8 @@ pub(super) struct Desk {
     pub(super) tools: Tools,
     pub(super) peers: Peers,
     pub(super) ledger: RefCell<Ledger>,
+    /// Creates that wait for room.
+    pub(super) queue: Queue,
     pub(super) hosts: RefCell<HashMap<HostName, HostChild>>,
     /// Whether the ledger holds every live row.
     pub(super) ready: Cell<bool>,
@@ -63,6 +68,7 @@ impl Desk {
             tools,
             peers,
             ledger: RefCell::default(),
+            queue: Queue::default(),
             hosts: RefCell::default(),
             ready: Cell::new(false),
             in_flight: Cell::new(0),
@@ -117,10 +123,13 @@ impl Desk {
         self.forget_empty_hosts();
     }
 
-    /// Tells the feed of a host, if there is anything new about it.
+    /// Tells the feed of a host, if there is anything new about it, and gives what is free there to those who wait. To
+    /// be called in the same turn of the loop after every change of a host.
     pub(super) fn publish_host(&self, name: &HostName) {
+        self.serve_waiting();
         let view = self.ledger.borrow().view(name);
         let mut published = self.published.borrow_mut();
+        self.press(published.get(name), view.as_ref());
         let fact = match view {
             Some(host) if published.get(name) == Some(&host) => return,
             Some(host) => {

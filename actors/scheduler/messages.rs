@@ -181,8 +181,14 @@ pub struct FleetView {
     pub hosts: Vec<HostView>,
     /// Whether the scheduler knows its hosts and instances (false right after a start).
     pub ready: bool,
-    /// Why a create would be refused now, if it would.
+    /// Why a create would find no room now, if it would.
     pub refusal: Option<String>,
+    /// Whether this server is the one of those on the database that looks after what they share.
+    pub leads: bool,
+    /// Creates that wait for room.
+    pub waiting: u32,
+    /// Creates that ever had to wait for room, since the scheduler started.
+    pub waited: u64,
 }
 
 /// A host as it is shown.

@@ -14,12 +14,15 @@
 //! live rows, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
 //! autoscaler renews the cordons of hosts that it drains with every pass.
 
+mod attend;
 mod create;
 mod desk;
 mod end;
 mod hosts;
+mod line;
 pub mod messages;
 mod neighbours;
+mod queue;
 mod refresh;
 pub mod state;
 mod turns;
@@ -33,6 +36,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     answers_probe,
+    autoscaler::messages::{GrowthForeseen, PressureChanged},
     discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost},
     domain::{Cordon, HostEvent, Instance, MasterKey, ServerId},
     feed::messages::Publish,
@@ -42,12 +46,14 @@ use crate::{
     settings::Settings,
     supervision::{GaveUp, Roster},
 };
+use attend::Attended;
 use desk::Desk;
 use messages::{
-    CordonError, CordonHost, CreateError, CreateInstance, Created, DeleteInstance, DescribeFleet, EndError, Ending,
-    FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, RemoveOrphan, Retire,
+    CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, FleetView,
+    GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, RemoveOrphan, Retire,
 };
 use neighbours::BEAT_EVERY;
+use queue::Left;
 
 /// The rebuild holds the mailbox for this long at most, so that creates that were queued over a restart are served by
 /// the fresh ledger instead of being sent away.
@@ -66,6 +72,8 @@ pub struct Peers {
     pub feed: Recipient<Publish>,
     /// Is asked for the hosts on a start.
     pub discovery: Recipient<DescribeDirectory>,
+    /// Is woken when there is more or less room: the autoscaler.
+    pub pressure: Recipient<PressureChanged>,
     /// Is woken when a host begins to answer.
     pub host_ready: Recipient<HostReady>,
     /// Is woken when a host falls silent.
@@ -136,6 +144,8 @@ impl SchedulerActor {
 impl SchedulerActor {
     /// Asks discovery for its hosts until it answers: without them nothing can be placed.
     fn ask_for_hosts(&mut self, ctx: &mut Context<Self>) {
+        // What it told the one before, nobody remembers.
+        self.desk.peers.pressure.do_send(PressureChanged);
         let desk = Rc::clone(&self.desk);
         ctx.spawn(async move { desk.ask_for_hosts().await }.into_actor(self).map(|answered, _, ctx| {
             if !answered {
@@ -189,14 +199,19 @@ impl Actor for SchedulerActor {
 answers_probe!(SchedulerActor);
 
 impl Handler<CreateInstance> for SchedulerActor {
-    type Result = ResponseActFuture<Self, Result<Created, CreateError>>;
+    type Result = Attended;
 
     fn handle(&mut self, request: CreateInstance, _: &mut Self::Context) -> Self::Result {
-        let create = Rc::clone(&self.desk).create(request).into_actor(self);
-        Box::pin(create.map(|answer, actor, ctx| {
-            actor.finish_what_was_given_up(ctx);
-            answer
-        }))
+        let left = Left::default();
+        Attended { create: Box::pin(Rc::clone(&self.desk).create(request, Rc::clone(&left))), left }
+    }
+}
+
+impl Handler<GrowthForeseen> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, growth: GrowthForeseen, _: &mut Self::Context) {
+        self.desk.growth_foreseen(growth);
     }
 }
 
@@ -224,6 +239,7 @@ impl Handler<Retire> for SchedulerActor {
     fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
         // Neither creates nor signs of life from here on.
         self.desk.ready.set(false);
+        self.desk.send_away();
         let (store, server) = (Arc::clone(&self.desk.tools.store), self.desk.tools.server.clone());
         let retire =
             async move { if store.is_shared() { patience::store(store.retire(&server)).await } else { Ok(()) } };
@@ -235,11 +251,16 @@ impl Handler<DescribeFleet> for SchedulerActor {
     type Result = actix::MessageResult<DescribeFleet>;
 
     fn handle(&mut self, _: DescribeFleet, _: &mut Self::Context) -> Self::Result {
-        let ledger = self.desk.ledger.borrow();
+        let (ledger, queue) = (self.desk.ledger.borrow(), &self.desk.queue);
+        let (waiting, waited) = queue.counts();
+        let refusal = ledger.refusal(self.desk.tools.settings.strategy);
         actix::MessageResult(FleetView {
             hosts: ledger.views(),
             ready: self.desk.ready.get(),
-            refusal: ledger.refusal(self.desk.tools.settings.strategy).map(|why| why.to_string()),
+            leads: self.desk.leads(),
+            refusal: refusal.map(|why| queue.foresee(why).to_string()),
+            waiting,
+            waited,
         })
     }
 }

@@ -68,6 +68,13 @@ impl Neighbours {
         self.heard.keys().filter(|server| self.is_dead(server)).cloned().collect()
     }
 
+    /// Whether this server is the first of those that live: the one that does what one of them should do. While signs of
+    /// life are on the way there may be two or none for a moment.
+    pub(super) fn leads(&self) -> bool {
+        let mut living = self.heard.keys().filter(|server| !self.is_dead(server));
+        self.heard.contains_key(&self.own) && living.all(|server| *server >= self.own)
+    }
+
     fn is_dead(&self, server: &ServerId) -> bool {
         server != &self.own && self.heard.get(server).is_none_or(|heard| heard.silent_for >= DEAD_AFTER)
     }
@@ -130,6 +137,24 @@ mod tests {
         assert_eq!(neighbours.dead(), []);
         neighbours.hear(&beats(&[(2, 36)]), start + seconds(60), start + seconds(60));
         assert_eq!(neighbours.dead(), []);
+    }
+
+    #[test]
+    fn the_first_of_the_living_leads() {
+        let start = Instant::now();
+        let leads = |own: u8, readings: &[(u64, &[(u8, u64)])]| {
+            let mut neighbours = Neighbours::new(server(own));
+            for (at, counts) in readings {
+                neighbours.hear(&beats(counts), start + seconds(*at), start + seconds(*at));
+            }
+            neighbours.leads()
+        };
+        assert!(!leads(1, &[]), "it has not given a sign of life yet");
+        let both = [(0, [(1, 1), (2, 1)].as_slice())];
+        assert!(leads(1, &both) && !leads(2, &both));
+        let first_is_dead = [(0, [(1, 1), (2, 1)].as_slice()), (12, &[(1, 1), (2, 7)])];
+        assert!(leads(2, &first_is_dead));
+        assert!(leads(2, &[(0, &[(1, 1), (2, 1)]), (2, &[(2, 2)])]), "the first one has retired");
     }
 
     #[test]

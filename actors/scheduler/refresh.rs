@@ -44,6 +44,11 @@ impl Desk {
         Ok(())
     }
 
+    /// Whether this server looks after what all servers on the database share.
+    pub(super) fn leads(&self) -> bool {
+        !self.tools.store.is_shared() || self.neighbours.borrow().leads()
+    }
+
     /// Makes sure that the others take this server for a living one.
     pub(super) async fn be_alive(&self) -> Result<(), StoreError> {
         let is_fresh = self.beaten.get().is_some_and(|at| at.elapsed() < FRESH);

@@ -38,10 +38,14 @@ struct Entry {
 }
 
 impl Entry {
-    /// A host that is not announced any more is unreachable, whatever its engine still answers: the next thing that
+    /// A host that is not announced any more takes nothing, whatever its engine still answers: the next thing that
     /// happens to it may be its deletion.
     fn effective(&self) -> HostState {
-        if self.announced { self.state } else { HostState { health: Health::Unreachable, ..self.state } }
+        match (self.announced, self.state.health) {
+            (true, _) => self.state,
+            (false, Health::Up) => HostState { health: Health::Unannounced, ..self.state },
+            (false, _) => HostState { health: Health::Unreachable, ..self.state },
+        }
     }
 }
 
@@ -332,8 +336,10 @@ mod tests {
         ledger.reserve(&id(1), Strategy::Fill, &[]).unwrap();
         assert!(!ledger.withdraw(&name(1)));
         assert!(!ledger.host_event(&name(1), HostEvent::Answered, None).unwrap(), "its engine's word changes nothing");
-        assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable);
-        assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().unreachable, 1);
+        assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unannounced);
+        assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().unannounced, 1);
+        ledger.host_event(&name(1), HostEvent::StayedAway, None).unwrap();
+        assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable, "neither of them answers");
         ledger.release(&id(1));
         assert_eq!(ledger.forgettable(), [name(1)]);
         assert!(ledger.withdraw(&name(1)));

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{clock::SimClock, directory::SimDirectory, faults::Faults, runtime::SimRuntimes};
 use crate::{
-    domain::HostName,
+    domain::{HostName, Timestamp},
     ports::{Clock, Directory, Droplet, HostProvider, HostRecord, HourlyPrice, ProviderError},
 };
 
@@ -44,6 +44,8 @@ struct State {
     ordered: u32,
     most: usize,
     duds: u32,
+    /// Paid for machines that are gone.
+    past: Duration,
 }
 
 impl SimCloud {
@@ -84,6 +86,13 @@ impl SimCloud {
         self.state().ordered
     }
 
+    /// How long all machines together have been paid for.
+    #[must_use]
+    pub fn machine_time(&self) -> Duration {
+        let (state, now) = (self.state(), self.0.clock.now());
+        state.past + state.droplets.iter().map(|droplet| age(droplet, now)).sum::<Duration>()
+    }
+
     /// Orders a machine, whoever does: the cloud's own console, or the port.
     pub fn order(&self, name: &HostName) {
         let mut state = self.state();
@@ -113,7 +122,12 @@ impl SimCloud {
 
     /// Destroys every machine of this name. Its last heartbeat outlives it by the directory's time to live.
     fn destroy(&self, name: &HostName) {
-        self.state().droplets.retain(|droplet| &droplet.name != name);
+        let now = self.0.clock.now();
+        {
+            let mut state = self.state();
+            let gone: Vec<_> = state.droplets.extract_if(.., |droplet| &droplet.name == name).collect();
+            state.past += gone.iter().map(|droplet| age(droplet, now)).sum::<Duration>();
+        }
         self.0.runtimes.destroy(name);
         let (directory, name) = (self.0.directory.clone(), name.clone());
         tokio::spawn(async move {
@@ -125,6 +139,10 @@ impl SimCloud {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn age(droplet: &Droplet, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(droplet.created_at)).unwrap_or_default()
 }
 
 #[async_trait]
@@ -183,5 +201,6 @@ mod tests {
         assert_eq!((cloud.alive().len(), runtimes.machines().len(), directory.hosts().len()), (0, 0, 1));
         sleep(Duration::from_secs(11)).await;
         assert_eq!((cloud.most_ever(), directory.hosts().len()), (1, 0));
+        assert_eq!(cloud.machine_time(), BOOT + Duration::from_millis(1));
     }
 }

@@ -202,6 +202,11 @@ impl Faults {
         self.plan().log.clone()
     }
 
+    /// Forgets the calls so far, for a world that lives longer than its memory is large.
+    pub fn forget_log(&self) {
+        self.plan().log.clear();
+    }
+
     /// Passes a call of `op`: logs it, waits or hangs if so planned, and says what to do. To be called exactly once
     /// a call, before any effect.
     pub async fn gate(&self, op: Op) -> Gate {

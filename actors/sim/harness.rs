@@ -29,7 +29,7 @@ use crate::{
     },
     ports::HostRecord,
     scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
-    settings::{HostSettings, Rate, ReaperSettings, Settings, WebhookSettings},
+    settings::{HostSettings, QueueSettings, Rate, ReaperSettings, Settings, WebhookSettings},
     supervision::{AskError, Status, ask},
 };
 
@@ -63,6 +63,7 @@ pub fn settings() -> Settings {
         }],
         create_deadline: Duration::from_secs(30),
         max_in_flight: 1000,
+        queue: QueueSettings { wait: Duration::from_secs(90), most: 100 },
         rate: Rate { per_minute: 1000, burst: 1000 },
         wrong_tokens: Rate { per_minute: 1000, burst: 1000 },
         banned: Vec::new(),
@@ -213,6 +214,7 @@ impl World {
             runtimes: Arc::new(self.runtimes.clone()),
             directory: Arc::new(self.directory.clone()),
             cloud: None,
+            journal: None,
             webhooks: Arc::new(self.webhooks.clone()),
         };
         Brain::start(deployment, ports, Arc::clone(&self.settings), Arc::new(MasterKey::new([7; 32])))

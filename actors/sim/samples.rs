@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::{
+    domain::scaling::{Billing, ScalingPolicy},
     domain::{Creator, HostName, Instance, InstanceId, InstanceState, Lease, Quotas, ServerId, Timestamp},
     ports::{Admission, DropletRow, DropletState},
 };
@@ -66,6 +67,30 @@ pub fn a_request(n: u128) -> Admission {
         ended_at: None,
     };
     Admission { instance, quotas: Quotas { per_creator: 0, global: 0 }, slots: u32::MAX }
+}
+
+/// One empty host of 40 slots is kept, up to four; nothing but need decides when one is bought.
+#[must_use]
+pub fn scaling_policy() -> ScalingPolicy {
+    const MINUTE: Duration = Duration::from_secs(60);
+    ScalingPolicy {
+        standby: 1,
+        standby_slots: 0,
+        standby_percent: 0,
+        min_hosts: 0,
+        max_hosts: 4,
+        slots: 40,
+        idle: 10 * MINUTE,
+        min_age: 50 * MINUTE,
+        cooldown: Duration::ZERO,
+        boot_deadline: 5 * MINUTE,
+        bad_after: 5 * MINUTE,
+        list_grace: 2 * MINUTE,
+        retry_after: MINUTE / 2,
+        create_burst: 1,
+        creates_per_hour: 0,
+        billing: Billing::Second,
+    }
 }
 
 /// A droplet that shall be created.

@@ -14,7 +14,7 @@ use super::faults::Faults;
 use crate::{
     domain::{
         Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
-        SinkName, Timestamp, Usage,
+        SinkName, Timestamp, Usage, scaling::DropletState,
     },
     ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
 };
@@ -92,8 +92,13 @@ impl Tables {
         }
     }
 
-    fn is_full(&self, host: &HostName, slots: u32) -> bool {
-        self.live().filter(|i| &i.host == host).count() >= slots as usize
+    fn has_room(&self, host: &HostName, slots: u32) -> bool {
+        let condemned = self.droplets.get(host).is_some_and(|row| row.state == DropletState::Deleting);
+        !condemned && self.on(host) < slots as usize
+    }
+
+    fn on(&self, host: &HostName) -> usize {
+        self.live().filter(|i| &i.host == host).count()
     }
 
     fn admit(&mut self, Admission { instance, quotas, slots }: Admission) -> Result<Admitted, StoreError> {
@@ -106,7 +111,7 @@ impl Tables {
         if let Err(quota) = quotas.check(self.usage(&instance.creator)) {
             return Ok(Admitted::Refused(quota));
         }
-        if self.is_full(&instance.host, slots) {
+        if !self.has_room(&instance.host, slots) {
             return Ok(Admitted::HostFull);
         }
         if self.instances.contains_key(&instance.id) {
@@ -146,11 +151,16 @@ impl Tables {
         slots: u32,
         now: Timestamp,
     ) -> Result<Relocated, StoreError> {
-        if self.is_full(host, slots) && self.instances.contains_key(id) {
+        if !self.has_room(host, slots) && self.instances.contains_key(id) {
             return Ok(Relocated::HostFull);
         }
         let moved = self.apply(id, &InstanceEvent::Moved { host: host.clone() }, now, &[])?;
         Ok(Relocated::Moved(Box::new(moved)))
+    }
+
+    fn put_droplet(&mut self, row: DropletRow) {
+        let row = DropletRow { created_at: whole_millisecond(row.created_at), ..row };
+        self.droplets.insert(row.name.clone(), row);
     }
 
     fn purge(&mut self, ended_before: Timestamp, limit: u32) -> u32 {
@@ -315,10 +325,36 @@ impl Store for SimStore {
         self.faults.around("store.droplets", StoreError::Unavailable, read).await
     }
 
+    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
+        let write = || {
+            let mut tables = self.tables();
+            if tables.droplets.len() >= most as usize {
+                return Ok(false);
+            }
+            if tables.droplets.contains_key(&row.name) {
+                return Err(StoreError::Corrupt(format!("droplet {} is there already", row.name)));
+            }
+            tables.put_droplet(row.clone());
+            Ok(true)
+        };
+        self.faults.around("store.order_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
+        let write = || {
+            let mut tables = self.tables();
+            let free = tables.on(name) == 0;
+            if free {
+                tables.put_droplet(DropletRow { name: name.clone(), state: DropletState::Deleting, created_at });
+            }
+            Ok(free)
+        };
+        self.faults.around("store.condemn_droplet", StoreError::Unavailable, write).await
+    }
+
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
         let write = || {
-            let row = DropletRow { created_at: whole_millisecond(row.created_at), ..row.clone() };
-            self.tables().droplets.insert(row.name.clone(), row);
+            self.tables().put_droplet(row.clone());
             Ok(())
         };
         self.faults.around("store.put_droplet", StoreError::Unavailable, write).await

@@ -68,6 +68,8 @@ macro_rules! store_conformance {
             beats_are_counted_for_each_server_until_it_retires,
             times_are_kept_in_whole_milliseconds,
             a_droplet_row_is_written_over_and_forgotten,
+            of_forty_orders_at_once_no_more_are_written_than_there_may_be,
+            a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_gets_none,
             a_store_answers_a_ping,
         );
     };
@@ -89,6 +91,8 @@ macro_rules! shared_store_conformance {
             of_two_hundred_at_two_stores_a_quota_of_six_admits_exactly_six,
             of_two_hundred_at_two_stores_a_cap_and_a_slot_admit_exactly_as_many,
             of_many_stop_requests_at_two_stores_one_is_taken,
+            of_two_hundred_orders_at_two_stores_no_more_are_written_than_there_may_be,
+            of_admissions_and_condemnations_at_two_stores_no_instance_is_on_a_condemned_droplet,
             of_takers_at_two_stores_each_delivery_has_one,
             two_stores_that_do_everything_at_once_never_say_so,
         );

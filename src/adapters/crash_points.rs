@@ -52,6 +52,8 @@ const CALLS: &[&str] = &[
     "store.postpone_delivery",
     "store.beat",
     "store.retire",
+    "store.order_droplet",
+    "store.condemn_droplet",
     "store.put_droplet",
     "store.remove_droplet",
     "runtime.start",
@@ -199,6 +201,14 @@ impl Store for Crashing<dyn Store> {
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {
         self.around("store.retire", self.port.retire(server)).await
+    }
+
+    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
+        self.around("store.order_droplet", self.port.order_droplet(row, most)).await
+    }
+
+    async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
+        self.around("store.condemn_droplet", self.port.condemn_droplet(name, created_at)).await
     }
 
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ pub mod crash_points;
 pub mod digitalocean;
 pub mod directory;
 pub mod docker;
+pub mod journal;
 pub mod master_key;
 pub mod process;
 pub mod store;

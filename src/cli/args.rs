@@ -10,6 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
+    scaling::ScalingCommand,
+    simulate::Simulate,
 };
 use crate::{client::Server, config::Inputs};
 
@@ -56,6 +58,11 @@ pub(super) enum Command {
     /// Make machines hosts of this server
     #[command(subcommand)]
     Host(HostCommand),
+    /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
+    Simulate(Simulate),
+    /// Look at what the autoscaler decided
+    #[command(subcommand)]
+    Scaling(ScalingCommand),
     #[command(flatten)]
     Instances(InstanceCommand),
     /// Write a completion script for a shell to standard output

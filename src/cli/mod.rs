@@ -1,7 +1,7 @@
 //! The command line: what can be said, and which exit code answers it.
 //!
 //! Owns the words of the commands. Results go to standard output and everything else to standard error, so that a
-//! script can use what it reads. What a command does is in `configuration` and `instances`.
+//! script can use what it reads. What a command does is in the module that it is named after.
 
 mod args;
 mod configuration;
@@ -9,6 +9,8 @@ mod exit;
 mod host;
 mod instances;
 mod output;
+mod scaling;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,8 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
         }
         Command::Config(command) => configuration::run(&command, output)?,
         Command::Host(command) => host::run(&command, programs.host_script, output)?,
+        Command::Simulate(command) => simulate::run(&command, output)?,
+        Command::Scaling(command) => scaling::run(&command, output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "getaredis", &mut script);

@@ -8,7 +8,7 @@ use getaredis_actors::{
     settings::{HostSettings, Settings},
 };
 
-use super::Config;
+use super::{Config, Provider};
 
 /// How often an engine is asked whether it is well: often enough that a dead host is noticed before a second visitor
 /// is sent there, rarely enough to be nothing beside the engine's own work.
@@ -29,6 +29,7 @@ impl Config {
             flavours: vec![self.instances.flavour()],
             create_deadline: self.instances.create_deadline,
             max_in_flight: self.limits.max_in_flight,
+            queue: self.scaling.queue(),
             rate: self.limits.rate(),
             wrong_tokens: self.limits.wrong_tokens(),
             banned: self.limits.banned.clone(),
@@ -40,8 +41,8 @@ impl Config {
             },
             directory_poll: self.directory.poll,
             reaper: self.reaper.settings(),
-            scaling: self.fleet.scaling(),
-            scaling_every: self.fleet.pass_every,
+            scaling: (self.fleet.provider != Provider::None).then(|| self.scaling.policy(self.fleet.slots)),
+            scaling_every: self.scaling.pass_every,
             webhooks: self.webhooks.settings(),
         }
     }

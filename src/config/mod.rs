@@ -22,6 +22,7 @@ mod mapping;
 mod problem;
 mod reader;
 mod reaper;
+mod scaling;
 mod show;
 mod telemetry;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use layers::{Inputs, Layers};
 pub use limits::{ApiToken, Limits};
 pub use problem::{Place, Problem, Problems, Source};
 pub use reaper::Reaper;
+pub use scaling::Scaling;
 pub use show::show;
 pub use telemetry::{LogFormat, Telemetry};
 pub use webhooks::{Sink, SinkSecret, SinkUrl, Webhooks, signing_key};
@@ -59,6 +61,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[fleet]`
     pub fleet: Fleet,
+    /// `[fleet]`, how it grows and shrinks
+    pub scaling: Scaling,
     /// `[digitalocean]`
     pub digitalocean: DigitalOcean,
     /// `[instances]`
@@ -103,6 +107,7 @@ impl Config {
         let docker = Docker::read(reader);
         let directory = Directory::read(reader);
         let fleet = Fleet::read(reader);
+        let scaling = Scaling::read(reader);
         let digitalocean = DigitalOcean::read(reader);
         let instances = Instances::read(reader);
         let limits = Limits::read(reader);
@@ -116,6 +121,7 @@ impl Config {
             docker: docker?,
             directory: directory?,
             fleet: fleet?,
+            scaling: scaling?,
             digitalocean: digitalocean?,
             instances: instances?,
             limits: limits?,

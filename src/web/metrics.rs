@@ -102,7 +102,13 @@ fn of_actors(actors: &[ActorView]) {
 
 fn of_fleet(fleet: &FleetView) {
     describe_gauge!("getaredis_hosts", "Hosts by state.");
-    for (state, word) in [(Health::Joining, "joining"), (Health::Up, "up"), (Health::Unreachable, "unreachable")] {
+    let states = [
+        (Health::Joining, "joining"),
+        (Health::Up, "up"),
+        (Health::Unreachable, "unreachable"),
+        (Health::Unannounced, "unannounced"),
+    ];
+    for (state, word) in states {
         let hosts = fleet.hosts.iter().filter(|host| host.state == state).count();
         gauge!("getaredis_hosts", "state" => word).set(float(hosts as u64));
     }

@@ -25,6 +25,7 @@ use getaredis_actors::{
         faults::Faults,
         harness::{self, creator, request},
         runtime::{Pace, SimRuntimes},
+        samples,
         store::SimStore,
         webhooks::SimWebhooks,
     },
@@ -57,6 +58,9 @@ fn policy(standby: u32) -> ScalingPolicy {
         min_age: Duration::ZERO,
         boot_deadline: Duration::from_secs(3),
         list_grace: Duration::from_secs(2),
+        retry_after: Duration::from_millis(500),
+        slots: SLOTS,
+        ..samples::scaling_policy()
     }
 }
 
@@ -96,6 +100,7 @@ impl Fleet {
             runtimes: Arc::new(self.runtimes.clone()),
             directory: Arc::clone(&self.directory),
             cloud: Some(Arc::new(provider)),
+            journal: None,
             webhooks: Arc::new(SimWebhooks::new(Faults::new())),
         };
         let settings = Settings {

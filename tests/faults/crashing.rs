@@ -70,7 +70,8 @@ fn ways(point: &str) -> &'static [Way] {
         // Written by store.relocate, in its transaction.
         "store.apply.Moved" => &[],
         // Nobody sells droplets to these servers.
-        "store.put_droplet" | "store.remove_droplet" | "hostprovider.create" | "hostprovider.delete" => &[],
+        "store.order_droplet" | "store.condemn_droplet" | "store.put_droplet" | "store.remove_droplet" => &[],
+        "hostprovider.create" | "hostprovider.delete" => &[],
         unknown => panic!("there is no way to {unknown} yet: add one"),
     }
 }

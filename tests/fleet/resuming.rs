@@ -15,7 +15,7 @@ async fn ordered(world: &World) {
 /// The name is written down and the server dies; the next one makes the order and dies of the answer.
 #[cfg(feature = "crash-points")]
 async fn die_around_the_order(world: &mut World) {
-    for (point, orders) in [("store.put_droplet:after", 0), ("hostprovider.create:after", 1)] {
+    for (point, orders) in [("store.order_droplet:after", 0), ("hostprovider.create:after", 1)] {
         world.crash_at(Some(point));
         world.start();
         world.ends().await;

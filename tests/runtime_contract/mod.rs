@@ -134,12 +134,15 @@ pub async fn data_above_the_cap_meets_the_engines_own_error_and_it_stays_up(runt
     // Pieces that fill their allocation: one of just above a power of two would waste a quarter of it.
     let piece = "x".repeat(15 * 1024);
     let mut kept = 0;
-    while run(&mut connection, &["SET", &format!("piece:{kept}"), &piece]).await.is_ok() {
-        kept += 1;
+    let refused = loop {
+        match run(&mut connection, &["SET", &format!("piece:{kept}"), &piece]).await {
+            Ok(_) => kept += 1,
+            refused => break refused,
+        }
         assert!(kept * piece.len() < 7 * MIB, "the cap does not hold");
-    }
+    };
     assert!(kept * piece.len() > 5 * MIB * 9 / 10, "only {kept} pieces fit");
-    oom(run(&mut connection, &["SET", "more", &piece]).await);
+    oom(refused);
 
     // A value larger than the cap, with the data full and with it empty.
     let large = "x".repeat(8 * MIB);

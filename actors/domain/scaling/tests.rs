@@ -1,34 +1,24 @@
+//! What the plan does in single situations, and the samples that its promises are tested with.
+
 use super::*;
-use proptest::{
-    prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof},
-    proptest,
+use crate::{
+    domain::host::{Cordon, Health, HostState},
+    sim::samples::scaling_policy as policy,
 };
 
-const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-fn policy() -> ScalingPolicy {
-    ScalingPolicy {
-        standby: 1,
-        min_hosts: 0,
-        max_hosts: 4,
-        idle: 10 * MINUTE,
-        min_age: 50 * MINUTE,
-        boot_deadline: 5 * MINUTE,
-        list_grace: 2 * MINUTE,
-    }
-}
-
-fn ago(duration: Duration) -> Timestamp {
+pub(super) fn ago(duration: Duration) -> Timestamp {
     NOW - duration
 }
 
-fn name(name: &str) -> HostName {
+pub(super) fn name(name: &str) -> HostName {
     HostName::parse(name).unwrap()
 }
 
 /// A droplet that is two hours old and came up; empty for an hour unless it is in use.
-fn up(called: &str, used: u32) -> Droplet {
+pub(super) fn up(called: &str, used: u32) -> Droplet {
     let long = ago(120 * MINUTE);
     let state = HostState { health: Health::Up, cordon: None };
     let empty_since = (used == 0).then(|| ago(60 * MINUTE));
@@ -36,24 +26,30 @@ fn up(called: &str, used: u32) -> Droplet {
         name: name(called),
         row: Some((DropletState::Created, long)),
         listed: Some(long),
-        host: Some(DropletHost { state, used, since: long, empty_since }),
+        host: Some(DropletHost { state, slots: 40, used, since: long, was_up: true, empty_since }),
+        absent_since: None,
         instances: used,
         drained_by_plan: false,
     }
 }
 
-fn with_host(droplet: Droplet, change: impl FnOnce(&mut DropletHost)) -> Droplet {
+pub(super) fn with_host(droplet: Droplet, change: impl FnOnce(&mut DropletHost)) -> Droplet {
     let mut host = droplet.host.clone().unwrap();
     change(&mut host);
     Droplet { host: Some(host), ..droplet }
 }
 
-fn health(droplet: Droplet, health: Health) -> Droplet {
+pub(super) fn health(droplet: Droplet, health: Health) -> Droplet {
     with_host(droplet, |host| host.state.health = health)
 }
 
-fn draining(droplet: Droplet, by_plan: bool) -> Droplet {
+pub(super) fn draining(droplet: Droplet, by_plan: bool) -> Droplet {
     Droplet { drained_by_plan: by_plan, ..with_host(droplet, |host| host.state.cordon = Some(Cordon::Draining)) }
+}
+
+/// A droplet that was up until it fell silent.
+fn silent(called: &str, used: u32, time: Duration) -> Droplet {
+    with_host(health(up(called, used), Health::Unreachable), |host| host.since = ago(time))
 }
 
 /// A droplet that is not a host (yet).
@@ -73,8 +69,8 @@ fn deleting(droplet: Droplet) -> Droplet {
     Droplet { row: droplet.row.map(|(_, since)| (DropletState::Deleting, since)), ..droplet }
 }
 
-fn snapshot(droplets: Vec<Droplet>) -> FleetSnapshot {
-    FleetSnapshot { droplets, standby_elsewhere: 0, directory_well_since: Some(ago(300 * MINUTE)) }
+pub(super) fn snapshot(droplets: Vec<Droplet>) -> FleetSnapshot {
+    FleetSnapshot { droplets, directory_well_since: Some(ago(300 * MINUTE)), ..FleetSnapshot::default() }
 }
 
 fn actions(droplets: Vec<Droplet>) -> Vec<Action> {
@@ -92,7 +88,8 @@ fn an_empty_pool_orders_its_standby_and_no_more() {
 fn a_standby_that_got_its_first_instance_is_followed_by_another_one() {
     assert_eq!(actions(vec![up("a", 1)]), [Action::Create]);
     assert_eq!(actions(vec![up("a", 1), up("b", 0)]), []);
-    let elsewhere = FleetSnapshot { standby_elsewhere: 1, ..snapshot(vec![up("a", 1)]) };
+    let elsewhere =
+        FleetSnapshot { elsewhere: Elsewhere { empty: 1, free: 40, used: 0 }, ..snapshot(vec![up("a", 1)]) };
     assert_eq!(plan(&elsewhere, &policy(), NOW).actions, []);
 }
 
@@ -108,9 +105,9 @@ fn min_hosts_are_kept_and_max_hosts_is_the_end() {
 
 #[test]
 fn what_boots_fails_drains_or_is_unreachable_counts_towards_max_hosts_and_not_as_capacity() {
-    let three = vec![health(up("a", 0), Health::Unreachable), draining(up("b", 1), false), up("c", 3)];
+    let three = vec![silent("a", 0, MINUTE), draining(up("b", 1), false), up("c", 3)];
     assert_eq!(actions(three.clone()), [Action::Create]);
-    let four = [three, vec![health(up("d", 0), Health::Unreachable)]].concat();
+    let four = [three, vec![silent("d", 0, MINUTE)]].concat();
     assert_eq!(actions(four), []);
 }
 
@@ -141,7 +138,7 @@ fn the_last_empty_surplus_host_drains_when_it_is_idle_and_old_enough() {
 fn a_drained_host_is_deleted_only_while_it_is_empty_and_answers() {
     assert_eq!(actions(vec![up("a", 0), draining(up("b", 0), true)]), [Action::Delete(name("b"))]);
     assert_eq!(actions(vec![up("a", 0), draining(up("b", 2), false)]), []);
-    assert_eq!(actions(vec![up("a", 0), health(draining(up("b", 0), true), Health::Unreachable)]), []);
+    assert_eq!(actions(vec![up("a", 0), draining(silent("b", 0, MINUTE), true)]), []);
     // The ledger says empty, the rows say otherwise.
     let forgotten = Droplet { instances: 1, ..draining(up("b", 0), false) };
     assert_eq!(actions(vec![up("a", 0), forgotten]), []);
@@ -161,10 +158,123 @@ fn a_droplet_that_does_not_come_up_in_time_is_replaced_and_deleted() {
 }
 
 #[test]
-fn a_host_that_is_announced_and_never_answers_is_replaced_and_kept_for_the_operator() {
-    let joining = |since| with_host(health(up("a", 0), Health::Joining), |host| host.since = ago(since));
+fn a_host_that_is_announced_and_never_answers_is_replaced_and_deleted() {
+    let joining =
+        |since| with_host(health(up("a", 0), Health::Joining), |host| (host.since, host.was_up) = (ago(since), false));
     assert_eq!(actions(vec![joining(MINUTE)]), []);
-    assert_eq!(actions(vec![joining(6 * MINUTE)]), [Action::Create]);
+    assert_eq!(actions(vec![joining(6 * MINUTE)]), [Action::Drain(name("a")), Action::Create]);
+    let draining = draining(joining(6 * MINUTE), true);
+    assert_eq!(actions(vec![draining, up("b", 0)]), [Action::Discard(name("a"))]);
+}
+
+#[test]
+fn a_host_that_turned_bad_is_replaced_and_deleted_once_nothing_lives_on_it() {
+    for bad in [Health::Unreachable, Health::Unannounced] {
+        let bad = |used, time| with_host(health(up("a", used), bad), |host| host.since = ago(time));
+        let standby = up("b", 0);
+        assert_eq!(actions(vec![bad(0, MINUTE), standby.clone()]), [], "it may come back");
+        assert_eq!(actions(vec![bad(0, 6 * MINUTE), standby.clone()]), [Action::Drain(name("a"))]);
+        let drains = draining(bad(0, 6 * MINUTE), true);
+        assert_eq!(actions(vec![drains.clone(), standby.clone()]), [Action::Discard(name("a"))]);
+        assert_eq!(actions(vec![bad(3, 60 * MINUTE), standby.clone()]), [], "what it carries is not given up");
+        // Nobody announces itself in a directory that is away.
+        let outage = FleetSnapshot { directory_well_since: None, ..snapshot(vec![drains, standby]) };
+        assert_eq!(plan(&outage, &policy(), NOW).actions, []);
+    }
+}
+
+#[test]
+fn a_host_that_vanished_is_given_the_time_of_a_bad_one() {
+    let gone = |time| Droplet { host: None, absent_since: Some(ago(time)), ..up("a", 0) };
+    let standby = up("b", 0);
+    assert_eq!(actions(vec![gone(MINUTE), standby.clone()]), []);
+    assert_eq!(actions(vec![gone(6 * MINUTE), standby.clone()]), [Action::Discard(name("a"))]);
+    assert_eq!(actions(vec![Droplet { instances: 1, ..gone(60 * MINUTE) }, standby]), []);
+}
+
+#[test]
+fn free_slots_count_where_they_are_asked_for_in_slots_or_percent() {
+    let slots = ScalingPolicy { standby: 0, standby_slots: 20, ..policy() };
+    assert_eq!(plan(&snapshot(vec![up("a", 20)]), &slots, NOW).actions, []);
+    assert_eq!(plan(&snapshot(vec![up("a", 21)]), &slots, NOW).actions, [Action::Create]);
+    assert_eq!(plan(&snapshot(vec![up("a", 20), up("b", 0)]), &slots, NOW).actions, [Action::Drain(name("b"))]);
+    assert_eq!(plan(&snapshot(vec![up("a", 21), up("b", 0)]), &slots, NOW).actions, []);
+    let percent = ScalingPolicy { standby: 0, standby_percent: 25, max_hosts: 9, ..policy() };
+    let full = ["a", "b", "c"].map(|name| up(name, 40));
+    assert_eq!(plan(&snapshot(full.to_vec()), &percent, NOW).actions, [Action::Create]);
+    // 25 % of 120 is 30.
+    let some = [full.as_slice(), &[up("d", 0)]].concat();
+    assert_eq!(plan(&snapshot(some.clone()), &percent, NOW).actions, []);
+    // The largest of what is asked for counts.
+    let both = ScalingPolicy { standby_slots: 41, ..percent };
+    assert_eq!(plan(&snapshot(some), &both, NOW).actions, [Action::Create]);
+}
+
+#[test]
+fn creates_that_wait_are_bought_for_even_without_a_standby() {
+    let none = ScalingPolicy { standby: 0, ..policy() };
+    let waiting = |waiting| FleetSnapshot { waiting, ..snapshot(vec![up("a", 40)]) };
+    assert_eq!(plan(&waiting(0), &none, NOW).actions, []);
+    assert_eq!(plan(&waiting(1), &none, NOW).actions, [Action::Create]);
+    assert_eq!(plan(&waiting(41), &none, NOW).actions, [Action::Create, Action::Create]);
+    assert_eq!(plan(&waiting(1), &policy(), NOW).actions, [Action::Create, Action::Create], "and the standby");
+}
+
+#[test]
+fn orders_are_counted_and_held_back_with_the_reason() {
+    let counted = ScalingPolicy { create_burst: 2, creates_per_hour: 6, standby: 4, ..policy() };
+    let fresh = plan(&snapshot(vec![]), &counted, NOW);
+    assert_eq!(fresh.actions, [Action::Create, Action::Create]);
+    assert_eq!(fresh.explanation.last().unwrap(), "2 more wanted, but creates_per_hour allows the next one in 0 s");
+    let spent = OrderBudget::default().after_an_order(&counted, ago(MINUTE)).after_an_order(&counted, ago(MINUTE));
+    let held = plan(&FleetSnapshot { budget: spent, ..snapshot(vec![]) }, &counted, NOW);
+    assert_eq!(held.explanation.last().unwrap(), "4 more wanted, but creates_per_hour allows the next one in 540 s");
+    assert_eq!((held.actions.len(), held.outlook.may_grow), (0, false));
+
+    let hold = Some(Hold { until: NOW + 50 * Duration::from_secs(1), why: "the provider refused: no money".into() });
+    let held = plan(&FleetSnapshot { hold, ..snapshot(vec![]) }, &policy(), NOW);
+    let why = "1 more wanted, but nothing is bought for 50 s: the provider refused: no money";
+    assert_eq!((held.actions.len(), held.explanation.last().unwrap().as_str()), (0, why));
+}
+
+#[test]
+fn nothing_is_given_back_soon_after_growth_nor_before_the_paid_hour_is_over() {
+    let two = snapshot(vec![up("a", 0), up("b", 0)]);
+    let cooling = ScalingPolicy { cooldown: 10 * MINUTE, ..policy() };
+    let grown = FleetSnapshot { grown_at: Some(ago(9 * MINUTE)), ..two.clone() };
+    let kept = plan(&grown, &cooling, NOW);
+    assert_eq!(kept.actions, []);
+    assert_eq!(
+        kept.explanation.last().unwrap(),
+        "more is there than needed, and some of it kept: the pool has just grown"
+    );
+    let long_ago = FleetSnapshot { grown_at: Some(ago(10 * MINUTE)), ..two.clone() };
+    assert_eq!(plan(&long_ago, &cooling, NOW).actions, [Action::Drain(name("b"))]);
+
+    let hourly = ScalingPolicy { billing: Billing::Hour, ..policy() };
+    let aged = |minutes: u32| {
+        let born = ago(minutes * MINUTE);
+        let droplet = |called| Droplet { row: Some((DropletState::Created, born)), ..up(called, 0) };
+        plan(&snapshot(vec![droplet("a"), droplet("b")]), &hourly, NOW).actions
+    };
+    assert_eq!((aged(114), aged(120), aged(175)), (vec![], vec![], vec![Action::Drain(name("b"))]));
+}
+
+#[test]
+fn a_pool_that_is_larger_than_it_may_be_gives_back_what_is_empty() {
+    let small = ScalingPolicy { max_hosts: 1, ..policy() };
+    assert_eq!(plan(&snapshot(vec![up("a", 1), up("b", 0)]), &small, NOW).actions, [Action::Drain(name("b"))]);
+    assert_eq!(plan(&snapshot(vec![up("a", 1), up("b", 1)]), &small, NOW).actions, []);
+}
+
+#[test]
+fn the_outlook_says_what_is_on_the_way_and_whether_more_may_be() {
+    let booting = plan(&snapshot(vec![up("a", 1), booting("b", DropletState::Created, MINUTE)]), &policy(), NOW);
+    assert_eq!(booting.outlook, Outlook { coming: 1, first_ordered: Some(ago(MINUTE)), may_grow: true });
+    let full = plan(&snapshot(["a", "b", "c", "d"].map(|name| up(name, 40)).to_vec()), &policy(), NOW);
+    assert_eq!(full.outlook, Outlook::default());
+    let ordered = plan(&snapshot(vec![]), &policy(), NOW);
+    assert_eq!(ordered.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true });
 }
 
 #[test]
@@ -200,129 +310,4 @@ fn a_deletion_that_was_begun_is_finished_unless_it_got_an_instance() {
     // It was confirmed empty before it went away.
     let gone = deleting(health(draining(up("b", 0), false), Health::Unreachable));
     assert_eq!(actions(vec![standby, gone]), [Action::Discard(name("b"))]);
-}
-
-fn any_time() -> impl Strategy<Value = Timestamp> {
-    (0u64..180).prop_map(|minutes| ago(u32::try_from(minutes).unwrap() * MINUTE))
-}
-
-fn any_host() -> impl Strategy<Value = DropletHost> {
-    let health = prop_oneof![Just(Health::Joining), Just(Health::Up), Just(Health::Up), Just(Health::Unreachable)];
-    let cordon = prop_oneof![Just(None), Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
-    (health, cordon, 0u32..3, any_time(), any_time()).prop_map(|(health, cordon, used, since, empty)| DropletHost {
-        state: HostState { health, cordon },
-        used,
-        since,
-        empty_since: (used == 0).then_some(empty),
-    })
-}
-
-fn any_droplet() -> impl Strategy<Value = Droplet> {
-    let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
-    let row = prop::option::weighted(0.8, (state, any_time()));
-    let listed = prop::option::weighted(0.8, any_time());
-    (row, listed, prop::option::weighted(0.7, any_host()), 0u32..2, any::<bool>()).prop_map(
-        |(row, listed, host, instances, by_plan)| {
-            let draining = host.as_ref().is_some_and(|host| host.state.cordon == Some(Cordon::Draining));
-            // A droplet is known by a row or by the list.
-            let listed = if row.is_none() { listed.or(Some(NOW)) } else { listed };
-            Droplet { name: name("x"), row, listed, host, instances, drained_by_plan: by_plan && draining }
-        },
-    )
-}
-
-fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
-    (prop::collection::vec(any_droplet(), 0..8), 0u32..3, prop::option::of(any_time())).prop_map(
-        |(mut droplets, standby_elsewhere, directory_well_since)| {
-            for (n, droplet) in droplets.iter_mut().enumerate() {
-                droplet.name = name(&format!("d{n}"));
-            }
-            FleetSnapshot { droplets, standby_elsewhere, directory_well_since }
-        },
-    )
-}
-
-fn any_policy() -> impl Strategy<Value = ScalingPolicy> {
-    (0u32..3, 0u32..4, 0u32..7).prop_map(|(standby, min_hosts, max_hosts)| ScalingPolicy {
-        standby,
-        min_hosts,
-        max_hosts,
-        ..policy()
-    })
-}
-
-/// What the world looks like when all of this was done.
-fn carry_out(snapshot: &mut FleetSnapshot, actions: &[Action], ordered: &mut u32) {
-    for action in actions {
-        let set = |snapshot: &mut FleetSnapshot, name: &HostName, change: &dyn Fn(&mut Droplet)| {
-            snapshot.droplets.iter_mut().filter(|d| &d.name == name).for_each(change);
-        };
-        let cordon = |droplet: &mut Droplet, cordon, by_plan| {
-            droplet.drained_by_plan = by_plan;
-            if let Some(host) = &mut droplet.host {
-                host.state.cordon = cordon;
-            }
-        };
-        match action {
-            Action::Create => {
-                *ordered += 1;
-                let fresh = with_host(up(&format!("new{ordered}"), 0), |host| host.empty_since = Some(NOW));
-                snapshot.droplets.push(Droplet { row: Some((DropletState::Created, NOW)), ..fresh });
-            }
-            Action::Confirm(name) | Action::Keep(name) => {
-                set(snapshot, name, &|d| d.row = d.row.map(|(_, since)| (DropletState::Created, since)));
-            }
-            Action::Uncordon(name) => set(snapshot, name, &|d| cordon(d, None, false)),
-            Action::Drain(name) => set(snapshot, name, &|d| cordon(d, Some(Cordon::Draining), true)),
-            Action::Close(name) | Action::Delete(name) | Action::Discard(name) => {
-                snapshot.droplets.retain(|droplet| &droplet.name != name);
-            }
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn there_are_never_more_than_max_hosts_because_of_a_plan(snapshot in any_snapshot(), policy in any_policy()) {
-        let ordered = plan(&snapshot, &policy, NOW).actions.iter().filter(|a| **a == Action::Create).count();
-        prop_assert!(ordered == 0 || snapshot.droplets.len() + ordered <= policy.max_hosts as usize);
-    }
-
-    #[test]
-    fn nothing_is_deleted_that_is_used_or_that_could_be(snapshot in any_snapshot(), policy in any_policy()) {
-        for action in plan(&snapshot, &policy, NOW).actions {
-            let (Action::Delete(name) | Action::Discard(name)) = &action else { continue };
-            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
-            prop_assert_eq!(droplet.instances, 0);
-            if let Some(host) = &droplet.host {
-                prop_assert_eq!((host.used, host.state.cordon), (0, Some(Cordon::Draining)));
-                prop_assert!(host.state.health == Health::Up || !droplet.is_wanted());
-            }
-        }
-    }
-
-    #[test]
-    fn what_drains_has_been_idle_long_enough_or_is_not_wanted(snapshot in any_snapshot(), policy in any_policy()) {
-        for action in plan(&snapshot, &policy, NOW).actions {
-            let Action::Drain(name) = &action else { continue };
-            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
-            let empty_since = droplet.host.as_ref().unwrap().empty_since;
-            let idle = droplet.used() == 0 && empty_since.is_some_and(|t| passed(t, NOW) >= policy.idle);
-            prop_assert!(!droplet.is_wanted() || (idle && droplet.age(NOW) >= policy.min_age));
-        }
-    }
-
-    #[test]
-    fn a_plan_that_is_carried_out_soon_leaves_nothing_to_do(snapshot in any_snapshot(), policy in any_policy()) {
-        let (mut snapshot, mut ordered) = (snapshot, 0);
-        for _ in 0..8 {
-            let next = plan(&snapshot, &policy, NOW);
-            prop_assert_eq!(&next, &plan(&snapshot, &policy, NOW));
-            if next.actions.is_empty() {
-                return Ok(());
-            }
-            carry_out(&mut snapshot, &next.actions, &mut ordered);
-        }
-        prop_assert!(false, "still at it: {:?}", plan(&snapshot, &policy, NOW));
-    }
 }

@@ -6,7 +6,7 @@ use super::{CROWD, RACERS, admitted, applied, by, host, onto, sinks, started, st
 use crate::{
     domain::{EndReason, InstanceEvent},
     ports::{Admission, Admitted, Store},
-    sim::samples::{a_request, id, later, now, server},
+    sim::samples::{a_request, droplet, id, later, now, server},
 };
 
 pub async fn what_one_store_writes_the_other_reads(a: &dyn Store, b: &dyn Store) {
@@ -43,6 +43,27 @@ pub async fn of_many_stop_requests_at_two_stores_one_is_taken(a: &dyn Store, b: 
         async move { store.apply(&id(1), &stop(EndReason::Deleted), now()).await.is_ok() }
     });
     assert_eq!(join_all(stops).await.into_iter().filter(|taken| *taken).count(), 1);
+}
+
+pub async fn of_two_hundred_orders_at_two_stores_no_more_are_written_than_there_may_be(a: &dyn Store, b: &dyn Store) {
+    let rows: Vec<_> = (0..CROWD).map(|n| droplet(&format!("d{n}"))).collect();
+    let orders = rows.iter().enumerate().map(|(n, row)| if n % 2 == 0 { a } else { b }.order_droplet(row, 7));
+    let written = join_all(orders).await;
+    assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 7);
+    assert_eq!(b.droplets().await.unwrap().len(), 7);
+}
+
+pub async fn of_admissions_and_condemnations_at_two_stores_no_instance_is_on_a_condemned_droplet(
+    a: &dyn Store,
+    b: &dyn Store,
+) {
+    let admissions = join_all((0..RACERS).map(|n| a.admit(onto(a_request(n), &format!("h{n}"), 1))));
+    let names: Vec<_> = (0..RACERS).map(|n| host(&format!("h{n}"))).collect();
+    let condemnations = join_all(names.iter().map(|name| b.condemn_droplet(name, now())));
+    let (admissions, condemnations) = join(admissions, condemnations).await;
+    for (admission, condemned) in admissions.into_iter().zip(condemnations) {
+        assert_eq!(admission.unwrap() == Admitted::New, !condemned.unwrap());
+    }
 }
 
 pub async fn of_takers_at_two_stores_each_delivery_has_one(a: &dyn Store, b: &dyn Store) {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{admitted, applied, host, sinks, started, stop};
+use super::{RACERS, admitted, applied, host, onto, sinks, started, stop};
 use crate::{
     domain::{EndReason, InstanceEvent, Notice, SinkName},
-    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Store},
+    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Relocated, Store},
     sim::samples::{a_request, droplet, id, later, now, server},
 };
 
@@ -182,6 +182,35 @@ pub async fn a_droplet_row_is_written_over_and_forgotten(store: &dyn Store) {
         store.remove_droplet(&droplet("d1").name).await.unwrap();
     }
     assert_eq!(store.droplets().await.unwrap(), [deleting]);
+}
+
+pub async fn of_forty_orders_at_once_no_more_are_written_than_there_may_be(store: &dyn Store) {
+    store.put_droplet(&droplet("d0")).await.unwrap();
+    let rows: Vec<_> = (1..=RACERS).map(|n| droplet(&format!("d{n}"))).collect();
+    let written = join_all(rows.iter().map(|row| store.order_droplet(row, 5))).await;
+    assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 4);
+    assert_eq!(store.droplets().await.unwrap().len(), 5);
+}
+
+pub async fn a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_gets_none(store: &dyn Store) {
+    let (row, full) = (droplet("h1"), Admitted::HostFull);
+    admitted(store, onto(a_request(1), "h1", 9)).await;
+    assert!(!store.condemn_droplet(&row.name, row.created_at).await.unwrap());
+    assert_eq!(store.droplets().await.unwrap(), []);
+
+    applied(store, 1, stop(EndReason::Deleted)).await;
+    assert!(!store.condemn_droplet(&row.name, row.created_at).await.unwrap(), "its container may be there still");
+    applied(store, 1, InstanceEvent::ConfirmedGone).await;
+    for _ in 0..2 {
+        assert!(store.condemn_droplet(&row.name, row.created_at).await.unwrap());
+    }
+    assert_eq!(store.droplets().await.unwrap(), [DropletRow { state: DropletState::Deleting, ..row.clone() }]);
+    assert_eq!(store.admit(onto(a_request(2), "h1", 9)).await.unwrap(), full);
+    admitted(store, onto(a_request(2), "h2", 9)).await;
+    assert_eq!(store.relocate(&id(2), &row.name, 9, now()).await.unwrap(), Relocated::HostFull);
+
+    store.put_droplet(&DropletRow { state: DropletState::Created, ..row.clone() }).await.unwrap();
+    admitted(store, onto(a_request(3), "h1", 9)).await;
 }
 
 pub async fn a_store_answers_a_ping(store: &dyn Store) {

@@ -7,9 +7,10 @@ use getaredis_actors::{
         DiscoveryActor, Peers,
         messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost},
     },
+    domain::Health,
     ports::HostRecord,
     scheduler::messages::FleetView,
-    sim::{directory::SimDirectory, faults::Faults},
+    sim::{directory::SimDirectory, faults::Faults, harness, runtime::Reach},
     supervision::{Child, Cradle, Roster, Spec, supervise},
 };
 use tokio::time::{Instant, sleep};
@@ -181,9 +182,57 @@ async fn a_restart_tells_everything_again() {
 
 #[actix::test]
 async fn a_host_that_left_while_discovery_was_down_is_lost_too() {
-    let fleet = FleetView { hosts: vec![host_view("a", 1, 0), host_view("gone", 1, 0)], ready: true, refusal: None };
+    let fleet =
+        FleetView { hosts: vec![host_view("a", 1, 0), host_view("gone", 1, 0)], ready: true, ..FleetView::default() };
     let world = World::new(Some(10), &[host("a", 1)], fleet);
     world.hears(&[Heard::Joined(host("a", 1))]).await;
     world.hears(&[lost("gone")]).await;
     world.hears_nothing_for(60).await;
+}
+
+#[actix::test]
+async fn a_directory_that_lost_its_keys_between_two_readings_loses_nobody_who_beats_again() {
+    let world = World::new(Some(10), &[host("a", 1), host("b", 1)], FleetView::default());
+    world.hears(&[Heard::Joined(host("a", 1)), Heard::Joined(host("b", 1))]).await;
+    world.directory.forget_everything();
+    world.hears_nothing_for(4).await;
+    world.directory.announce(host("a", 1));
+    world.directory.announce(host("b", 1));
+    world.hears_nothing_for(60).await;
+}
+
+#[actix::test]
+async fn a_host_that_is_cut_off_is_lost_within_one_poll_of_the_end_of_its_key() {
+    let world = World::new(Some(10), &[host("a", 1), host("b", 1), host("c", 1)], FleetView::default());
+    until("all are heard of", || world.heard.lock().unwrap().len() == 3).await;
+    world.heard();
+    world.directory.withdraw(&name("b"));
+    let start = Instant::now();
+    world.hears(&[lost("b")]).await;
+    assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());
+    world.hears_nothing_for(60).await;
+}
+
+#[actix::test]
+async fn a_silent_heartbeat_and_a_silent_engine_are_two_states_and_neither_gets_new_instances() {
+    tokio::time::pause();
+    let world = harness::World::running(harness::settings(), &[("a", 4), ("b", 4)]).await;
+    world.must_create(harness::creator(1)).await;
+    let state = async |host: &str| {
+        let fleet = world.fleet().await.unwrap();
+        fleet.hosts.into_iter().find(|view| view.name == name(host)).map(|view| view.state)
+    };
+    let record = world.directory.hosts().into_iter().find(|record| record.name == name("a")).unwrap();
+
+    world.directory.withdraw(&name("a"));
+    world.eventually("its heartbeat is missed", async |_| state("a").await == Some(Health::Unannounced)).await;
+    assert_eq!(world.must_create(harness::creator(1)).await.host, name("b"));
+    world.directory.announce(record);
+    world.eventually("it is back", async |_| state("a").await == Some(Health::Up)).await;
+
+    world.runtimes.reach(&name("a"), Reach::Refusing);
+    world.eventually("its engine is missed", async |_| state("a").await == Some(Health::Unreachable)).await;
+    assert_eq!(world.must_create(harness::creator(1)).await.host, name("b"));
+    world.runtimes.reach(&name("a"), Reach::Well);
+    world.finish().await;
 }

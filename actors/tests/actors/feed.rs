@@ -38,7 +38,11 @@ impl World {
         tokio::time::pause();
         let faults = Faults::new();
         let store = SimStore::new(faults.clone());
-        let fleet = Arc::new(Mutex::new(FleetView { hosts: vec![host_view("h1", 40, 1)], ready: true, refusal: None }));
+        let fleet = Arc::new(Mutex::new(FleetView {
+            hosts: vec![host_view("h1", 40, 1)],
+            ready: true,
+            ..FleetView::default()
+        }));
         let told = fleet.clone();
         let peers = Peers {
             fleet: stand(move |_| told.lock().unwrap().clone()),

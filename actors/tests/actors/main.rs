@@ -12,7 +12,9 @@ mod neighbours;
 mod promises;
 mod rate_limit;
 mod silence;
+mod simulating;
 mod support;
+mod waiting;
 mod webhooks;
 mod week;
 

@@ -156,14 +156,32 @@ async fn a_clock_that_is_set_back_loses_nothing_either() {
 }
 
 #[actix::test]
-async fn a_host_that_left_the_directory_makes_its_instances_unreachable_and_is_forgotten_with_them() {
+async fn what_is_on_a_host_that_stopped_announcing_itself_runs_on_and_ends_in_its_time() {
     tokio::time::pause();
     let world = World::running(impatient(), &[("a", 4), ("b", 4)]).await;
     let id = world.must_create(creator(1)).await.id;
     world.directory.withdraw(&host("a"));
+    sleep(2 * LOST_AFTER).await;
+    assert_eq!(row(&world, &id).state, InstanceState::Running);
+    assert_eq!(world.must_create(creator(2)).await.host, host("b"), "a takes nothing new");
+    let delete = DeleteInstance { id: id.clone(), reason: EndReason::Deleted };
+    assert!(matches!(ask(&world.doors().delete, delete, WITHIN).await, Ok(Ok(Ending::Gone(_)))));
+    world
+        .eventually("a is forgotten", async |world| world.fleet().await.is_some_and(|fleet| fleet.hosts.len() == 1))
+        .await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_left_the_directory_and_fell_silent_is_forgotten_with_its_instances() {
+    tokio::time::pause();
+    let world = World::running(impatient(), &[("a", 4), ("b", 4)]).await;
+    let id = world.must_create(creator(1)).await.id;
+    world.directory.withdraw(&host("a"));
+    world.runtimes.reach(&host("a"), Reach::Refusing);
     let begun = Instant::now();
     until_it_is(&world, &id, InstanceState::Unreachable).await;
-    assert!(begun.elapsed() <= world.settings.directory_poll + Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= world.settings.host.probe_every + Duration::from_secs(1), "{:?}", begun.elapsed());
     until_it_is(&world, &id, InstanceState::Ended(EndReason::Lost)).await;
     world
         .eventually("a is forgotten", async |world| world.fleet().await.is_some_and(|fleet| fleet.hosts.len() == 1))
@@ -175,6 +193,7 @@ async fn a_host_that_left_the_directory_makes_its_instances_unreachable_and_is_f
         engine: String::new(),
         slots: 4,
     };
+    world.runtimes.reach(&host("a"), Reach::Well);
     world.directory.announce(record);
     world.eventually("it is empty", async |world| world.runtimes.containers(&host("a")).is_empty()).await;
     world.finish().await;

@@ -247,6 +247,16 @@ impl Store for SqlStore {
         query!(self.read, droplets())
     }
 
+    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
+        let row = row.clone();
+        query!(self.write, order_droplet(row, most))
+    }
+
+    async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
+        let name = name.clone();
+        query!(self.write, condemn_droplet(name, created_at))
+    }
+
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
         let row = row.clone();
         query!(self.write, put_droplet(row))

@@ -3,8 +3,9 @@
 //! Mounted once by each backend's module, from which it takes `Conn` and the fragments that databases spell
 //! differently: `write_transaction!`, `upsert!` and `locked!`. Must not name a backend, parse a column or know of pools.
 //!
-//! The order of locks, everywhere: the instance's row, then one counter. Whoever takes a place takes the counter of live
-//! rows with [`gate`] first and looks afterwards, so that of all who look, on all servers, one does at a time.
+//! The order of locks, everywhere: the instance's row, then one counter. Whoever takes a place, or takes places away,
+//! takes the counter of live rows with [`gate`] first and looks afterwards, so that of all who look, on all servers, one
+//! does at a time.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -17,7 +18,7 @@ use diesel_async::RunQueryDsl;
 use getaredis_actors::{
     domain::{
         Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
-        SinkName, Timestamp, Usage,
+        SinkName, Timestamp, Usage, scaling::DropletState,
     },
     ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, StoreError, Totals},
 };
@@ -53,7 +54,7 @@ pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Re
         if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator.clone(), total).await?) {
             return Ok(Admitted::Refused(quota));
         }
-        if is_full(conn, &wanted.host, admission.slots).await? {
+        if !has_room(conn, &wanted.host, admission.slots).await? {
             return Ok(Admitted::HostFull);
         }
         insert_into(instances::table).values(InstanceRow::from(wanted)).execute(conn).await?;
@@ -74,14 +75,24 @@ async fn gate(conn: &mut Conn) -> Result<i64, Failure> {
     Err(if there.is_some() { Failure::CutShort } else { missing(LIVE).into() })
 }
 
-async fn is_full(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, Failure> {
+async fn has_room(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, Failure> {
+    let condemned: i64 = droplets::table
+        .find(host.to_string())
+        .filter(droplets::state.eq(DropletState::Deleting.as_str()))
+        .select(count_star())
+        .first(conn)
+        .await?;
+    Ok(condemned == 0 && live_on(conn, host).await? < i64::from(slots))
+}
+
+async fn live_on(conn: &mut Conn, host: &HostName) -> Result<i64, Failure> {
     let there: i64 = instances::table
         .filter(instances::ended_at.is_null())
         .filter(instances::host.eq(host.to_string()))
         .select(count_star())
         .first(conn)
         .await?;
-    Ok(there >= i64::from(slots))
+    Ok(there)
 }
 
 async fn usage(conn: &mut Conn, creator: Creator, total: i64) -> Result<Usage, Failure> {
@@ -173,7 +184,7 @@ pub(in super::super) async fn relocate(
     write_transaction!(conn, async move |conn| {
         let before = held(conn, id).await?;
         gate(conn).await?;
-        if is_full(conn, &host, slots).await? {
+        if !has_room(conn, &host, slots).await? {
             return Ok(Relocated::HostFull);
         }
         let moved = step(conn, &before, &InstanceEvent::Moved { host }, now, &[]).await?;
@@ -361,6 +372,33 @@ pub(in super::super) async fn totals(conn: &mut Conn) -> Result<Totals, Failure>
 pub(in super::super) async fn droplets(conn: &mut Conn) -> Result<Vec<DropletRow>, Failure> {
     let lines = droplets::table.order(droplets::name).select(DropletLine::as_select()).load(conn).await?;
     Ok(lines.into_iter().map(DropletRow::try_from).collect::<Result<_, _>>()?)
+}
+
+pub(in super::super) async fn order_droplet(conn: &mut Conn, row: DropletRow, most: u32) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        gate(conn).await?;
+        let there: i64 = droplets::table.select(count_star()).first(conn).await?;
+        let allowed = there < i64::from(most);
+        if allowed {
+            insert_into(droplets::table).values(DropletLine::from(&row)).execute(conn).await?;
+        }
+        Ok(allowed)
+    })
+}
+
+pub(in super::super) async fn condemn_droplet(
+    conn: &mut Conn,
+    name: HostName,
+    created_at: Timestamp,
+) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        gate(conn).await?;
+        let free = live_on(conn, &name).await? == 0;
+        if free {
+            put_droplet(conn, DropletRow { name, state: DropletState::Deleting, created_at }).await?;
+        }
+        Ok(free)
+    })
 }
 
 pub(in super::super) async fn put_droplet(conn: &mut Conn, row: DropletRow) -> Result<(), Failure> {

@@ -222,6 +222,7 @@ fn broken_rules() -> Vec<(Pairs<'static>, &'static [&'static str])> {
         (&[("docker.tls_ca", "ca.pem"), ("docker.tls_cert", "c.pem")], &["docker.tls_cert", "docker.tls_key"]),
         (&[("docker.tls_cert", "c.pem"), ("docker.tls_key", "k.pem")], &["docker.tls_ca", "docker.tls_cert"]),
         (&[("docker.endpoint", "https://h:2376")], &["docker.tls_ca", "docker.endpoint"]),
+        (&[("fleet.min_hosts", "3"), ("fleet.max_hosts", "2")], &["fleet.min_hosts", "fleet.max_hosts"]),
         (&[("docker.ports", "20000-20010")], &["docker.ports", "fleet.slots"]),
         (&[("fleet.address", "203.0.113.7")], &["docker.publish_address", "fleet.address"]),
         (

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::kit::{Kit, actor, ask, dead, door, get, host};
 
 fn fleet(hosts: Vec<HostView>, refusal: Option<&str>) -> FleetView {
-    FleetView { hosts, ready: true, refusal: refusal.map(str::to_owned) }
+    FleetView { hosts, ready: true, refusal: refusal.map(str::to_owned), ..FleetView::default() }
 }
 
 fn with_fleet(view: FleetView) -> Kit {

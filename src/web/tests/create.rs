@@ -193,9 +193,10 @@ async fn the_old_address_answers_as_the_old_program_did() {
 }
 
 #[actix_web::test]
-async fn a_host_that_is_joining_is_worth_a_short_wait() {
-    for (joining, seconds) in [(1, "2"), (0, "30")] {
-        let why = NoPlace { full: 3, joining, ..NoPlace::default() };
+async fn a_full_fleet_says_how_long_to_wait_as_far_as_it_knows() {
+    let ready_in = |seconds| Some(Duration::from_secs(seconds));
+    for (joining, ready_in, seconds) in [(1, None, "2"), (0, None, "30"), (0, ready_in(50), "50")] {
+        let why = NoPlace { full: 3, joining, ready_in, ..NoPlace::default() };
         let mut kit = Kit::new();
         kit.doors.create = door(move |_: CreateInstance| Err(CreateError::NoPlace(why.clone())));
         assert_eq!(kit.ask(post("/v1/instances")).await.header("retry-after"), seconds);

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use async_trait::async_trait;
 use getaredis_actors::{
-    autoscaler::messages::{DescribeScaling, ScaleNow, ScalingStatus},
+    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow, ScalingStatus},
     brain::Doors,
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
@@ -290,6 +290,12 @@ impl Store for Rows {
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn order_droplet(&self, _: &DropletRow, _: u32) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn condemn_droplet(&self, _: &HostName, _: Timestamp) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn put_droplet(&self, _: &DropletRow) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
@@ -314,7 +320,7 @@ pub(super) struct Kit {
 
 impl Kit {
     pub(super) fn new() -> Self {
-        let fleet = || FleetView { hosts: vec![host("local", Health::Up, 3)], ready: true, refusal: None };
+        let fleet = || FleetView { hosts: vec![host("local", Health::Up, 3)], ready: true, ..FleetView::default() };
         let subscription = |_| Subscription {
             snapshot: Snapshot {
                 seq: 0,
@@ -345,6 +351,8 @@ impl Kit {
                 directory: door(|_: DescribeDirectory| DirectoryView { read_once: true, ..DirectoryView::default() }),
                 scale: door(|_: ScaleNow| ScalingStatus::default()),
                 scaling: door(|_: DescribeScaling| ScalingStatus::default()),
+                pause_scaling: door(|_: PauseScaling| ScalingStatus::default()),
+                resume_scaling: door(|_: ResumeScaling| ScalingStatus::default()),
                 subscribe: door(subscription),
                 counts: door(|_: CountInstances| InstanceCounts {
                     live: Some([("running", 3)].into()),

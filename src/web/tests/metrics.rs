@@ -43,8 +43,8 @@ async fn scrape(web: &Data<Web>) -> (String, BTreeMap<String, f64>) {
 #[actix_web::test]
 async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
     let mut kit = Kit::new();
-    let hosts = || vec![host("a", Health::Up, 3), host("b", Health::Unreachable, 1)];
-    kit.doors.fleet = door(move |_| FleetView { hosts: hosts(), ready: true, refusal: None });
+    let hosts = || vec![host("a", Health::Up, 3), host("b", Health::Unreachable, 1), host("c", Health::Unannounced, 0)];
+    kit.doors.fleet = door(move |_| FleetView { hosts: hosts(), ready: true, ..FleetView::default() });
     let orphans = Orphans { container: 2, row: 1 };
     kit.doors.reaper = door(move |_| ReaperStatus { pending: 5, reap_lag_s: 90, orphans, ..ReaperStatus::default() });
     kit.actors.extend([actor("host:a", "up"), actor("host:b", "down")]);
@@ -55,8 +55,9 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         ("getaredis_instances_started_total{}", 1234.0),
         ("getaredis_hosts{state=up}", 1.0),
         ("getaredis_hosts{state=unreachable}", 1.0),
+        ("getaredis_hosts{state=unannounced}", 1.0),
         ("getaredis_hosts{state=joining}", 0.0),
-        ("getaredis_slots{kind=total}", 80.0),
+        ("getaredis_slots{kind=total}", 120.0),
         ("getaredis_slots{kind=used}", 4.0),
         ("getaredis_accepting{}", 1.0),
         ("getaredis_ended_total{reason=expired}", 5.0),
@@ -106,7 +107,7 @@ async fn creates_are_counted_by_what_became_of_them_and_timed_where_an_instance_
 async fn no_label_names_a_creator_an_instance_a_host_or_a_secret() {
     let mut kit = Kit::new();
     kit.doors.fleet =
-        door(|_| FleetView { hosts: vec![host("hidden-host", Health::Up, 3)], ready: true, refusal: None });
+        door(|_| FleetView { hosts: vec![host("hidden-host", Health::Up, 3)], ready: true, ..FleetView::default() });
     kit.actors.push(actor("host:hidden-host", "up"));
     let web = kit.web();
     ask(&web, post("/v1/instances")).await;

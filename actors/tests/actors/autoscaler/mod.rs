@@ -1,5 +1,7 @@
 //! The autoscaler through its messages.
 
+mod pressure;
+mod two_servers;
 mod world;
 
 use std::{
@@ -178,12 +180,24 @@ async fn who_asks_for_a_pass_is_answered_by_one_that_began_afterwards() {
     assert_eq!(world.cloud.ordered(), 1);
 }
 
-const CALLS: [&str; 7] = [
+const CALLS: [&str; 9] = [
     "cloud.list",
     "cloud.create",
     "cloud.delete",
     "store.droplets",
     "store.live",
+    "store.order_droplet",
+    "store.condemn_droplet",
+    "store.put_droplet",
+    "store.remove_droplet",
+];
+
+/// Those that change something.
+const CHANGES: [&str; 6] = [
+    "cloud.create",
+    "cloud.delete",
+    "store.order_droplet",
+    "store.condemn_droplet",
     "store.put_droplet",
     "store.remove_droplet",
 ];
@@ -214,9 +228,7 @@ async fn a_process_that_dies_at_any_call_leaks_nothing() {
     world.agrees(1).await;
     // Only the calls that change something are steps; the readings between them are one moment to the cloud.
     let log = world.faults.log();
-    let changes =
-        |call: &&str| ["cloud.create", "cloud.delete", "store.put_droplet", "store.remove_droplet"].contains(call);
-    let steps = log.iter().enumerate().filter(|(_, call)| changes(call)).flat_map(|(n, _)| [n + 1, n + 2]);
+    let steps = log.iter().enumerate().filter(|(_, call)| CHANGES.contains(call)).flat_map(|(n, _)| [n + 1, n + 2]);
     for n in steps.collect::<BTreeSet<_>>() {
         let mut world = World::new(policy());
         world.faults.freeze_at(n as u64);

@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use getaredis_actors::{
     autoscaler::{
-        AutoscalerActor, Peers,
-        messages::{DescribeScaling, ScalingStatus},
+        AutoscalerActor, Pause, Peers,
+        messages::{DescribeScaling, GrowthForeseen, ScalingStatus},
     },
     brain::Ports,
     discovery::messages::DirectoryView,
@@ -34,22 +34,14 @@ use getaredis_actors::{
 };
 use tokio::time::sleep;
 
-use crate::support::{host_view, roster, seconds, stand};
+use crate::support::{host_view, record, roster, seconds, stand};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const BOOT: Duration = MINUTE;
 pub(super) const SLOTS: u32 = 40;
 
 pub(super) fn policy() -> ScalingPolicy {
-    ScalingPolicy {
-        standby: 1,
-        min_hosts: 0,
-        max_hosts: 2,
-        idle: 10 * MINUTE,
-        min_age: 20 * MINUTE,
-        boot_deadline: 5 * MINUTE,
-        list_grace: 2 * MINUTE,
-    }
+    ScalingPolicy { max_hosts: 2, min_age: 20 * MINUTE, ..samples::scaling_policy() }
 }
 
 /// The scheduler as far as the autoscaler knows it.
@@ -62,6 +54,10 @@ pub(super) struct Fleet {
     /// After so many orders to drain, an instance is on its way to a host just before it is cordoned.
     pub(super) late_tenant: Arc<Mutex<Option<u32>>>,
     pub(super) reserved: Arc<Mutex<Option<HostName>>>,
+    /// Creates that wait.
+    pub(super) waiting: Arc<Mutex<u32>>,
+    /// What the scheduler was told of growth.
+    pub(super) growth: Arc<Mutex<Vec<GrowthForeseen>>>,
 }
 
 /// An instance that the ledger knows nothing of.
@@ -112,7 +108,9 @@ impl Fleet {
             fleet: stand(move |_| FleetView {
                 hosts: fleet.hosts(),
                 ready: *fleet.ready.lock().unwrap(),
-                refusal: None,
+                leads: true,
+                waiting: *fleet.waiting.lock().unwrap(),
+                ..FleetView::default()
             }),
             cordon: stand(move |order| cordon.cordon(order)),
             inventory: stand(move |ask: HostInventory| match inventory.runtimes.machines().contains(&ask.host) {
@@ -124,6 +122,7 @@ impl Fleet {
                 read_once: true,
                 ..DirectoryView::default()
             }),
+            growth: record(&self.growth, |growth: GrowthForeseen| growth),
         }
     }
 }
@@ -158,6 +157,7 @@ impl World {
             runtimes: Arc::new(runtimes.clone()),
             directory: Arc::new(directory.clone()),
             cloud: Some(Arc::new(cloud.clone())),
+            journal: None,
             webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let fleet = Fleet {
@@ -167,6 +167,8 @@ impl World {
             ready: Arc::new(Mutex::new(true)),
             late_tenant: Arc::default(),
             reserved: Arc::default(),
+            waiting: Arc::default(),
+            growth: Arc::default(),
         };
         let settings = Settings { scaling: Some(policy), scaling_every: seconds(30), ..harness::settings() };
         let mut world =
@@ -177,9 +179,10 @@ impl World {
 
     pub(super) fn start(&mut self) {
         let (ports, settings, peers) = (self.ports.clone(), self.settings.clone(), self.fleet.peers());
+        let pause = Pause::default();
         let deployment = DeploymentId::parse("test").unwrap();
         self.child = Some(supervise(Cradle::new(), Spec::permanent("autoscaler"), &self.roster, move |_| {
-            AutoscalerActor::new(deployment.clone(), ports.clone(), settings.clone(), peers.clone())
+            AutoscalerActor::new(deployment.clone(), ports.clone(), settings.clone(), pause.clone(), peers.clone())
         }));
     }
 
@@ -188,6 +191,14 @@ impl World {
         sleep(seconds(1)).await;
         self.faults.thaw();
         self.start();
+    }
+
+    /// The actor dies at the next call of `op`, and is restarted.
+    pub(super) async fn expect_restart(&mut self, op: &'static str) {
+        self.faults.panic_next(op);
+        while self.child().report().restarts == 0 {
+            sleep(seconds(1)).await;
+        }
     }
 
     pub(super) fn child(&self) -> &Child<AutoscalerActor> {

@@ -35,6 +35,8 @@ enum Call {
     Postpone(SinkName, Timestamp),
     Beat(ServerId),
     Retire(ServerId),
+    OrderDroplet(DropletRow, u32),
+    CondemnDroplet(HostName, Timestamp),
     PutDroplet(DropletRow),
     RemoveDroplet(HostName),
 }
@@ -57,10 +59,6 @@ fn hosts() -> impl Strategy<Value = HostName> {
 
 fn sink() -> impl Strategy<Value = SinkName> {
     prop::sample::select(sinks().to_vec())
-}
-
-fn droplets() -> impl Strategy<Value = HostName> {
-    "d[1-3]".prop_map(|n| HostName::parse(&n).unwrap())
 }
 
 fn admissions() -> impl Strategy<Value = Admission> {
@@ -114,9 +112,13 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (1u8..3).prop_map(|n| Call::Beat(server(n))),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
         1 => Just(Call::Totals),
-        1 => (droplets(), prop::sample::select(states.to_vec()), times())
+        1 => (hosts(), times(), 0u32..4).prop_map(|(name, created_at, most)| {
+            Call::OrderDroplet(DropletRow { name, state: DropletState::Creating, created_at }, most)
+        }),
+        1 => (hosts(), times()).prop_map(|(name, created_at)| Call::CondemnDroplet(name, created_at)),
+        1 => (hosts(), prop::sample::select(states.to_vec()), times())
             .prop_map(|(name, state, created_at)| Call::PutDroplet(DropletRow { name, state, created_at })),
-        1 => droplets().prop_map(Call::RemoveDroplet),
+        1 => hosts().prop_map(Call::RemoveDroplet),
     ]
 }
 
@@ -149,6 +151,8 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         },
         Call::Beat(server) => words(store.beat(&server).await),
         Call::Retire(server) => words(store.retire(&server).await),
+        Call::OrderDroplet(row, most) => words(store.order_droplet(&row, most).await),
+        Call::CondemnDroplet(name, created_at) => words(store.condemn_droplet(&name, created_at).await),
         Call::PutDroplet(row) => words(store.put_droplet(&row).await),
         Call::RemoveDroplet(name) => words(store.remove_droplet(&name).await),
     }

@@ -1,0 +1,118 @@
+//! What went wrong lately, and how long nothing is bought because of it, as a plain value.
+//!
+//! Two things can go wrong: the provider does not sell, or what it sold is no good. Each waits longer with every time
+//! that it goes wrong again, and starts anew when it went well once.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::domain::{
+    HostName, Timestamp,
+    scaling::{Hold, LONGEST_WAIT},
+};
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(super) struct Setbacks {
+    refusals: u32,
+    refused_until: Option<Hold>,
+    failures: u32,
+    failed_until: Option<Hold>,
+    /// Droplets that were counted.
+    counted: BTreeSet<HostName>,
+}
+
+impl Setbacks {
+    /// The provider did not sell. `first` is the wait after the first such time, and `again` how long to wait at least
+    /// before it is asked again.
+    pub(super) fn refused(&mut self, why: &str, first: Duration, again: Duration, now: Timestamp) {
+        self.refusals += 1;
+        let wait = doubled(first, self.refusals).max(again);
+        self.refused_until = Some(Hold { until: now + wait, why: why.to_owned() });
+    }
+
+    /// The provider sold.
+    pub(super) fn sold(&mut self) {
+        (self.refusals, self.refused_until) = (0, None);
+    }
+
+    /// These droplets are no good. The first one is replaced at once; those that fail after it, ever later, beginning
+    /// with `first`. Tells whether any of them was not known to be.
+    pub(super) fn failed(&mut self, names: &[HostName], first: Duration, now: Timestamp) -> bool {
+        let before = std::mem::replace(&mut self.counted, names.iter().cloned().collect());
+        let news = self.counted.difference(&before).next().is_some();
+        if news {
+            self.failures += 1;
+            self.failed_until = (self.failures > 1).then(|| Hold {
+                until: now + doubled(first, self.failures - 1),
+                why: format!("droplets failed {} times in a row", self.failures),
+            });
+        }
+        news
+    }
+
+    /// A droplet came up.
+    pub(super) fn came_up(&mut self) {
+        (self.failures, self.failed_until) = (0, None);
+    }
+
+    /// Until when nothing is bought, and why: whichever lasts longer.
+    pub(super) fn hold(&self, now: Timestamp) -> Option<Hold> {
+        let holds = self.refused_until.iter().chain(&self.failed_until);
+        holds.filter(|hold| hold.until > now).max_by_key(|hold| hold.until).cloned()
+    }
+}
+
+/// The wait after the `n`-th time, `n` being 1 at least.
+fn doubled(first: Duration, n: u32) -> Duration {
+    first.saturating_mul(2u32.saturating_pow(n - 1)).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::samples::{later, now};
+
+    const FIRST: Duration = Duration::from_secs(30);
+
+    fn names(names: &[&str]) -> Vec<HostName> {
+        names.iter().map(|name| HostName::parse(name).unwrap()).collect()
+    }
+
+    fn held(setbacks: &Setbacks, at: u64) -> Option<u64> {
+        setbacks.hold(later(at)).map(|hold| u64::try_from(hold.until.duration_since(now()).as_secs()).unwrap())
+    }
+
+    #[test]
+    fn each_refusal_waits_twice_as_long_and_a_sale_ends_it() {
+        let mut setbacks = Setbacks::default();
+        setbacks.refused("sold out", FIRST, Duration::ZERO, later(0));
+        assert_eq!(held(&setbacks, 0), Some(30));
+        assert_eq!(held(&setbacks, 30), None);
+        setbacks.refused("sold out", FIRST, Duration::ZERO, later(100));
+        assert_eq!(held(&setbacks, 100), Some(160));
+        setbacks.refused("too many requests", FIRST, Duration::from_secs(600), later(200));
+        assert_eq!(held(&setbacks, 200), Some(800), "the provider knows best");
+        setbacks.sold();
+        assert_eq!(held(&setbacks, 200), None);
+        for _ in 0..40 {
+            setbacks.refused("sold out", FIRST, Duration::ZERO, later(0));
+        }
+        assert_eq!(held(&setbacks, 0), Some(1800));
+    }
+
+    #[test]
+    fn the_first_bad_droplet_is_replaced_at_once_and_the_next_ones_ever_later() {
+        let mut setbacks = Setbacks::default();
+        assert!(setbacks.failed(&names(&["a"]), FIRST, later(0)));
+        assert!(!setbacks.failed(&names(&["a"]), FIRST, later(1)), "it is known");
+        assert_eq!(held(&setbacks, 1), None);
+        assert!(setbacks.failed(&names(&["a", "b"]), FIRST, later(10)));
+        assert_eq!(held(&setbacks, 10), Some(40));
+        assert!(setbacks.failed(&names(&["c"]), FIRST, later(20)));
+        assert_eq!(held(&setbacks, 20), Some(80));
+        setbacks.came_up();
+        assert_eq!(held(&setbacks, 20), None);
+        setbacks.failed(&names(&["d"]), FIRST, later(30));
+        assert_eq!(held(&setbacks, 30), None, "it starts anew");
+    }
+}

@@ -1,0 +1,137 @@
+//! What becomes of one droplet, seen for itself: what it counts as, and what has to be done about it whatever the
+//! others are.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        Timestamp,
+        host::{Cordon, Health},
+        ids::HostName,
+    },
+    Action, Droplet, DropletHost, DropletState, ScalingPolicy, passed,
+};
+
+/// What becomes of one droplet.
+pub(super) enum Fate {
+    /// It carries instances and takes more.
+    Serving,
+    /// It is empty and takes instances.
+    Standby { idle: Duration },
+    /// It will be a host.
+    Coming,
+    /// It is empty and takes none.
+    Drained,
+    /// To be done at once, whatever the others are.
+    Act(Action, String),
+    /// It is no use: it never came up, or broke. What is to be done, if anything can be.
+    Failed(Option<Action>, String),
+    /// Nothing can be done.
+    Leave(String),
+}
+
+impl Droplet {
+    /// Decides. `well` is since when hosts have been able to announce themselves.
+    pub(super) fn fate(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
+        let up = self.host.as_ref().is_some_and(|host| host.state.health == Health::Up);
+        let settled = self.age(now) >= policy.list_grace;
+        if self.listed.is_none() && settled && !up {
+            return Fate::Act(Action::Close(self.name.clone()), "the provider does not have it".to_owned());
+        }
+        match self.row {
+            None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
+            None => self.get_rid("it carries our tag and has no row"),
+            Some((DropletState::Deleting, _)) if self.used() > 0 => {
+                let why = format!("it carries {} instances and is not deleted after all", self.used());
+                Fate::Act(Action::Keep(self.name.clone()), why)
+            }
+            Some((DropletState::Deleting, _)) => self.get_rid("it is being deleted"),
+            Some(_) => match &self.host {
+                None => self.fate_without_host(policy, well, now),
+                Some(host) => self.fate_of_host(host, policy, well, now),
+            },
+        }
+    }
+
+    /// It is wanted and announces itself nowhere: it boots, or is gone.
+    fn fate_without_host(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
+        let (since, allowed, what) = match self.absent_since {
+            Some(gone) => (gone, policy.bad_after, "it does not announce itself any more"),
+            None => (self.born().unwrap_or(now), policy.boot_deadline, "it did not come up in time"),
+        };
+        // While nobody can announce itself, nobody is late; and after that everybody has the whole time again.
+        let late = well.is_some_and(|well| passed(since.max(well), now) >= allowed);
+        match self.used() {
+            0 if late && self.listed.is_some() => {
+                Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned())
+            }
+            0 if late => Fate::Failed(None, format!("{what}, and the provider does not list it")),
+            0 if self.absent_since.is_some() => Fate::Leave("it has stopped announcing itself".to_owned()),
+            0 => Fate::Coming,
+            used => Fate::Leave(format!("it carries {used} instances and does not announce itself")),
+        }
+    }
+
+    fn fate_of_host(
+        &self,
+        host: &DropletHost,
+        policy: &ScalingPolicy,
+        well: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Fate {
+        let used = self.used();
+        match (host.state.health, host.state.cordon) {
+            (Health::Up, None) if used > 0 => Fate::Serving,
+            (Health::Up, None) => Fate::Standby { idle: host.empty_since.map_or(Duration::ZERO, |t| passed(t, now)) },
+            (Health::Up, Some(Cordon::Draining)) if used == 0 => Fate::Drained,
+            (Health::Up, Some(Cordon::Draining)) if self.drained_by_plan => {
+                Fate::Act(Action::Uncordon(self.name.clone()), "it was given an instance before it drained".to_owned())
+            }
+            (Health::Up, Some(Cordon::Draining)) => Fate::Leave(format!("it drains; {used} instances are left")),
+            (_, Some(Cordon::Cordoned)) => Fate::Leave("the operator cordoned it".to_owned()),
+            _ => self.fate_of_silent(host, policy, well, now),
+        }
+    }
+
+    /// Its engine or its heartbeat stays away. Nobody can confirm that it is empty, so it is deleted only when it has
+    /// been silent for long and neither a row nor the ledger knows of anything on it.
+    fn fate_of_silent(
+        &self,
+        host: &DropletHost,
+        policy: &ScalingPolicy,
+        well: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Fate {
+        let (what, allowed) = match host.was_up {
+            true => ("it has been silent for too long", policy.bad_after),
+            false => ("its engine did not answer in time", policy.boot_deadline),
+        };
+        let late = well.is_some_and(|well| passed(host.since.max(well), now) >= allowed);
+        match (self.used(), host.state.cordon) {
+            (0, None) if !late && !host.was_up => Fate::Coming,
+            (0, _) if !late => Fate::Leave("it is silent; it is given time".to_owned()),
+            (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
+            (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
+            (0, _) => Fate::Failed(None, format!("{what}, and the provider does not list it")),
+            (used, _) if late => Fate::Failed(None, format!("{what}; {used} instances on it are not given up yet")),
+            (used, _) => Fate::Leave(format!("it is silent and carries {used} instances")),
+        }
+    }
+
+    /// The next step to its deletion. `used` may be more than zero only for a droplet without a row: it drains.
+    fn get_rid(&self, why: &str) -> Fate {
+        let used = self.used();
+        let draining = self.host.as_ref().map(|host| host.state.cordon == Some(Cordon::Draining));
+        let act = |action: fn(HostName) -> Action| Fate::Act(action(self.name.clone()), why.to_owned());
+        match (draining, self.host.as_ref().map(|host| host.state.health)) {
+            (Some(false), _) => act(Action::Drain),
+            _ if used > 0 => Fate::Leave(format!("{why}, but carries {used} instances")),
+            _ if self.listed.is_none() => Fate::Leave(format!("{why}, and the provider does not list it")),
+            (None, _) => act(Action::Discard),
+            (Some(true), Some(Health::Up)) => act(Action::Delete),
+            // Its inventory was confirmed, or it was given up, before its row said so.
+            (Some(true), _) if self.row.is_some() => act(Action::Discard),
+            (Some(true), _) => Fate::Leave(format!("{why}, but its engine does not answer")),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The pool as a plan sees it: every droplet that anybody knows, and the hosts that are no droplets.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{Timestamp, host::HostState, ids::HostName},
+    OrderBudget, passed,
+};
+
+/// The intent that a droplet's row carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropletState {
+    /// It shall be created; whether it was is not known yet.
+    Creating,
+    /// The provider confirmed it.
+    Created,
+    /// It shall be deleted; whether it was is not known yet.
+    Deleting,
+}
+
+impl DropletState {
+    /// The word that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    /// Reads back what [`as_str`](Self::as_str) gave.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// The pool at one moment: everything that a plan depends on but the policy and the time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSnapshot {
+    /// The droplets, those that are hosts in the hosts' declared order.
+    pub droplets: Vec<Droplet>,
+    /// Schedulable hosts that are no droplets.
+    pub elsewhere: Elsewhere,
+    /// Creates that wait for a slot.
+    pub waiting: u32,
+    /// Since when hosts have been able to announce themselves; `None` while they are not.
+    pub directory_well_since: Option<Timestamp>,
+    /// When the pool last grew, as far as is remembered.
+    pub grown_at: Option<Timestamp>,
+    /// What may still be ordered.
+    pub budget: OrderBudget,
+    /// Why nothing is bought for some time, if so.
+    pub hold: Option<Hold>,
+}
+
+/// Schedulable hosts that are no droplets, together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// Those that are empty and have slots.
+    pub empty: u32,
+    /// Their free slots.
+    pub free: u32,
+    /// Their slots that are taken or reserved.
+    pub used: u32,
+}
+
+/// A time in which nothing is bought, because the last attempts failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Its end.
+    pub until: Timestamp,
+    /// What failed, as a sentence goes on.
+    pub why: String,
+}
+
+/// A droplet: all that is known of it, from whoever knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Droplet {
+    /// Its name, which is its host's name.
+    pub name: HostName,
+    /// What the database says, and when that row was made.
+    pub row: Option<(DropletState, Timestamp)>,
+    /// When the provider says it was made, if it lists it.
+    pub listed: Option<Timestamp>,
+    /// Its host, if the scheduler knows it.
+    pub host: Option<DropletHost>,
+    /// Since when it has been no host, if it was one before.
+    pub absent_since: Option<Timestamp>,
+    /// Instances that live on it according to their rows.
+    pub instances: u32,
+    /// Whether it drains because of an earlier plan, and not because the operator wants it gone.
+    pub drained_by_plan: bool,
+}
+
+/// A droplet as a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropletHost {
+    /// Where it stands.
+    pub state: HostState,
+    /// Instances it may carry.
+    pub slots: u32,
+    /// Slots that are taken or reserved.
+    pub used: u32,
+    /// Since when its health has been what it is.
+    pub since: Timestamp,
+    /// Whether it has ever been seen up.
+    pub was_up: bool,
+    /// Since when it has been empty, if it is.
+    pub empty_since: Option<Timestamp>,
+}
+
+impl DropletHost {
+    pub(super) fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.used)
+    }
+}
+
+impl Droplet {
+    /// Slots in use, by whoever counts more.
+    pub(super) fn used(&self) -> u32 {
+        self.host.as_ref().map_or(0, |host| host.used).max(self.instances)
+    }
+
+    pub(super) fn born(&self) -> Option<Timestamp> {
+        self.row.map(|(_, since)| since).or(self.listed)
+    }
+
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        self.born().map_or(Duration::ZERO, |born| passed(born, now))
+    }
+
+    /// Whether the database wants it to be there.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.row.is_some_and(|(state, _)| state != DropletState::Deleting)
+    }
+}

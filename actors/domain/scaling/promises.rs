@@ -1,0 +1,281 @@
+//! The promises of the plan, each on any pool and any policy.
+
+use proptest::{
+    prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof},
+    proptest,
+};
+
+use super::{
+    tests::{MINUTE, NOW, ago, name, up, with_host},
+    *,
+};
+use crate::{
+    domain::host::{Cordon, Health, HostState},
+    sim::samples::scaling_policy as policy,
+};
+
+/// Few, so that hosts are full and empty often.
+const SLOTS: u32 = 3;
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    (0u64..180).prop_map(|minutes| ago(u32::try_from(minutes).unwrap() * MINUTE))
+}
+
+fn any_host() -> impl Strategy<Value = DropletHost> {
+    let (up, joining) = (Just(Health::Up), Just(Health::Joining));
+    let health = prop_oneof![joining, up, up, Just(Health::Unreachable), Just(Health::Unannounced)];
+    let cordon = prop_oneof![Just(None), Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
+    (health, cordon, 0u32..=SLOTS, any_time(), any_time(), any::<bool>()).prop_map(
+        |(health, cordon, used, since, empty, was_up)| DropletHost {
+            state: HostState { health, cordon },
+            slots: SLOTS,
+            used,
+            since,
+            was_up: was_up || health == Health::Up,
+            empty_since: (used == 0).then_some(empty),
+        },
+    )
+}
+
+fn any_droplet() -> impl Strategy<Value = Droplet> {
+    let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
+    let row = prop::option::weighted(0.8, (state, any_time()));
+    let listed = prop::option::weighted(0.8, any_time());
+    let absent = prop::option::weighted(0.2, any_time());
+    (row, listed, prop::option::weighted(0.7, any_host()), 0u32..2, any::<bool>(), absent).prop_map(
+        |(row, listed, host, instances, by_plan, absent)| {
+            let draining = host.as_ref().is_some_and(|host| host.state.cordon == Some(Cordon::Draining));
+            // A droplet is known by a row or by the list.
+            let listed = if row.is_none() { listed.or(Some(NOW)) } else { listed };
+            let absent_since = absent.filter(|_| host.is_none());
+            let drained_by_plan = by_plan && draining;
+            Droplet { name: name("x"), row, listed, host, absent_since, instances, drained_by_plan }
+        },
+    )
+}
+
+fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
+    let elsewhere = (0u32..3, 0u32..6, 0u32..9).prop_map(|(empty, free, used)| Elsewhere { empty, free, used });
+    let times = (prop::option::of(any_time()), prop::option::of(any_time()), prop::option::weighted(0.2, any_time()));
+    let orders = prop::collection::vec(any_time(), 0..4);
+    (prop::collection::vec(any_droplet(), 0..8), elsewhere, 0u32..9, times, orders).prop_map(
+        |(mut droplets, elsewhere, waiting, (directory_well_since, grown_at, held), mut orders)| {
+            for (n, droplet) in droplets.iter_mut().enumerate() {
+                droplet.name = name(&format!("d{n}"));
+            }
+            orders.sort_unstable();
+            let counted = ScalingPolicy { creates_per_hour: 6, ..policy() };
+            let budget = orders.into_iter().fold(OrderBudget::default(), |b, at| b.after_an_order(&counted, at));
+            // Some of these have ended.
+            let hold = held.map(|time| Hold { until: time + 60 * MINUTE, why: "it failed".to_owned() });
+            FleetSnapshot { droplets, elsewhere, waiting, directory_well_since, grown_at, budget, hold }
+        },
+    )
+}
+
+/// A pool in which nothing is wrong: every droplet has a row, is listed, and is up or boots.
+fn any_healthy_snapshot() -> impl Strategy<Value = FleetSnapshot> {
+    (any_snapshot(), prop::collection::vec((0u32..=SLOTS, 0u32..180, any::<bool>()), 0..7)).prop_map(|(base, hosts)| {
+        let droplet = |(n, (used, minutes, boots)): (usize, (u32, u32, bool))| {
+            let called = format!("d{n}");
+            let host = with_host(up(&called, used), |host| {
+                (host.slots, host.empty_since) = (SLOTS, (used == 0).then(|| ago(minutes * MINUTE)));
+            });
+            if boots {
+                Droplet { row: Some((DropletState::Created, NOW)), host: None, instances: 0, ..host }
+            } else {
+                host
+            }
+        };
+        FleetSnapshot { droplets: hosts.into_iter().enumerate().map(droplet).collect(), ..base }
+    })
+}
+
+fn any_policy() -> impl Strategy<Value = ScalingPolicy> {
+    let sizes = (0u32..3, 0u32..8, 0u32..80, 0u32..4, 0u32..7);
+    let billing = prop_oneof![Just(Billing::Second), Just(Billing::Hour)];
+    (sizes, 1u32..4, prop_oneof![Just(0u32), Just(6)], 0u32..20, billing).prop_map(
+        |(
+            (standby, standby_slots, standby_percent, min_hosts, max_hosts),
+            create_burst,
+            creates_per_hour,
+            cool,
+            billing,
+        )| {
+            ScalingPolicy {
+                standby,
+                standby_slots,
+                standby_percent,
+                min_hosts,
+                max_hosts,
+                slots: SLOTS,
+                cooldown: cool * MINUTE,
+                create_burst,
+                creates_per_hour,
+                billing,
+                ..policy()
+            }
+        },
+    )
+}
+
+/// What the world looks like when all of this was done.
+fn carry_out(snapshot: &mut FleetSnapshot, actions: &[Action], ordered: &mut u32) {
+    for action in actions {
+        let set = |snapshot: &mut FleetSnapshot, name: &HostName, change: &dyn Fn(&mut Droplet)| {
+            snapshot.droplets.iter_mut().filter(|d| &d.name == name).for_each(change);
+        };
+        let cordon = |droplet: &mut Droplet, cordon, by_plan| {
+            droplet.drained_by_plan = by_plan;
+            if let Some(host) = &mut droplet.host {
+                host.state.cordon = cordon;
+            }
+        };
+        match action {
+            Action::Create => {
+                *ordered += 1;
+                let fresh = with_host(up(&format!("new{ordered}"), 0), |host| {
+                    (host.slots, host.empty_since) = (SLOTS, Some(NOW));
+                });
+                snapshot.droplets.push(Droplet { row: Some((DropletState::Created, NOW)), ..fresh });
+            }
+            Action::Confirm(name) | Action::Keep(name) => {
+                set(snapshot, name, &|d| d.row = d.row.map(|(_, since)| (DropletState::Created, since)));
+            }
+            Action::Uncordon(name) => set(snapshot, name, &|d| cordon(d, None, false)),
+            Action::Drain(name) => set(snapshot, name, &|d| cordon(d, Some(Cordon::Draining), true)),
+            Action::Close(name) | Action::Delete(name) | Action::Discard(name) => {
+                snapshot.droplets.retain(|droplet| &droplet.name != name);
+            }
+        }
+    }
+}
+
+/// Droplets after the plan was carried out.
+fn size_after(snapshot: &FleetSnapshot, plan: &Plan) -> usize {
+    let (mut after, mut ordered) = (snapshot.clone(), 0);
+    carry_out(&mut after, &plan.actions, &mut ordered);
+    after.droplets.iter().filter(|d| d.host.as_ref().is_none_or(|host| host.state.cordon.is_none())).count()
+}
+
+/// One more instance on a droplet that has room, or one more create that waits.
+fn more_load(snapshot: &FleetSnapshot, at: usize) -> FleetSnapshot {
+    let mut more = snapshot.clone();
+    let has_room = |host: &DropletHost| host.state.schedulable() && host.free() > 0;
+    match more.droplets.get_mut(at) {
+        Some(droplet) if droplet.host.as_ref().is_some_and(has_room) => {
+            droplet.instances = droplet.used() + 1;
+            if let Some(host) = &mut droplet.host {
+                (host.used, host.empty_since) = (droplet.instances, None);
+            }
+        }
+        _ => more.waiting += 1,
+    }
+    more
+}
+
+proptest! {
+    #[test]
+    fn there_are_never_more_than_max_hosts_because_of_a_plan(snapshot in any_snapshot(), policy in any_policy()) {
+        let ordered = plan(&snapshot, &policy, NOW).actions.iter().filter(|a| **a == Action::Create).count();
+        prop_assert!(ordered == 0 || snapshot.droplets.len() + ordered <= policy.max_hosts as usize);
+    }
+
+    #[test]
+    fn no_more_is_ordered_than_the_budget_has_and_nothing_while_a_hold_lasts(
+        snapshot in any_snapshot(), policy in any_policy(),
+    ) {
+        let ordered = plan(&snapshot, &policy, NOW).actions.iter().filter(|a| **a == Action::Create).count();
+        prop_assert!(ordered <= snapshot.budget.left(&policy, NOW) as usize);
+        prop_assert!(ordered == 0 || snapshot.hold.is_none_or(|hold| hold.until <= NOW));
+    }
+
+    #[test]
+    fn nothing_is_deleted_that_is_used_or_that_could_be(snapshot in any_snapshot(), policy in any_policy()) {
+        for action in plan(&snapshot, &policy, NOW).actions {
+            let (Action::Delete(name) | Action::Discard(name)) = &action else { continue };
+            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
+            prop_assert_eq!(droplet.instances, 0);
+            if let Some(host) = &droplet.host {
+                prop_assert_eq!((host.used, host.state.cordon), (0, Some(Cordon::Draining)));
+                // A discarded host is never one whose inventory could be asked.
+                prop_assert_eq!(matches!(action, Action::Delete(_)), host.state.health == Health::Up);
+            }
+        }
+    }
+
+    #[test]
+    fn what_drains_has_been_idle_long_enough_or_is_no_good_or_not_wanted(
+        snapshot in any_snapshot(), policy in any_policy(),
+    ) {
+        let decided = plan(&snapshot, &policy, NOW);
+        for action in decided.actions {
+            let Action::Drain(name) = &action else { continue };
+            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
+            let empty_since = droplet.host.as_ref().unwrap().empty_since;
+            let idle = droplet.used() == 0 && empty_since.is_some_and(|t| passed(t, NOW) >= policy.idle);
+            let due = idle && droplet.age(NOW) >= policy.min_age;
+            prop_assert!(!droplet.is_wanted() || decided.failed.contains(name) || due);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_is_carried_out_soon_leaves_nothing_to_do(snapshot in any_snapshot(), policy in any_policy()) {
+        let (mut snapshot, mut ordered) = (snapshot, 0);
+        for _ in 0..8 {
+            let next = plan(&snapshot, &policy, NOW);
+            if next.actions.is_empty() {
+                return Ok(());
+            }
+            carry_out(&mut snapshot, &next.actions, &mut ordered);
+        }
+        prop_assert!(false, "still at it: {:?}", plan(&snapshot, &policy, NOW));
+    }
+
+    #[test]
+    fn with_constant_load_nothing_is_bought_after_something_was_given_back(
+        snapshot in any_healthy_snapshot(), policy in any_policy(),
+    ) {
+        // Half a day in steps of a minute, with droplets that boot in one and creates that wait for ever.
+        let (mut snapshot, mut ordered, mut given_back) = (snapshot, 0, false);
+        for minute in 0..720u32 {
+            let now = NOW + minute * MINUTE;
+            let next = plan(&snapshot, &policy, now);
+            let bought = next.actions.iter().any(|action| matches!(action, Action::Create | Action::Uncordon(_)));
+            prop_assert!(!(given_back && bought), "at {}: {:?}", minute, next);
+            given_back |= next.actions.iter().any(|action| matches!(action, Action::Drain(_)));
+            let known = ordered;
+            carry_out(&mut snapshot, &next.actions, &mut ordered);
+            for droplet in &mut snapshot.droplets {
+                if droplet.name.as_str().strip_prefix("new").and_then(|n| n.parse().ok()).is_some_and(|n: u32| n > known) {
+                    droplet.row = Some((DropletState::Created, now));
+                }
+                // What was booting is up by now.
+                droplet.host.get_or_insert(DropletHost {
+                    state: HostState { health: Health::Up, cordon: None },
+                    slots: SLOTS,
+                    used: 0,
+                    since: now,
+                    was_up: true,
+                    empty_since: Some(now),
+                });
+            }
+        }
+        prop_assert_eq!(plan(&snapshot, &policy, NOW + 720 * MINUTE).actions, []);
+    }
+
+    #[test]
+    fn more_load_never_means_fewer_hosts(snapshot in any_healthy_snapshot(), policy in any_policy(), at in 0usize..8) {
+        let more = more_load(&snapshot, at);
+        let (less, more) = ((&snapshot, plan(&snapshot, &policy, NOW)), (&more, plan(&more, &policy, NOW)));
+        prop_assert!(size_after(more.0, &more.1) >= size_after(less.0, &less.1), "{:?}\n{:?}", less.1, more.1);
+    }
+
+    #[test]
+    fn what_was_written_down_and_read_back_gives_the_same_plan(snapshot in any_snapshot(), policy in any_policy()) {
+        let decision = Decision::make(snapshot, &policy, NOW);
+        let again: Decision = serde_json::from_str(&serde_json::to_string(&decision).unwrap()).unwrap();
+        prop_assert_eq!(again.differs(), None);
+        prop_assert_eq!(again, decision);
+    }
+}

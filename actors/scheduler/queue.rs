@@ -1,0 +1,163 @@
+//! Creates that wait for room, as long as growth is on the way.
+//!
+//! Owns who waits, and what the autoscaler last said about growth. A slot that becomes free is taken for whoever's turn
+//! it is in the same turn of the loop, so that nobody comes before them and no host is overfilled. Whoever stops
+//! waiting, for whatever reason, gives the turn (and a slot that came at that moment) back.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{desk::Desk, line::Line, messages::CreateError};
+use crate::{
+    autoscaler::messages::{GrowthForeseen, PressureChanged},
+    domain::{Creator, HostName, InstanceId, NoPlace},
+    scheduler::messages::HostView,
+};
+
+/// A slot that was taken for an instance: on which host, and how many that host has.
+pub(super) type Room = (HostName, u32);
+
+/// Tells a create that nobody waits for its answer any more.
+pub(super) type Left = Rc<Notify>;
+
+/// What a waiting create is told through.
+type Waiter = oneshot::Sender<Room>;
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    line: RefCell<Line<Waiter>>,
+    /// What was said last, and when.
+    growth: Cell<Option<(GrowthForeseen, Instant)>>,
+    /// Creates that ever had to wait.
+    waited: Cell<u64>,
+    /// Whether somebody is being served, which changes hosts, which is what people are served after.
+    serving: Cell<bool>,
+}
+
+impl Queue {
+    /// Creates that wait now, and those that ever had to.
+    pub(super) fn counts(&self) -> (u32, u64) {
+        (u32::try_from(self.line.borrow().len()).unwrap_or(u32::MAX), self.waited.get())
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.growth.get().is_some_and(|(growth, _)| growth.booting > 0 || growth.may_grow)
+    }
+
+    /// A refusal with what is known of growth.
+    pub(super) fn foresee(&self, refusal: NoPlace) -> NoPlace {
+        let Some((growth, told)) = self.growth.get() else { return refusal };
+        let ready_in = growth.ready_in.filter(|_| self.is_worth_it());
+        NoPlace {
+            booting: growth.booting as usize,
+            ready_in: ready_in.map(|time| time.saturating_sub(told.elapsed())),
+            ..refusal
+        }
+    }
+}
+
+impl Desk {
+    /// Waits for a slot if growth is on the way, until this moment; else it is refused as it was.
+    pub(super) async fn wait_for_room(
+        &self,
+        id: &InstanceId,
+        creator: &Creator,
+        refusal: NoPlace,
+        until: Instant,
+        left: &Left,
+    ) -> Result<Room, CreateError> {
+        let (queue, settings) = (&self.queue, self.tools.settings.queue);
+        let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
+        if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !queue.is_worth_it() {
+            self.peers.pressure.do_send(PressureChanged);
+            return refuse(refusal);
+        }
+        // There may be some since it was refused, and nobody is told of it twice.
+        if let Ok(room) = self.reserve(id, &[]) {
+            return Ok(room);
+        }
+        let (sender, mut receiver) = oneshot::channel();
+        queue.line.borrow_mut().join(creator.clone(), id.clone(), sender);
+        queue.waited.set(queue.waited.get() + 1);
+        // Only now, because it asks how many wait.
+        self.peers.pressure.do_send(PressureChanged);
+        let room = tokio::select! {
+            biased;
+            room = &mut receiver => room.ok(),
+            () = left.notified() => {
+                self.leave_line(creator, id, &mut receiver);
+                return Err(CreateError::GivenUp("nobody waits for it any more".to_owned()));
+            }
+            () = sleep_until(until) => None,
+        };
+        if let Some(room) = room {
+            return Ok(room);
+        }
+        self.leave_line(creator, id, &mut receiver);
+        let refusal = self.ledger.borrow().refusal(self.tools.settings.strategy).unwrap_or(refusal);
+        refuse(refusal)
+    }
+
+    fn leave_line(&self, creator: &Creator, id: &InstanceId, room: &mut oneshot::Receiver<Room>) {
+        self.queue.line.borrow_mut().leave(creator, id);
+        if room.try_recv().is_ok() {
+            self.release_slot(id);
+        }
+    }
+
+    /// Gives what is free to those who wait. Called after every change of a host, in the same turn of the loop.
+    pub(super) fn serve_waiting(&self) {
+        let queue = &self.queue;
+        if queue.line.borrow().len() == 0 || queue.serving.replace(true) {
+            return;
+        }
+        loop {
+            let served = queue.line.borrow_mut().serve(|id, _| {
+                let strategy = self.tools.settings.strategy;
+                let host = self.ledger.borrow_mut().reserve(id, strategy, &[]).ok()?;
+                Some((id.clone(), host))
+            });
+            let Some((waiter, (id, host))) = served else { break };
+            let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);
+            if waiter.send((host.clone(), slots)).is_err() {
+                self.ledger.borrow_mut().release(&id);
+            }
+            self.publish_host(&host);
+        }
+        queue.serving.set(false);
+    }
+
+    /// The autoscaler says what may be hoped for. With nothing to hope for, nobody is kept waiting.
+    pub(super) fn growth_foreseen(&self, growth: GrowthForeseen) {
+        self.queue.growth.set(Some((growth, Instant::now())));
+        if !self.queue.is_worth_it() {
+            self.send_away();
+        }
+    }
+
+    /// Refuses everybody who waits.
+    pub(super) fn send_away(&self) {
+        self.queue.line.borrow_mut().clear();
+    }
+
+    /// Wakes the autoscaler if what it decides by has changed with this host.
+    pub(super) fn press(&self, before: Option<&HostView>, now: Option<&HostView>) {
+        let Some(policy) = &self.tools.settings.scaling else { return };
+        let by_slots = policy.standby_slots > 0 || policy.standby_percent > 0;
+        let matters = |host: &HostView| {
+            let used = if by_slots { host.used } else { 0 };
+            (host.state, host.cordon, host.slots, host.used == 0, host.used >= host.slots, used)
+        };
+        if before.map(matters) != now.map(matters) {
+            self.peers.pressure.do_send(PressureChanged);
+        }
+    }
+}

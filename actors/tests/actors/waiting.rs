@@ -1,0 +1,256 @@
+//! Creates that wait for room while droplets boot: the whole brain on a simulated provider.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use getaredis_actors::{
+    brain::{Brain, Ports},
+    domain::{DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
+    scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView},
+    settings::{QueueSettings, Settings},
+    sim::{
+        clock::SimClock,
+        cloud::SimCloud,
+        directory::SimDirectory,
+        faults::Faults,
+        harness::{Answer, creator, request, settings},
+        runtime::{Pace, SimRuntimes},
+        samples,
+        store::SimStore,
+        webhooks::SimWebhooks,
+    },
+    supervision::{AskError, ask},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::seconds;
+
+const BOOT: Duration = Duration::from_secs(60);
+const SLOTS: u32 = 2;
+
+struct Town {
+    faults: Faults,
+    store: SimStore,
+    cloud: SimCloud,
+    runtimes: SimRuntimes,
+    brain: Brain,
+}
+
+impl Town {
+    /// Without a standby, and with so many droplets at most.
+    async fn with(max_hosts: u32, queue: QueueSettings) -> Self {
+        tokio::time::pause();
+        Self::on_paused_time(max_hosts, queue).await
+    }
+
+    async fn on_paused_time(max_hosts: u32, queue: QueueSettings) -> Self {
+        let (faults, clock) = (Faults::new(), SimClock::new());
+        let directory = SimDirectory::new(Some(seconds(10)), faults.clone());
+        let runtimes = SimRuntimes::new(Pace::default(), faults.clone());
+        let store = SimStore::new(faults.clone());
+        let cloud = SimCloud::new(BOOT, SLOTS, clock.clone(), directory.clone(), runtimes.clone(), faults.clone());
+        let ports = Ports {
+            clock: Arc::new(clock),
+            store: Arc::new(store.clone()),
+            runtimes: Arc::new(runtimes.clone()),
+            directory: Arc::new(directory),
+            cloud: Some(Arc::new(cloud.clone())),
+            journal: None,
+            webhooks: Arc::new(SimWebhooks::new(faults.clone())),
+        };
+        let policy = ScalingPolicy { standby: 0, max_hosts, slots: SLOTS, ..samples::scaling_policy() };
+        let settings = Settings { scaling: Some(policy), queue, ..settings() };
+        let key = Arc::new(MasterKey::new([7; 32]));
+        let brain = Brain::start(DeploymentId::parse("town").unwrap(), ports, Arc::new(settings), key);
+        let town = Self { faults, store, cloud, runtimes, brain };
+        // The autoscaler's first pass.
+        sleep(seconds(5)).await;
+        town
+    }
+
+    async fn create(&self, who: u16) -> Answer {
+        ask(&self.brain.doors.create, request(creator(who)), seconds(150)).await
+    }
+
+    async fn fleet(&self) -> FleetView {
+        ask(&self.brain.doors.fleet, DescribeFleet, seconds(5)).await.unwrap()
+    }
+
+    /// Live instances, of whom; and that no droplet was ever overfilled.
+    fn served(&self) -> Vec<String> {
+        for droplet in self.cloud.alive() {
+            assert!(self.runtimes.most_ever(&droplet.name) <= SLOTS as usize, "{}", droplet.name);
+        }
+        let live = self.store.rows().into_iter().filter(|row| row.state.is_live());
+        let mut creators: Vec<_> = live.map(|row| row.creator.to_string()).collect();
+        creators.sort();
+        creators
+    }
+}
+
+fn queue(wait: u64, most: usize) -> QueueSettings {
+    QueueSettings { wait: seconds(wait), most }
+}
+
+fn refusal(answer: &Answer) -> String {
+    match answer {
+        Ok(Err(CreateError::NoPlace(why))) => why.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[actix::test]
+async fn creates_that_find_no_room_wait_for_the_droplets_that_are_bought_for_them() {
+    let town = Town::with(5, queue(90, 100)).await;
+    let asked = Instant::now();
+    let answers = join_all((0..5).map(|who| town.create(who))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{answers:?}");
+    assert!(asked.elapsed() < BOOT + seconds(10), "{:?}", asked.elapsed());
+    assert_eq!((town.served().len(), town.cloud.ordered()), (5, 3));
+    let fleet = town.fleet().await;
+    assert_eq!((fleet.waiting, fleet.waited), (0, 5));
+    // Whoever waited has the whole lease.
+    let rows = town.store.rows();
+    assert!(rows.iter().all(|row| row.lease.expires_at.duration_since(row.created_at).as_hours() == 12));
+}
+
+#[actix::test]
+async fn who_asks_often_makes_nobody_else_wait_longer() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let (many, one) = tokio::join!(join_all((0..6).map(|_| town.create(1))), async {
+        sleep(seconds(3)).await;
+        town.create(2).await
+    });
+    assert!(matches!(one, Ok(Ok(_))), "{one:?}");
+    assert_eq!(many.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 1);
+    assert_eq!(town.served(), [creator(1).to_string(), creator(2).to_string()]);
+}
+
+#[actix::test]
+async fn more_than_may_wait_are_refused_at_once_with_what_is_on_the_way() {
+    let town = Town::with(2, queue(90, 2)).await;
+    // One boot is watched, so that the next one can be foretold.
+    let first = town.create(0).await.unwrap().unwrap();
+    let second = town.create(0).await;
+    assert!(matches!(second, Ok(Ok(_))), "{second:?}");
+    let ((), third) = tokio::join!(
+        async {
+            let waiting = join_all((0..2).map(|who| town.create(who))).await;
+            assert!(waiting.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{waiting:?}");
+        },
+        async {
+            sleep(seconds(20)).await;
+            let asked = Instant::now();
+            let third = town.create(3).await;
+            assert!(asked.elapsed() < seconds(1));
+            third
+        }
+    );
+    let why = refusal(&third);
+    assert!(why.starts_with("1 host full, 1 booting, ready in about "), "{why}");
+    let seconds: u64 = why.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
+    assert!((30..60).contains(&seconds), "{why}");
+    assert_eq!(first.instance.creator, creator(0));
+}
+
+#[actix::test]
+async fn without_a_queue_and_without_growth_nobody_waits() {
+    tokio::time::pause();
+    for (max, queue) in [(0, queue(90, 100)), (5, queue(0, 100)), (5, queue(90, 0))] {
+        let town = Town::on_paused_time(max, queue).await;
+        let asked = Instant::now();
+        assert!(refusal(&town.create(1).await).starts_with("no hosts"));
+        assert!(asked.elapsed() < seconds(1));
+    }
+}
+
+#[actix::test]
+async fn who_has_waited_long_enough_is_refused_and_leaves_nothing() {
+    let town = Town::with(1, queue(20, 100)).await;
+    let asked = Instant::now();
+    let why = refusal(&town.create(1).await);
+    assert_eq!((why.as_str(), asked.elapsed().as_secs()), ("1 host booting", 20));
+    sleep(2 * BOOT).await;
+    assert_eq!((town.served().len(), town.fleet().await.hosts[0].used), (0, 0));
+}
+
+#[actix::test]
+async fn who_goes_away_gives_the_turn_to_the_next() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let door = &town.brain.doors.create;
+    let gone = join_all((0..4).map(|who| ask(door, request(creator(who)), seconds(10))));
+    let (gone, stayed) = tokio::join!(gone, async {
+        sleep(seconds(1)).await;
+        join_all((10..12).map(|who| town.create(who))).await
+    });
+    assert!(gone.iter().all(|answer| matches!(answer, Err(AskError::Timeout))), "{gone:?}");
+    assert!(stayed.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{stayed:?}");
+    assert_eq!(town.served(), [creator(10).to_string(), creator(11).to_string()]);
+}
+
+#[actix::test]
+async fn a_slot_that_is_given_back_is_for_who_waits_and_not_for_who_comes_later() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let second = town.create(1).await;
+    assert!(matches!(second, Ok(Ok(_))), "{second:?}");
+    // The only droplet there may be is full, so nothing is on the way, and nobody is let in to wait.
+    assert_eq!(refusal(&town.create(2).await), "1 host full");
+    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
+    ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
+    assert!(matches!(town.create(3).await, Ok(Ok(_))));
+}
+
+#[actix::test]
+async fn a_slot_that_is_free_before_the_boot_is_over_is_taken_at_once() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let second = town.create(1).await;
+    assert!(matches!(second, Ok(Ok(_))), "{second:?}");
+    let asked = Instant::now();
+    let (waited, late) = tokio::join!(town.create(2), async {
+        sleep(seconds(5)).await;
+        let delete = DeleteInstance { id: first.id.clone(), reason: EndReason::Deleted };
+        let (ended, late) = tokio::join!(ask(&town.brain.doors.delete, delete, seconds(30)), async {
+            sleep(Duration::from_millis(1)).await;
+            let late = town.create(3).await;
+            (late, asked.elapsed())
+        });
+        ended.unwrap().unwrap();
+        late
+    });
+    assert!(matches!(waited, Ok(Ok(_))), "{waited:?}");
+    // Who came later got the droplet that was on the way.
+    assert!(matches!(late.0, Ok(Ok(_))) && late.1 > seconds(40), "{late:?}");
+    assert_eq!(town.served().len(), 3);
+}
+
+#[actix::test]
+async fn growth_that_fails_keeps_nobody_waiting() {
+    let town = Town::with(3, queue(90, 100)).await;
+    town.faults.fail_always("cloud.create");
+    let asked = Instant::now();
+    let answers = join_all((0..3).map(|who| town.create(who))).await;
+    for answer in &answers {
+        assert_eq!(refusal(answer), "no hosts");
+    }
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+}
+
+#[actix::test]
+async fn a_scheduler_that_dies_answers_who_waits_and_its_successor_lets_others_wait() {
+    let town = Town::with(2, queue(90, 100)).await;
+    town.faults.panic_next("store.by_key");
+    let (waiting, ()) = tokio::join!(join_all((0..3).map(|who| town.create(who))), async {
+        sleep(seconds(10)).await;
+        let key = IdempotencyKey::parse("deadly").ok();
+        let deadly = CreateInstance { idempotency_key: key, ..request(creator(9)) };
+        let answer = ask(&town.brain.doors.create, deadly, seconds(10)).await;
+        assert!(matches!(answer, Err(AskError::Restarting)), "{answer:?}");
+    });
+    assert!(waiting.iter().all(|answer| matches!(answer, Err(AskError::Restarting))), "{waiting:?}");
+    sleep(seconds(5)).await;
+    let answers = join_all((0..3).map(|who| town.create(who))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{answers:?}");
+    assert_eq!(town.served().len(), 3);
+}

@@ -1,0 +1,131 @@
+//! `simulate`: what a configuration of the autoscaler would cost, and how long people would wait, before it is paid for.
+
+mod report;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use actix::System;
+use clap::{Args, ValueEnum};
+use getaredis_actors::sim::simulation::{
+    self, Scenario,
+    arrivals::{Arrival, Profile, read_trace},
+    optimum::optimum,
+};
+
+use self::report::Report;
+use super::{args::Configuration, exit::Failure, output::Output};
+use crate::config::{Config, Layers};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What is simulated; the pool is as configured (`--set fleet.standby=2`).
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// What made-up arrivals are like
+    #[arg(long, value_enum, default_value = "bursty", conflicts_with = "trace")]
+    profile: ProfileName,
+    /// Recorded arrivals: a CSV file with the lines seconds,ttl_seconds[,creator]
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Days that are simulated [default: 7, or those of the trace]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366), value_name = "N")]
+    days: Option<u32>,
+    /// What made-up arrivals are drawn from; the same seed gives the same
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// From the order of a host to its first heartbeat
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s", value_name = "DURATION")]
+    boot: Duration,
+    /// From the order of a container to its first answer
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "400ms", value_name = "DURATION")]
+    start: Duration,
+    /// What one host costs for an hour
+    #[arg(long, value_parser = price, default_value = "0.0357", value_name = "MONEY")]
+    price_per_hour: f64,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    given: Configuration,
+}
+
+/// See [`Profile`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileName {
+    /// Around the clock the same: 30 an hour for one to six hours
+    Steady,
+    /// Busy by day and quiet by night: 5 to 55 an hour for one to eight hours
+    Daily,
+    /// As daily, and two or three times a day 40 to 160 more within ten minutes
+    Bursty,
+    /// Three lessons a day on five days a week, each a class of 25 to 35 within five minutes
+    Classroom,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Steady => Self::Steady,
+            ProfileName::Daily => Self::Daily,
+            ProfileName::Bursty => Self::Bursty,
+            ProfileName::Classroom => Self::Classroom,
+        }
+    }
+}
+
+fn price(text: &str) -> Result<f64, &'static str> {
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or("must be a number such as 0.0357")
+}
+
+pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
+    let config = Config::from_layers(&Layers::gather(&command.given.inputs()))?;
+    let (arrivals, length) = command.arrivals()?;
+    let policy = config.scaling.policy(config.fleet.slots);
+    let configured = Scenario {
+        arrivals,
+        length,
+        policy,
+        strategy: config.fleet.strategy,
+        queue: config.scaling.queue(),
+        boot: command.boot,
+        start: command.start,
+    };
+    let seed = Scenario { policy: simulation::seed_rule(&configured.policy), ..configured.clone() };
+    let report = Report {
+        optimum: optimum(&configured.arrivals, configured.policy.slots, command.boot, length),
+        configured: simulate(configured)?,
+        seed_rule: simulate(seed)?,
+        price_per_hour: command.price_per_hour,
+        days: length.as_secs_f64() / DAY.as_secs_f64(),
+    };
+    if command.json {
+        output.line(&report.json().to_string())?
+    } else {
+        output.text(&report.table())?
+    }
+    Ok(())
+}
+
+impl Simulate {
+    fn arrivals(&self) -> Result<(Vec<Arrival>, Duration), Failure> {
+        let Some(path) = &self.trace else {
+            let days = self.days.unwrap_or(7);
+            return Ok((Profile::from(self.profile).arrivals(days, self.seed), DAY * days));
+        };
+        let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| unusable(&error))?;
+        let arrivals = read_trace(&text).map_err(|error| unusable(&error))?;
+        let last = arrivals.last().ok_or_else(|| unusable(&"there are no arrivals in it"))?.at;
+        let days = self.days.unwrap_or_else(|| u32::try_from(last.as_secs() / DAY.as_secs()).unwrap_or(366) + 1);
+        Ok((arrivals, DAY * days))
+    }
+}
+
+/// Runs a scenario in a system of its own, whose time jumps from one event to the next.
+fn simulate(scenario: Scenario) -> Result<simulation::Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    let system = System::with_tokio_rt(move || runtime);
+    let outcome = system.block_on(async move { simulation::run(&scenario).await });
+    outcome.map_err(|why| Failure::Unexpected(anyhow::anyhow!("the simulation failed: {why}")))
+}

@@ -1,0 +1,140 @@
+//! How a simulation is written down: the configuration beside the rule of 2015 and those who know the future.
+
+use getaredis_actors::sim::simulation::{Outcome, optimum::Optimum};
+use serde_json::{Value, json};
+
+/// All figures of one call.
+pub(super) struct Report {
+    pub(super) configured: Outcome,
+    pub(super) seed_rule: Outcome,
+    pub(super) optimum: Optimum,
+    pub(super) price_per_hour: f64,
+    pub(super) days: f64,
+}
+
+impl Report {
+    fn times_optimum(&self, hours: f64) -> f64 {
+        if self.optimum.clairvoyant_hours > 0.0 { hours / self.optimum.clairvoyant_hours } else { 0.0 }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let run = |outcome: &Outcome| {
+            json!({
+                "creates": outcome.creates,
+                "refused": outcome.refused,
+                "waited": outcome.waited,
+                "share_waited": outcome.share_waited(),
+                "answered_in_s": {
+                    "p50": outcome.answered_in_s[0],
+                    "p95": outcome.answered_in_s[1],
+                    "p99": outcome.answered_in_s[2],
+                    "max": outcome.answered_in_s[3],
+                },
+                "droplet_hours": outcome.droplet_hours,
+                "money": outcome.droplet_hours * self.price_per_hour,
+                "utilisation": outcome.utilisation,
+                "most_hosts": outcome.most_hosts,
+                "ordered": outcome.ordered,
+                "times_clairvoyant": self.times_optimum(outcome.droplet_hours),
+            })
+        };
+        json!({
+            "days": self.days,
+            "configured": run(&self.configured),
+            "seed_rule": run(&self.seed_rule),
+            "clairvoyant": {
+                "droplet_hours": self.optimum.clairvoyant_hours,
+                "money": self.optimum.clairvoyant_hours * self.price_per_hour,
+                "most_hosts": self.optimum.most_hosts,
+            },
+            "bound": { "droplet_hours": self.optimum.bound_hours },
+        })
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = format!(
+            "{:<28}{:>14}{:>14}{:>14}{:>14}\n",
+            format!("{:.0} days", self.days),
+            "configured",
+            "rule of 2015",
+            "clairvoyant",
+            "bound"
+        );
+        let runs = [&self.configured, &self.seed_rule];
+        let mut line = |name: &str, cells: [String; 4]| {
+            table.push_str(&format!("{name:<28}"));
+            cells.iter().for_each(|cell| table.push_str(&format!("{cell:>14}")));
+            table.push('\n');
+        };
+        let both = |cell: &dyn Fn(&Outcome) -> String| [cell(runs[0]), cell(runs[1]), String::new(), String::new()];
+        let hours = [
+            self.configured.droplet_hours,
+            self.seed_rule.droplet_hours,
+            self.optimum.clairvoyant_hours,
+            self.optimum.bound_hours,
+        ];
+        line("creates", both(&|run| run.creates.to_string()));
+        line("refused", both(&|run| run.refused.to_string()));
+        line("waited for a boot", both(&|run| format!("{:.2} %", 100.0 * run.share_waited())));
+        for (at, name) in
+            ["half answered within", "95 % answered within", "99 % answered within", "all answered within"]
+                .into_iter()
+                .enumerate()
+        {
+            line(name, both(&|run| format!("{:.1} s", run.answered_in_s[at])));
+        }
+        line("droplet-hours", hours.map(|hours| format!("{hours:.1}")));
+        line("money", hours.map(|hours| format!("{:.2}", hours * self.price_per_hour)));
+        line("times clairvoyant", hours.map(|hours| format!("{:.2}", self.times_optimum(hours))));
+        line("slots used", both(&|run| format!("{:.0} %", 100.0 * run.utilisation)));
+        line("droplets ordered", both(&|run| run.ordered.to_string()));
+        let most = |run: &Outcome| run.most_hosts.to_string();
+        let clairvoyant = self.optimum.most_hosts.to_string();
+        line("most droplets at once", [most(runs[0]), most(runs[1]), clairvoyant, String::new()]);
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let configured = Outcome {
+            creates: 200,
+            refused: 1,
+            waited: 3,
+            most_hosts: 4,
+            ordered: 9,
+            droplet_hours: 120.0,
+            utilisation: 0.5,
+            answered_in_s: [0.4, 0.5, 12.0, 61.0],
+        };
+        let seed_rule = Outcome { droplet_hours: 150.0, ..configured.clone() };
+        let optimum = Optimum { clairvoyant_hours: 100.0, bound_hours: 90.0, most_hosts: 3 };
+        Report { configured, seed_rule, optimum, price_per_hour: 0.1, days: 7.0 }
+    }
+
+    #[test]
+    fn the_table_has_a_column_for_each_and_the_figures_that_matter() {
+        let table = report().table();
+        let rows: Vec<Vec<&str>> =
+            table.lines().map(|line| line.split("  ").filter(|s| !s.is_empty()).collect()).collect();
+        let row = |name: &str| {
+            let found = rows.iter().find(|row| row[0].trim() == name).unwrap_or_else(|| panic!("no {name} in {table}"));
+            found[1..].iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(row("waited for a boot"), ["1.50 %", "1.50 %"]);
+        assert_eq!(row("droplet-hours"), ["120.0", "150.0", "100.0", "90.0"]);
+        assert_eq!(row("times clairvoyant"), ["1.20", "1.50", "1.00", "0.90"]);
+        assert_eq!(row("money"), ["12.00", "15.00", "10.00", "9.00"]);
+    }
+
+    #[test]
+    fn the_json_says_the_same() {
+        let json = report().json();
+        assert_eq!(json["configured"]["times_clairvoyant"], 1.2);
+        assert_eq!(json["configured"]["answered_in_s"]["p99"], 12.0);
+        assert_eq!(json["clairvoyant"]["money"], 10.0);
+    }
+}
