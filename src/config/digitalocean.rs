@@ -9,10 +9,10 @@ use std::{
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
 use toml::Value;
 
 use super::{
+    fields::table,
     kinds::{Read, duration, list, network, optional_path, optional_text, parsed, text},
     reader::{Reader, read_section},
 };
@@ -134,42 +134,22 @@ fn key(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A table as it is written down, its values to be looked at one by one.
-fn table<T: serde::de::DeserializeOwned>(value: &Value, shape: &str) -> Read<T> {
-    value.clone().try_into().map_err(|e: toml::de::Error| format!("must be a table of {shape}: {}", e.message().trim()))
-}
-
-fn part(name: &'static str) -> impl Fn(String) -> String {
-    move |e| format!("({name}) {e}")
-}
-
 fn placement(value: &Value) -> Read<Placement> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Written {
-        region: Value,
-        size: Value,
-    }
-    let written: Written = table(value, "region and size")?;
-    Ok(Placement {
-        region: parsed(slug)(&written.region).map_err(part("region"))?,
-        size: parsed(slug)(&written.size).map_err(part("size"))?,
+    table(value, "region and size", |fields| {
+        let (region, size) = (fields.must("region", parsed(slug)), fields.must("size", parsed(slug)));
+        Some(Placement { region: region?, size: size? })
     })
 }
 
 fn inbound(value: &Value) -> Read<Inbound> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Written {
-        ports: Value,
-        from: Value,
-    }
-    let written: Written = table(value, "ports and from")?;
-    let from = list(network)(&written.from).map_err(part("from"))?;
-    if from.is_empty() {
-        return Err("(from) must name at least one network".to_owned());
-    }
-    Ok(Inbound { ports: ports(&written.ports).map_err(part("ports"))?, from })
+    table(value, "ports and from", |fields| {
+        let ports = fields.must("ports", ports);
+        let from = fields.must("from", |value| match list(network)(value)? {
+            from if from.is_empty() => Err("must name at least one network".to_owned()),
+            from => Ok(from),
+        });
+        Some(Inbound { ports: ports?, from: from? })
+    })
 }
 
 fn ports(value: &Value) -> Read<String> {

@@ -9,10 +9,10 @@ use std::{
 
 use getaredis_actors::domain::HostName;
 use secrecy::SecretString;
-use serde::Deserialize;
 use toml::Value;
 
 use super::{
+    fields::table,
     kinds::{Read, duration, engine, list, optional_engine, optional_path, parsed, reachable, text, whole, word},
     reader::{Reader, read_section},
 };
@@ -140,26 +140,13 @@ impl RedisPlace {
     }
 }
 
-/// A host as it is written down.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: Value,
-    endpoint: Option<Value>,
-    address: Option<Value>,
-    slots: Option<Value>,
-}
-
 fn host(value: &Value) -> Read<DeclaredHost> {
-    let written: Written = value.clone().try_into().map_err(|e: toml::de::Error| {
-        format!("must be a table of name, endpoint, address and slots: {}", e.message().trim())
-    })?;
-    let part = |name: &'static str| move |e: String| format!("({name}) {e}");
-    Ok(DeclaredHost {
-        name: parsed(HostName::parse)(&written.name).map_err(part("name"))?,
-        endpoint: written.endpoint.as_ref().map_or(Ok(None), optional_engine).map_err(part("endpoint"))?,
-        address: written.address.as_ref().map(reachable).transpose().map_err(part("address"))?,
-        slots: written.slots.as_ref().map(slots).transpose().map_err(part("slots"))?,
+    table(value, "name and perhaps endpoint, address and slots", |fields| {
+        let name = fields.must("name", parsed(HostName::parse));
+        let endpoint = fields.may("endpoint", optional_engine);
+        let address = fields.may("address", reachable);
+        let slots = fields.may("slots", slots);
+        Some(DeclaredHost { name: name?, endpoint: endpoint?.flatten(), address: address?, slots: slots? })
     })
 }
 

@@ -7,11 +7,11 @@ use getaredis_actors::{
     settings::Rate,
 };
 use ipnet::IpNet;
-use serde::Deserialize;
 use toml::Value;
 
 use super::{
     admin::token_hash,
+    fields::table,
     kinds::{Read, list, network, parsed, whole},
     reader::{Reader, read_section},
 };
@@ -103,27 +103,11 @@ impl Limits {
     }
 }
 
-/// A token as it is written down.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: Value,
-    sha256: Value,
-    per_creator: Option<Value>,
-}
-
 fn token(value: &Value) -> Read<ApiToken> {
-    let shape = "must be a table of name, sha256 and perhaps per_creator";
-    // Not to be repeated: it may be a token.
-    if !value.is_table() {
-        return Err(shape.to_owned());
-    }
-    let written: Written =
-        value.clone().try_into().map_err(|e: toml::de::Error| format!("{shape}: {}", e.message().trim()))?;
-    let part = |name: &'static str| move |e: String| format!("({name}) {e}");
-    Ok(ApiToken {
-        name: parsed(TokenName::parse)(&written.name).map_err(part("name"))?,
-        sha256: parsed(token_hash)(&written.sha256).map_err(part("sha256"))?,
-        per_creator: written.per_creator.as_ref().map(whole(0..=MOST)).transpose().map_err(part("per_creator"))?,
+    table(value, "name, sha256 and perhaps per_creator", |fields| {
+        let name = fields.must("name", parsed(TokenName::parse));
+        let sha256 = fields.must("sha256", parsed(token_hash));
+        let per_creator = fields.may("per_creator", whole(0..=MOST));
+        Some(ApiToken { name: name?, sha256: sha256?, per_creator: per_creator? })
     })
 }

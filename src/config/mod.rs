@@ -11,6 +11,7 @@ mod database;
 mod digitalocean;
 mod directory;
 mod docker;
+mod fields;
 mod fleet;
 mod hosts;
 mod http;

@@ -6,11 +6,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use getaredis_actors::{domain::SinkName, settings::WebhookSettings};
 use reqwest::Url;
 use secrecy::{SecretSlice, SecretString};
-use serde::Deserialize;
 use toml::Value;
 
 use super::{
-    kinds::{Read, duration, list, optional_path, parsed, text, yes_or_no},
+    fields::table,
+    kinds::{Read, duration, list, parsed, some_text, text, yes_or_no},
     reader::{Reader, read_section},
 };
 use crate::loopback::is_loopback;
@@ -100,34 +100,21 @@ impl Webhooks {
     }
 }
 
-/// A sink as it is written down.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: Value,
-    url: Value,
-    secret: Option<Value>,
-    secret_file: Option<Value>,
-}
-
-/// No message repeats a value: it may be a secret in the wrong place.
 fn sink(value: &Value) -> Read<Sink> {
-    let written: Written = value.clone().try_into().map_err(|e: toml::de::Error| {
-        format!("must be a table of name, url and secret_file (or secret): {}", e.message().trim())
-    })?;
-    let part = |name: &'static str| move |e: String| format!("({name}) {e}");
-    let secret = match (&written.secret, &written.secret_file) {
-        (Some(secret), None) => SinkSecret::Key(parsed(signing_key)(secret).map_err(part("secret"))?),
-        (None, Some(file)) => {
-            let path = optional_path(file).and_then(|path| path.ok_or_else(|| "must not be empty".to_owned()));
-            SinkSecret::File(path.map_err(part("secret_file"))?)
-        }
-        _ => return Err("must have either secret_file or secret".to_owned()),
-    };
-    Ok(Sink {
-        name: parsed(SinkName::parse)(&written.name).map_err(part("name"))?,
-        url: url(&written.url).map_err(part("url"))?,
-        secret,
+    table(value, "name, url and secret_file (or secret)", |fields| {
+        let name = fields.must("name", parsed(SinkName::parse));
+        let url = fields.must("url", url);
+        let key = fields.may("secret", parsed(signing_key));
+        let file = fields.may("secret_file", |file| Ok(PathBuf::from(some_text(file)?)));
+        let secret = match (key?, file?) {
+            (Some(key), None) => SinkSecret::Key(key),
+            (None, Some(file)) => SinkSecret::File(file),
+            _ => {
+                fields.refuse("must have either secret_file or secret");
+                return None;
+            }
+        };
+        Some(Sink { name: name?, url: url?, secret })
     })
 }
 
