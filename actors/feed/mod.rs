@@ -1,6 +1,7 @@
 //! The room of the feed: what operators watch.
 //!
-//! - **Owns** the read model (hosts, live instances, actors, totals), the numbers of the facts, and the subscribers.
+//! - **Owns** the read model (hosts, live instances, actors, totals, the pool), the numbers of the facts, and the
+//!   subscribers.
 //! - **Decides** what is news. A fact that changes nothing in the model gets no number and is told to nobody.
 //! - **Must never** wait for a subscriber: one whose channel is full is dropped there and then. It is no source of
 //!   truth either; nobody decides by it.
