@@ -113,11 +113,11 @@ export function hostRow(act, now) {
       toggle.setAttribute("aria-label", `Details of ${host.name}`);
       for (const [deed, one] of Object.entries(buttons)) one.setAttribute("aria-description", `${deed} ${host.name}`);
       // The button that was pressed goes away with what it did: the focus must not go with it.
-      const focused = Object.values(buttons).some((one) => one === document.activeElement);
+      const focused = Object.values(buttons).find((one) => one === document.activeElement);
       buttons.cordon.hidden = Boolean(host.cordon);
       buttons.drain.hidden = host.cordon === "draining";
       buttons.uncordon.hidden = !host.cordon;
-      if (focused && document.activeElement?.hidden !== false) toggle.focus();
+      if (focused?.hidden) toggle.focus();
       tick();
     },
   };

@@ -85,8 +85,9 @@ impl Pool {
             ("directory.ttl", "4s"),
             ("directory.endpoint", &format!("tcp://{{private_address}}:{}", engine.port())),
             ("fleet.provider", "digitalocean"),
-            ("fleet.standby", "2"),
-            ("fleet.max_hosts", "3"),
+            ("fleet.standby", "0"),
+            ("fleet.min_hosts", "1"),
+            ("fleet.max_hosts", "1"),
             ("fleet.queue_for", "0s"),
             ("docker.publish_address", "0.0.0.0"),
             ("digitalocean.api", api.url()),
@@ -113,7 +114,7 @@ async fn the_operator_sees_the_pool_and_how_hosts_fare_and_acts_on_both() {
     browser.click("#connect").await;
 
     browser.sees("#pool").await;
-    let on_its_way = "1 of at most 3 hosts, 1 on the way";
+    let on_its_way = "1 of at most 1 host, 1 on the way";
     browser.reads("#pool-numbers", "what is on its way", |text| text.contains(on_its_way).then_some(())).await;
     let name = pool.api.droplets()[0].name.clone();
     browser
