@@ -219,12 +219,13 @@ impl Brain {
             remove_orphan: to(&cradles.scheduler),
             give_up: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
-            feed: publish,
+            feed: publish.clone(),
         };
         let discovery_peers = discovery::Peers {
             joined: to(&cradles.scheduler),
             changed: to(&cradles.scheduler),
             lost: to(&cradles.scheduler),
+            vitals: to(&cradles.scheduler),
             fleet: to(&cradles.scheduler),
         };
         let autoscaler_peers = autoscaler::Peers {
@@ -233,6 +234,7 @@ impl Brain {
             inventory: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
             growth: to(&cradles.scheduler),
+            feed: publish,
         };
         let pause = Pause::default();
         let webhook_tools = webhooks::Tools {
@@ -241,7 +243,11 @@ impl Brain {
             webhooks: Arc::clone(&ports.webhooks),
             settings: settings.webhooks.clone(),
         };
-        let feed_peers = feed::Peers { fleet: to(&cradles.scheduler), actors: actor_views(roster.clone()) };
+        let feed_peers = feed::Peers {
+            fleet: to(&cradles.scheduler),
+            scaling: to(&cradles.autoscaler),
+            actors: actor_views(roster.clone()),
+        };
 
         let retire = to(&cradles.scheduler);
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.

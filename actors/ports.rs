@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 mod journal;
 
@@ -333,7 +333,7 @@ pub struct HostRecord {
 }
 
 /// What a host says about its own engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineSeen {
     /// It answered a moment ago.
@@ -344,7 +344,8 @@ pub enum EngineSeen {
 
 /// How a host fares, as far as it says so itself. For people to look at: no decision rests on it, because it is a few
 /// seconds old and may come from a host that was broken into. What a host does not say, or says wrongly, is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostVitals {
     /// Containers that run, of whatever kind.
     pub containers: Option<u32>,
@@ -380,7 +381,8 @@ pub struct DirectoryReading {
     /// How they fare, where they say so. Apart from the records, for it differs with every look and a record only when
     /// the host does.
     pub vitals: BTreeMap<HostName, HostVitals>,
-    /// Entries that could not be read, each with the reason. They count as not being there.
+    /// Entries that could not be read, each with the reason. They count as not being there, unless only what they say
+    /// of how the host fares makes no sense: then that is left out, and the host is among the others.
     pub malformed: Vec<(String, String)>,
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use actix::Message;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::scaling::DropletView;
 
 /// Make a pass now and answer when it is done. Sent by tests and the operator; wakes the autoscaler, and tells it
 /// nothing.
@@ -11,7 +13,7 @@ use serde::Serialize;
 #[rtype(result = "ScalingStatus")]
 pub struct ScaleNow;
 
-/// How did the last pass go? Sent by the operator's pages.
+/// How did the last pass go? Sent by the operator's pages, the feed and the metrics. Answered from memory.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "ScalingStatus")]
 pub struct DescribeScaling;
@@ -23,13 +25,14 @@ pub struct DescribeScaling;
 #[rtype(result = "()")]
 pub struct PressureChanged;
 
-/// Change nothing from now on: go on looking and explaining. Sent by the operator; holds until [`ResumeScaling`] or the
-/// end of the process. Repeating it changes nothing.
+/// Change nothing from now on: go on looking and explaining. Sent by the operator; holds from the moment at which it is
+/// received until [`ResumeScaling`] or the end of the process. The reply comes after a pass, so whoever waits for it knows
+/// that what was under way is over. Repeating it changes nothing.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "ScalingStatus")]
 pub struct PauseScaling;
 
-/// Act again. Sent by the operator. Repeating it changes nothing.
+/// Act again. Sent by the operator; the reply comes after a pass. Repeating it changes nothing.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "ScalingStatus")]
 pub struct ResumeScaling;
@@ -48,8 +51,11 @@ pub struct GrowthForeseen {
 }
 
 /// What the last pass saw, decided and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ScalingStatus {
+    /// Whether there is a provider to buy from; without one there is no pool, and no pass is ever made.
+    pub enabled: bool,
     /// Passes since the start.
     pub passes: u64,
     /// Whether the operator has paused it: then nothing that is explained is done.
@@ -62,4 +68,24 @@ pub struct ScalingStatus {
     pub deleted: usize,
     /// What went wrong in the last pass.
     pub errors: Vec<String>,
+    /// The droplets, as the last pass that could see them left them.
+    pub droplets: Vec<DropletView>,
+    /// Droplets that there may be.
+    pub max_hosts: u32,
+    /// How long it takes until the first of those that boot is up, in seconds, as far as earlier ones tell.
+    pub ready_in_s: Option<u64>,
+    /// What was done since the start.
+    pub totals: ScalingTotals,
+}
+
+/// What the autoscaler did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScalingTotals {
+    /// Droplets that were ordered.
+    pub ordered: u64,
+    /// Droplets that were deleted.
+    pub deleted: u64,
+    /// Readings, orders and other steps that failed.
+    pub failures: u64,
 }

@@ -6,8 +6,8 @@
 //! - **Must never** pay for anything whose intent is not in the database; delete a host that carries an instance, or one
 //!   that could be given one; believe a list of the cloud before it had time to settle. It takes no orders: a message
 //!   wakes it.
-//! - **Tells** the scheduler after every pass what a create that finds no room may hope for, and writes down what it saw
-//!   and decided, so that a decision can be made again later.
+//! - **Tells** the scheduler after every pass what a create that finds no room may hope for, and the feed how it went, and
+//!   writes down what it saw and decided, so that a decision can be made again later.
 //! - **Forgets on restart** since when hosts have been empty, so that they are kept a little longer, and which hosts
 //!   drain by its own plan, so that those are not taken back but deleted and bought anew. Droplets are found again by
 //!   their rows and their tag, and what was ordered lately by the ages of the rows. A pause of the operator outlives it,
@@ -35,6 +35,7 @@ use tokio::{sync::oneshot, time::Instant};
 use self::{
     messages::{
         DescribeScaling, GrowthForeseen, PauseScaling, PressureChanged, ResumeScaling, ScaleNow, ScalingStatus,
+        ScalingTotals,
     },
     pass::{Passed, Tools},
     state::Memory,
@@ -44,6 +45,7 @@ use crate::{
     brain::Ports,
     discovery::messages::DescribeDirectory,
     domain::DeploymentId,
+    feed::messages::{Fact, Publish},
     scheduler::messages::{CordonHost, DescribeFleet, HostInventory},
     settings::Settings,
 };
@@ -64,6 +66,8 @@ pub struct Peers {
     pub directory: Recipient<DescribeDirectory>,
     /// The scheduler: what a create may hope for.
     pub growth: Recipient<GrowthForeseen>,
+    /// The feed: how every pass went.
+    pub feed: Recipient<Publish>,
 }
 
 /// Whether the operator has paused the autoscaler. Clones are the same switch; it outlives the actor.
@@ -113,10 +117,11 @@ impl AutoscalerActor {
             cloud,
             journal: ports.journal,
             policy,
+            pause: pause.clone(),
             inventory_patience: settings.host.longest_call(),
             peers,
         });
-        let mut status = ScalingStatus::default();
+        let mut status = ScalingStatus { enabled: tools.is_some(), ..ScalingStatus::default() };
         if tools.is_none() {
             status.explanation.push("no cloud is configured, so the pool neither grows nor shrinks".to_owned());
         }
@@ -142,16 +147,17 @@ impl AutoscalerActor {
         self.pressed = false;
         self.began = Some(Instant::now());
         let waiting = std::mem::take(&mut self.waiting);
-        let growth = tools.peers.growth.clone();
-        let pass = tools.pass(std::mem::take(&mut self.memory), self.pause.is_set());
+        let peers = tools.peers.clone();
+        let pass = tools.pass(std::mem::take(&mut self.memory));
         ctx.spawn(pass.into_actor(self).map(move |passed, this, ctx| {
             let Passed { memory, status, rest, growth: foreseen } = passed;
             this.passing = false;
             this.memory = memory;
-            this.status = ScalingStatus { passes: this.status.passes + 1, ..status };
+            this.take_in(status, foreseen.is_some());
+            this.tell(&peers);
             this.rest_until = rest.map(|rest| Instant::now() + rest);
             if let Some(foreseen) = foreseen {
-                growth.do_send(foreseen);
+                peers.growth.do_send(foreseen);
             }
             for whom in waiting {
                 // Whoever stopped waiting needs no answer.
@@ -164,6 +170,38 @@ impl AutoscalerActor {
                 this.pass_soon(ctx);
             }
         }));
+    }
+
+    /// Takes in what came of a pass. One that `saw` no droplets, because something could not be read, tells nothing of them.
+    fn take_in(&mut self, status: ScalingStatus, saw: bool) {
+        let before = std::mem::take(&mut self.status);
+        let ScalingTotals { ordered, deleted, failures } = before.totals;
+        self.status = ScalingStatus {
+            enabled: true,
+            passes: before.passes + 1,
+            // It may have been pressed or released meanwhile.
+            paused: self.pause.is_set(),
+            totals: ScalingTotals {
+                ordered: ordered + status.created as u64,
+                deleted: deleted + status.deleted as u64,
+                failures: failures + status.errors.len() as u64,
+            },
+            droplets: if saw { status.droplets } else { before.droplets },
+            ..status
+        };
+    }
+
+    fn tell(&self, peers: &Peers) {
+        peers.feed.do_send(Publish(Fact::ScalingChanged { scaling: self.status.clone() }));
+    }
+
+    /// Presses or releases the switch, and lets everybody see it at once.
+    fn switch(&mut self, paused: bool) {
+        self.pause.set(paused);
+        self.status.paused = paused;
+        if let Some(tools) = &self.tools {
+            self.tell(&tools.peers);
+        }
     }
 
     /// Makes a pass as soon as the last one is long enough ago. While the provider rests, its end is soon enough.
@@ -222,7 +260,7 @@ impl Handler<PauseScaling> for AutoscalerActor {
 
     fn handle(&mut self, _: PauseScaling, ctx: &mut Context<Self>) -> Self::Result {
         tracing::warn!("scaling.paused");
-        self.pause.set(true);
+        self.switch(true);
         self.after_a_pass(ctx)
     }
 }
@@ -232,7 +270,7 @@ impl Handler<ResumeScaling> for AutoscalerActor {
 
     fn handle(&mut self, _: ResumeScaling, ctx: &mut Context<Self>) -> Self::Result {
         tracing::info!("scaling.resumed");
-        self.pause.set(false);
+        self.switch(false);
         self.after_a_pass(ctx)
     }
 }

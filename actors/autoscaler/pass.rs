@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    Peers,
+    Pause, Peers,
     messages::{GrowthForeseen, ScalingStatus},
     state::{Memory, Readings},
 };
@@ -14,7 +14,7 @@ use crate::{
     discovery::messages::DescribeDirectory,
     domain::{
         Cordon, DeploymentId, HostName, Timestamp,
-        scaling::{Action, Decision, DropletState, FleetSnapshot, ScalingPolicy},
+        scaling::{Action, Decision, DropletState, DropletView, FleetSnapshot, ScalingPolicy, Stage},
     },
     patience,
     ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
@@ -44,6 +44,7 @@ pub(super) struct Tools {
     pub(super) cloud: Arc<dyn HostProvider>,
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) policy: ScalingPolicy,
+    pub(super) pause: Pause,
     pub(super) inventory_patience: Duration,
     pub(super) peers: Peers,
 }
@@ -82,9 +83,9 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 }
 
 impl Tools {
-    /// Makes a pass. Where it is `paused`, or another server looks after the pool, it only looks and explains.
-    pub(super) async fn pass(self, mut memory: Memory, paused: bool) -> Passed {
-        let mut status = ScalingStatus { paused, ..ScalingStatus::default() };
+    /// Makes a pass. Where it is paused, or another server looks after the pool, it only looks and explains.
+    pub(super) async fn pass(self, mut memory: Memory) -> Passed {
+        let mut status = ScalingStatus { max_hosts: self.policy.max_hosts, ..ScalingStatus::default() };
         let readings = match self.read().await {
             Ok(readings) => readings,
             Err(why) => {
@@ -100,7 +101,8 @@ impl Tools {
         let decision = self.decide(&mut memory, &readings);
         self.write_down(&decision, &mut status).await;
         status.explanation.clone_from(&decision.plan.explanation);
-        let only_looks = match (paused, readings.fleet.leads) {
+        status.droplets = decision.snapshot.views(&decision.plan.failed);
+        let only_looks = match (self.pause.is_set(), readings.fleet.leads) {
             (true, _) => Some("paused by the operator: none of this is done"),
             (false, false) => Some("another server looks after the pool: none of this is done here"),
             (false, true) => None,
@@ -122,6 +124,7 @@ impl Tools {
             may_grow: outlook.may_grow && only_looks.is_none() && memory.setbacks.hold(now).is_none(),
             ready_in: memory.estimate(&outlook, now),
         };
+        status.ready_in_s = growth.ready_in.filter(|_| growth.booting > 0).map(|time| time.as_secs());
         Passed { memory, status, rest, growth: Some(growth) }
     }
 
@@ -162,6 +165,11 @@ impl Tools {
     ) -> Option<Duration> {
         let snapshot = &decision.snapshot;
         for action in &decision.plan.actions {
+            // A pass may take minutes, and whoever pauses does not want to see one more droplet.
+            if self.pause.is_set() {
+                status.explanation.push("paused by the operator: the rest of this was not done".to_owned());
+                return None;
+            }
             let is_order = *action == Action::Create;
             if is_order && memory.setbacks.hold(self.clock.now()).is_some() {
                 continue;
@@ -280,6 +288,7 @@ impl Tools {
             Err(error) => return Err(error.into()),
         }
         status.created += 1;
+        status.droplets.push(DropletView { name: name.clone(), stage: Stage::Booting, since: Some(now) });
         tracing::info!(droplet = %name, "droplet.ordered");
         self.put(&name, DropletState::Created, now).await
     }
@@ -296,6 +305,7 @@ impl Tools {
     async fn delete(&self, name: &HostName, status: &mut ScalingStatus) -> Result<(), Stop> {
         self.cloud(self.cloud.delete(name)).await?;
         status.deleted += 1;
+        status.droplets.retain(|droplet| &droplet.name != name);
         tracing::info!(droplet = %name, "droplet.deleted");
         patience::store(self.store.remove_droplet(name)).await.map_err(failed)
     }

@@ -201,6 +201,8 @@ mod tests {
             used,
             reason: None,
             isolated: true,
+            unannounced_since: None,
+            vitals: None,
         }
     }
 

@@ -7,15 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Recipient};
+use actix::{Actor, Context, Handler, Message, MessageResult};
 use async_trait::async_trait;
 use getaredis_actors::{
     autoscaler::messages::ScaleNow,
     brain::{Brain, Ports},
-    discovery::{
-        self, DiscoveryActor,
-        messages::{HostChanged, HostJoined, HostLost},
-    },
+    discovery::{self, DiscoveryActor},
     domain::{
         DeploymentId, Health, HostName, HostState, InstanceState, MasterKey,
         scaling::{Droplet, DropletHost, DropletState, FleetSnapshot, ScalingPolicy, plan},
@@ -153,11 +150,13 @@ async fn a_reading_of_the_directory() {
         *heard = (heard.0 + 1, Some(Instant::now()));
     }))
     .start();
-    let to = |hears: &actix::Addr<Hears>| -> (Recipient<HostJoined>, Recipient<HostChanged>, Recipient<HostLost>) {
-        (hears.clone().recipient(), hears.clone().recipient(), hears.clone().recipient())
+    let peers = discovery::Peers {
+        joined: hears.clone().recipient(),
+        changed: hears.clone().recipient(),
+        lost: hears.clone().recipient(),
+        vitals: hears.clone().recipient(),
+        fleet: NoFleet.start().recipient(),
     };
-    let (joined, changed, lost) = to(&hears);
-    let peers = discovery::Peers { joined, changed, lost, fleet: NoFleet.start().recipient() };
     let port = Arc::new(Timed { directory: directory.clone(), read_at: Arc::clone(&read_at) });
     let actor = DiscoveryActor::new(port, Duration::from_millis(200), peers).start();
     let mut runs = Vec::new();

@@ -1,8 +1,13 @@
 //! What discovery tells and is asked.
 
+use std::collections::BTreeMap;
+
 use actix::Message;
 
-use crate::{domain::HostName, ports::HostRecord};
+use crate::{
+    domain::HostName,
+    ports::{HostRecord, HostVitals},
+};
 
 /// A host has announced itself. Told to the scheduler; repeated for every known host when discovery restarts, so it
 /// must be harmless for one that is known.
@@ -23,6 +28,17 @@ pub struct HostLost {
     pub name: HostName,
 }
 
+/// How a host fares, as it says itself. Told to the scheduler when somebody who looks would see a difference, and for one
+/// host not again within seconds; if it is lost, the next difference puts it right.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct VitalsSeen {
+    /// Which.
+    pub name: HostName,
+    /// How it fares.
+    pub vitals: HostVitals,
+}
+
 /// What does the directory say? Sent by the scheduler when it starts and by `/readyz`.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "DirectoryView")]
@@ -37,6 +53,8 @@ pub struct DirectoryView {
     pub read_once: bool,
     /// Why the last reading failed, if it did.
     pub unreachable: Option<String>,
-    /// Entries that could not be read, with the reason.
+    /// How they fare, where they say so.
+    pub vitals: BTreeMap<HostName, HostVitals>,
+    /// Entries that could not be read, wholly or in part, with the reason.
     pub malformed: Vec<(String, String)>,
 }

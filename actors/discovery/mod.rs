@@ -3,12 +3,14 @@
 //! - **Owns** what the directory last said, and the grace of hosts that it does not show any more.
 //! - **Decides** which hosts joined, changed or are lost.
 //! - **Must never** take silence for news: a directory that does not answer, or answers with what cannot be read, loses
-//!   no host that is known. It does not ask any host whether it is well; that is the host's room.
+//!   no host that is known. It does not ask any host whether it is well; that is the host's room. It passes on how a
+//!   host says it fares, and decides nothing by that.
 //! - **Forgets on restart** everything. It then tells every host anew, which is harmless for one that is known, and
 //!   asks the scheduler for the hosts it has, so that one that left meanwhile is lost as well.
 
 pub mod messages;
 mod state;
+mod vitals;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +18,9 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult
 use tokio::time::{Instant, timeout};
 
 use self::{
-    messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost},
+    messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost, VitalsSeen},
     state::{Believed, News},
+    vitals::Told,
 };
 use crate::{
     answers_probe,
@@ -33,7 +36,7 @@ const READING_TAKES_AT_MOST: Duration = Duration::from_secs(5);
 /// The longest that the scheduler may take to say which hosts it has; it is asked again at the next reading.
 const ANSWER_TAKES_AT_MOST: Duration = Duration::from_secs(1);
 
-/// Whom discovery speaks to: the scheduler, in all four.
+/// Whom discovery speaks to: the scheduler, in all five.
 #[derive(Debug, Clone)]
 pub struct Peers {
     /// Is told of hosts that have announced themselves.
@@ -42,6 +45,8 @@ pub struct Peers {
     pub changed: Recipient<HostChanged>,
     /// Is told of hosts whose announcement ran out.
     pub lost: Recipient<HostLost>,
+    /// Is told how hosts fare.
+    pub vitals: Recipient<VitalsSeen>,
     /// Is asked once after a start which hosts it has.
     pub fleet: Recipient<DescribeFleet>,
 }
@@ -52,6 +57,7 @@ pub struct DiscoveryActor {
     poll: Duration,
     peers: Peers,
     believed: Believed,
+    told: Told,
     /// Whether the scheduler's hosts have been taken in.
     adopted: bool,
 }
@@ -60,7 +66,7 @@ impl DiscoveryActor {
     /// A discovery that has read nothing yet. It reads at once when it is started, then every `poll`.
     #[must_use]
     pub fn new(directory: Arc<dyn Directory>, poll: Duration, peers: Peers) -> Self {
-        Self { directory, poll, peers, believed: Believed::default(), adopted: false }
+        Self { directory, poll, peers, believed: Believed::default(), told: Told::default(), adopted: false }
     }
 
     /// One pass; the next one is armed when it is over, so two never overlap.
@@ -104,6 +110,10 @@ impl DiscoveryActor {
         let (ttl, now) = (self.directory.ttl(), Instant::now());
         for news in self.believed.read(reading, ttl, now) {
             self.tell(news);
+        }
+        // After the hosts, because nobody takes in how one fares that is not known.
+        for (name, vitals) in self.told.worth_telling(&self.believed.view().vitals, now) {
+            self.peers.vitals.do_send(VitalsSeen { name, vitals });
         }
         if let Some(fleet) = theirs.filter(|fleet| fleet.ready) {
             self.believed.adopt(fleet.hosts.into_iter().map(|host| host.name), ttl, now);

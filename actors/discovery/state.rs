@@ -76,7 +76,13 @@ impl Believed {
             // Only a directory with a time to live gives grace, and that one is read by name.
             hosts.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        self.view = DirectoryView { hosts, read_once: true, unreachable: None, malformed: reading.malformed };
+        self.view = DirectoryView {
+            hosts,
+            vitals: reading.vitals,
+            read_once: true,
+            unreachable: None,
+            malformed: reading.malformed,
+        };
         news
     }
 

@@ -17,6 +17,7 @@ mod fleet;
 mod policy;
 #[cfg(test)]
 mod promises;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use self::{
     decision::Decision,
     fleet::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, Hold},
     policy::{Billing, LONGEST_WAIT, OrderBudget, ScalingPolicy},
+    stage::{DropletView, Stage},
 };
 use super::{Timestamp, ids::HostName};
 

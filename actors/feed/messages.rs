@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
+    autoscaler::messages::ScalingStatus,
     domain::{Creator, EndReason, HostName, Instance, InstanceId, Label, Timestamp},
     ports::Totals,
     reaper::messages::ReaperStatus,
@@ -57,6 +58,11 @@ pub enum Fact {
     ReaperChanged {
         /// How it is now.
         reaper: ReaperStatus,
+    },
+    /// The autoscaler made a pass, or was paused or resumed.
+    ScalingChanged {
+        /// How it is now.
+        scaling: ScalingStatus,
     },
     /// A supervised actor went down, is backing off or is up again.
     ActorChanged {
@@ -192,6 +198,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// How the reaper is.
     pub reaper: ReaperStatus,
+    /// How the pool of droplets is; nothing while nobody knows.
+    pub scaling: Option<ScalingStatus>,
 }
 
 /// One fact in its place.

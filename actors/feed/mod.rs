@@ -1,6 +1,7 @@
 //! The room of the feed: what operators watch.
 //!
-//! - **Owns** the read model (hosts, live instances, actors, totals), the numbers of the facts, and the subscribers.
+//! - **Owns** the read model (hosts, live instances, actors, totals, the pool), the numbers of the facts, and the
+//!   subscribers.
 //! - **Decides** what is news. A fact that changes nothing in the model gets no number and is told to nobody.
 //! - **Must never** wait for a subscriber: one whose channel is full is dropped there and then. It is no source of
 //!   truth either; nobody decides by it.
@@ -34,6 +35,7 @@ use self::{
 };
 use crate::{
     answers_probe,
+    autoscaler::messages::DescribeScaling,
     domain::Timestamp,
     patience,
     ports::{Clock, Store},
@@ -45,8 +47,8 @@ use crate::{
 /// further behind is better served with a new snapshot.
 const BACKLOG: usize = 256;
 
-/// How long the scheduler may take to describe the fleet, which it does from memory.
-const FLEET_PATIENCE: Duration = Duration::from_secs(2);
+/// How long another actor may take to describe what it knows, which it does from memory.
+const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long after a failed rebuild the next one is tried.
 const REBUILD_AGAIN: Duration = Duration::from_secs(1);
@@ -59,6 +61,8 @@ const SOURCE_OF_HOSTS: &str = "scheduler";
 pub struct Peers {
     /// The scheduler.
     pub fleet: Recipient<DescribeFleet>,
+    /// The autoscaler. Nobody waits for it: it tells how it is after its next pass.
+    pub scaling: Recipient<DescribeScaling>,
     /// How the supervised actors are.
     pub actors: Arc<dyn Fn() -> Vec<ActorView> + Send + Sync>,
 }
@@ -171,14 +175,18 @@ fn admit(
 
 /// Reads where things stand.
 async fn read(store: Arc<dyn Store>, peers: Peers) -> Result<Model, String> {
-    let fleet =
-        ask(&peers.fleet, DescribeFleet, FLEET_PATIENCE).await.map_err(|error| format!("scheduler: {error}"))?;
+    let (fleet, scaling) = futures_util::join!(
+        ask(&peers.fleet, DescribeFleet, PEER_PATIENCE),
+        ask(&peers.scaling, DescribeScaling, PEER_PATIENCE),
+    );
+    let fleet = fleet.map_err(|error| format!("scheduler: {error}"))?;
     if !fleet.ready {
         return Err("scheduler: it is starting".to_owned());
     }
     let live = patience::store(store.live()).await.map_err(|error| error.to_string())?;
     let totals = patience::store(store.totals()).await.map_err(|error| error.to_string())?;
-    Ok(Model::new(fleet.hosts, live.iter().map(InstanceView::from), (peers.actors)(), totals))
+    let model = Model::new(fleet.hosts, live.iter().map(InstanceView::from), (peers.actors)(), totals);
+    Ok(model.with_scaling(scaling.ok()))
 }
 
 impl Actor for FeedActor {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::messages::{ActorView, Delta, Fact, InstanceView, Snapshot};
 use crate::{
+    autoscaler::messages::ScalingStatus,
     domain::{InstanceId, InstanceState, Timestamp},
     ports::Totals,
     reaper::messages::ReaperStatus,
@@ -25,6 +26,7 @@ pub(super) struct Model {
     totals: Totals,
     /// It tells how it is again and again, so a feed that has just begun need not ask.
     reaper: ReaperStatus,
+    scaling: Option<ScalingStatus>,
     /// Which end each instance's owner was last warned of.
     warned: BTreeMap<InstanceId, Timestamp>,
     ended: BTreeSet<InstanceId>,
@@ -48,6 +50,11 @@ impl Model {
         }
     }
 
+    /// The same, and how the pool is, if anybody knows.
+    pub(super) fn with_scaling(self, scaling: Option<ScalingStatus>) -> Self {
+        Self { scaling, ..self }
+    }
+
     /// Takes in a fact. `None` when it is no news.
     pub(super) fn apply(&mut self, fact: Fact, at: Timestamp) -> Option<Delta> {
         if !self.take_in(&fact) {
@@ -66,6 +73,7 @@ impl Model {
             actors: self.actors.values().cloned().collect(),
             totals: self.totals,
             reaper: self.reaper.clone(),
+            scaling: self.scaling.clone(),
         }
     }
 
@@ -115,6 +123,7 @@ impl Model {
                 self.reaper = reaper.clone();
                 news
             }
+            Fact::ScalingChanged { scaling } => self.scaling.replace(scaling.clone()).as_ref() != Some(scaling),
             Fact::InstanceEnded { id, .. } => {
                 self.remember_end(id);
                 self.warned.remove(id);
@@ -189,6 +198,8 @@ mod tests {
                 used,
                 reason: None,
                 isolated: true,
+                unannounced_since: None,
+                vitals: None,
             },
         }
     }
@@ -301,6 +312,9 @@ mod tests {
             (0..6u8).prop_map(|n| Fact::InstanceExpiring { id: id(n), expires_at: NOW }),
             (0..9u64)
                 .prop_map(|sweeps| Fact::ReaperChanged { reaper: ReaperStatus { sweeps, ..ReaperStatus::default() } }),
+            (0..3u64).prop_map(|passes| Fact::ScalingChanged {
+                scaling: ScalingStatus { passes, ..ScalingStatus::default() }
+            }),
         ]
     }
 
@@ -349,6 +363,7 @@ mod tests {
             Fact::ActorRemoved { name } => snapshot.actors.retain(|actor| actor.name != name),
             Fact::TotalsChanged { totals } => snapshot.totals = totals,
             Fact::ReaperChanged { reaper } => snapshot.reaper = reaper,
+            Fact::ScalingChanged { scaling } => snapshot.scaling = Some(scaling),
             Fact::InstanceExpiring { .. } => {}
         }
     }
@@ -383,7 +398,7 @@ mod tests {
             let mut model = Model::default();
             seqs(&mut model, facts.clone());
             let read = model.snapshot(NOW);
-            let mut rebuilt = Model::new(read.hosts, read.instances, read.actors, read.totals);
+            let mut rebuilt = Model::new(read.hosts, read.instances, read.actors, read.totals).with_scaling(read.scaling);
             let late = from.index(facts.len() + 1);
             seqs(&mut rebuilt, facts[late..].to_vec());
             let (mut old, mut new) = (model.snapshot(NOW), rebuilt.snapshot(NOW));

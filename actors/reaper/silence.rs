@@ -159,6 +159,8 @@ mod tests {
             used: 1,
             reason: None,
             isolated: true,
+            unannounced_since: None,
+            vitals: None,
         };
         FleetView { hosts: state.map(view).into_iter().collect(), ready: true, ..FleetView::default() }
     }

@@ -106,6 +106,9 @@ impl Desk {
         for record in view.hosts {
             self.join(record);
         }
+        for (name, vitals) in view.vitals {
+            self.host_fares(&name, vitals);
+        }
         true
     }
 

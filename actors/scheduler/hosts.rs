@@ -14,7 +14,7 @@ use crate::{
         self, HostActor,
         messages::{Inventory, RemoveInstance, StartInstance},
     },
-    ports::{Found, HostRecord, Removal},
+    ports::{Found, HostRecord, HostVitals, Removal},
     supervision::{Child, Cradle, GaveUp, GiveUp, Spec, Status, ask, supervise},
 };
 
@@ -113,9 +113,15 @@ impl Desk {
         self.publish_host(&name);
     }
 
+    /// A host says how it fares.
+    pub(super) fn host_fares(&self, name: &HostName, vitals: HostVitals) {
+        self.ledger.borrow_mut().fares(name, vitals);
+        self.publish_host(name);
+    }
+
     /// The directory lost a host.
     pub(super) fn lose(&self, name: &HostName) {
-        let forgotten = self.ledger.borrow_mut().withdraw(name);
+        let forgotten = self.ledger.borrow_mut().withdraw(name, self.tools.clock.now());
         tracing::warn!(host = %name, forgotten, "host.lost");
         if forgotten {
             self.hosts.borrow_mut().remove(name);

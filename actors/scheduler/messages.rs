@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use actix::Message;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
         Cordon, Creator, EndReason, Health, HostName, IdempotencyKey, Instance, InstanceId, Label, LeaseRefused,
-        NoPlace, QuotaExceeded,
+        NoPlace, QuotaExceeded, Timestamp,
     },
-    ports::{Found, Removal, RuntimeError, StoreError},
+    ports::{Found, HostVitals, Removal, RuntimeError, StoreError},
 };
 
 /// One instance, please. Sent by the web handlers and the tests. If the reply is lost the instance lives on for its
@@ -187,12 +187,14 @@ pub struct FleetView {
     pub leads: bool,
     /// Creates that wait for room.
     pub waiting: u32,
-    /// Creates that ever had to wait for room, since the scheduler started.
+    /// Creates that had to wait for room and do so no more, since the scheduler started.
     pub waited: u64,
+    /// How long those have waited, all together.
+    pub waited_for: Duration,
 }
 
 /// A host as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostView {
     /// Its name.
     pub name: HostName,
@@ -210,6 +212,12 @@ pub struct HostView {
     pub reason: Option<String>,
     /// Whether its tenants are isolated from each other.
     pub isolated: bool,
+    /// Since when its heartbeat has stayed away, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unannounced_since: Option<Timestamp>,
+    /// How it fares, by its last heartbeat; nothing of a host that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Box<HostVitals>>,
 }
 
 /// Cordon, drain or uncordon a host. Sent by the operator and the autoscaler. Repeating it changes nothing.

@@ -37,7 +37,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     answers_probe,
     autoscaler::messages::{GrowthForeseen, PressureChanged},
-    discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost},
+    discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost, VitalsSeen},
     domain::{Cordon, HostEvent, Instance, MasterKey, ServerId},
     feed::messages::Publish,
     host::messages::{HostUnwell, HostWell, InstanceExited},
@@ -53,7 +53,7 @@ use messages::{
     GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, RemoveOrphan, Retire,
 };
 use neighbours::BEAT_EVERY;
-use queue::Left;
+use queue::{Left, Waits};
 
 /// The rebuild holds the mailbox for this long at most, so that creates that were queued over a restart are served by
 /// the fresh ledger instead of being sent away.
@@ -252,7 +252,7 @@ impl Handler<DescribeFleet> for SchedulerActor {
 
     fn handle(&mut self, _: DescribeFleet, _: &mut Self::Context) -> Self::Result {
         let (ledger, queue) = (self.desk.ledger.borrow(), &self.desk.queue);
-        let (waiting, waited) = queue.counts();
+        let Waits { waiting, waited, waited_for } = queue.waits();
         let refusal = ledger.refusal(self.desk.tools.settings.strategy);
         actix::MessageResult(FleetView {
             hosts: ledger.views(),
@@ -261,6 +261,7 @@ impl Handler<DescribeFleet> for SchedulerActor {
             refusal: refusal.map(|why| queue.foresee(why).to_string()),
             waiting,
             waited,
+            waited_for,
         })
     }
 }
@@ -323,6 +324,14 @@ impl Handler<HostLost> for SchedulerActor {
 
     fn handle(&mut self, lost: HostLost, _: &mut Self::Context) {
         self.desk.lose(&lost.name);
+    }
+}
+
+impl Handler<VitalsSeen> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, seen: VitalsSeen, _: &mut Self::Context) {
+        self.desk.host_fares(&seen.name, seen.vitals);
     }
 }
 

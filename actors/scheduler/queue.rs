@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use tokio::{
@@ -36,16 +37,41 @@ pub(super) struct Queue {
     line: RefCell<Line<Waiter>>,
     /// What was said last, and when.
     growth: Cell<Option<(GrowthForeseen, Instant)>>,
-    /// Creates that ever had to wait.
-    waited: Cell<u64>,
+    /// Creates that had to wait and do so no more, and how long they did together.
+    waited: Cell<(u64, Duration)>,
     /// Whether somebody is being served, which changes hosts, which is what people are served after.
     serving: Cell<bool>,
 }
 
+/// Waiting in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// Creates that wait now.
+    pub(super) waiting: u32,
+    /// Creates that had to wait and do so no more.
+    pub(super) waited: u64,
+    /// How long those did, together.
+    pub(super) waited_for: Duration,
+}
+
+/// Counts a wait when it is over, however it ends.
+struct Wait<'a> {
+    queue: &'a Queue,
+    since: Instant,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let (waited, waited_for) = self.queue.waited.get();
+        self.queue.waited.set((waited + 1, waited_for + self.since.elapsed()));
+    }
+}
+
 impl Queue {
-    /// Creates that wait now, and those that ever had to.
-    pub(super) fn counts(&self) -> (u32, u64) {
-        (u32::try_from(self.line.borrow().len()).unwrap_or(u32::MAX), self.waited.get())
+    pub(super) fn waits(&self) -> Waits {
+        let (waited, waited_for) = self.waited.get();
+        let waiting = u32::try_from(self.line.borrow().len()).unwrap_or(u32::MAX);
+        Waits { waiting, waited, waited_for }
     }
 
     fn is_worth_it(&self) -> bool {
@@ -86,7 +112,7 @@ impl Desk {
         }
         let (sender, mut receiver) = oneshot::channel();
         queue.line.borrow_mut().join(creator.clone(), id.clone(), sender);
-        queue.waited.set(queue.waited.get() + 1);
+        let _wait = Wait { queue, since: Instant::now() };
         // Only now, because it asks how many wait.
         self.peers.pressure.do_send(PressureChanged);
         let room = tokio::select! {

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     domain::{
-        Candidate, Health, HostEvent, HostName, HostState, Instance, InstanceId, NoPlace, Strategy,
+        Candidate, Health, HostEvent, HostName, HostState, Instance, InstanceId, NoPlace, Strategy, Timestamp,
         host::IllegalHostEvent, place,
     },
-    ports::HostRecord,
+    ports::{HostRecord, HostVitals},
     scheduler::messages::HostView,
 };
 
@@ -31,17 +31,22 @@ struct Entry {
     record: HostRecord,
     /// What its engine and the operator say.
     state: HostState,
-    /// Whether the directory still announces it.
-    announced: bool,
+    /// Since when the directory does not announce it any more, if so.
+    unannounced_since: Option<Timestamp>,
     reason: Option<String>,
     isolated: bool,
+    vitals: Option<Box<HostVitals>>,
 }
 
 impl Entry {
+    fn announced(&self) -> bool {
+        self.unannounced_since.is_none()
+    }
+
     /// A host that is not announced any more takes nothing, whatever its engine still answers: the next thing that
     /// happens to it may be its deletion.
     fn effective(&self) -> HostState {
-        match (self.announced, self.state.health) {
+        match (self.announced(), self.state.health) {
             (true, _) => self.state,
             (false, Health::Up) => HostState { health: Health::Unannounced, ..self.state },
             (false, _) => HostState { health: Health::Unreachable, ..self.state },
@@ -87,23 +92,35 @@ impl Ledger {
             Some(entry) => {
                 entry.record = record;
                 entry.isolated = isolated;
-                entry.announced = true;
+                entry.unannounced_since = None;
             }
-            None => {
-                self.hosts.push(Entry { record, state: HostState::JOINING, announced: true, reason: None, isolated })
-            }
+            None => self.hosts.push(Entry {
+                record,
+                state: HostState::JOINING,
+                unannounced_since: None,
+                reason: None,
+                isolated,
+                vitals: None,
+            }),
+        }
+    }
+
+    /// A host says how it fares; one that is not known says nothing.
+    pub fn fares(&mut self, name: &HostName, vitals: HostVitals) {
+        if let Some(entry) = self.entry(name) {
+            entry.vitals = Some(Box::new(vitals));
         }
     }
 
     /// The directory lost a host. It is forgotten when it holds no instance, else kept as unreachable until it does
     /// not. Tells whether it was forgotten.
-    pub fn withdraw(&mut self, name: &HostName) -> bool {
+    pub fn withdraw(&mut self, name: &HostName, now: Timestamp) -> bool {
         if self.claimed(name) == 0 {
             self.hosts.retain(|h| &h.record.name != name);
             return true;
         }
         if let Some(entry) = self.entry(name) {
-            entry.announced = false;
+            entry.unannounced_since.get_or_insert(now);
             entry.reason = Some("its announcement ran out".into());
         }
         false
@@ -111,7 +128,7 @@ impl Ledger {
 
     /// Hosts that are not announced any more and hold nothing any more.
     pub fn forgettable(&self) -> Vec<HostName> {
-        let gone = self.hosts.iter().filter(|h| !h.announced && self.claimed(&h.record.name) == 0);
+        let gone = self.hosts.iter().filter(|h| !h.announced() && self.claimed(&h.record.name) == 0);
         gone.map(|h| h.record.name.clone()).collect()
     }
 
@@ -128,7 +145,7 @@ impl Ledger {
     ) -> Result<bool, IllegalHostEvent> {
         let Some(entry) = self.entry(name) else { return Ok(false) };
         let next = entry.state.after(event)?;
-        let reason = if entry.announced { reason } else { entry.reason.clone() };
+        let reason = if entry.announced() { reason } else { entry.reason.clone() };
         let changed = next != entry.state || reason != entry.reason;
         entry.state = next;
         entry.reason = reason;
@@ -265,6 +282,8 @@ impl Ledger {
             used,
             reason: entry.reason.clone(),
             isolated: entry.isolated,
+            unannounced_since: entry.unannounced_since,
+            vitals: entry.vitals.clone(),
         }
     }
 
@@ -301,6 +320,8 @@ mod tests {
         strategy::Strategy as Generator,
     };
 
+    use crate::sim::samples::{later, now};
+
     fn name(n: u8) -> HostName {
         HostName::parse(&format!("h{n}")).unwrap()
     }
@@ -334,7 +355,7 @@ mod tests {
     fn a_lost_host_keeps_its_instances_and_takes_no_new_ones() {
         let mut ledger = ledger(&[(1, 4)]);
         ledger.reserve(&id(1), Strategy::Fill, &[]).unwrap();
-        assert!(!ledger.withdraw(&name(1)));
+        assert!(!ledger.withdraw(&name(1), now()));
         assert!(!ledger.host_event(&name(1), HostEvent::Answered, None).unwrap(), "its engine's word changes nothing");
         assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unannounced);
         assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().unannounced, 1);
@@ -342,7 +363,7 @@ mod tests {
         assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable, "neither of them answers");
         ledger.release(&id(1));
         assert_eq!(ledger.forgettable(), [name(1)]);
-        assert!(ledger.withdraw(&name(1)));
+        assert!(ledger.withdraw(&name(1), now()));
         assert_eq!(ledger.views(), []);
     }
 
@@ -350,9 +371,25 @@ mod tests {
     fn a_host_that_is_announced_again_is_what_its_engine_says() {
         let mut ledger = ledger(&[(1, 4)]);
         ledger.adopt(&id(1), &name(1));
-        ledger.withdraw(&name(1));
+        ledger.withdraw(&name(1), now());
         ledger.announce(record(1, 5), true);
         assert_eq!(ledger.view(&name(1)).map(|v| (v.state, v.slots)), Some((Health::Up, 5)));
+    }
+
+    #[test]
+    fn a_host_that_lost_its_heartbeat_shows_since_when_and_how_it_last_fared() {
+        let mut ledger = ledger(&[(1, 4)]);
+        ledger.adopt(&id(1), &name(1));
+        let vitals = HostVitals { cpus: Some(2), ..HostVitals::default() };
+        ledger.fares(&name(1), vitals.clone());
+        ledger.fares(&name(2), vitals.clone());
+        ledger.withdraw(&name(1), later(1));
+        ledger.withdraw(&name(1), later(9));
+        let shown = ledger.view(&name(1)).unwrap();
+        assert_eq!((shown.unannounced_since, shown.vitals), (Some(later(1)), Some(Box::new(vitals))));
+        assert_eq!(ledger.view(&name(2)), None, "nobody becomes a host by a word about it");
+        ledger.announce(record(1, 4), true);
+        assert_eq!(ledger.view(&name(1)).unwrap().unannounced_since, None);
     }
 
     #[test]
@@ -414,11 +451,11 @@ mod tests {
     fn what_was_given_up_keeps_no_host_that_left_and_takes_its_slot_should_it_come_back() {
         let mut ledger = ledger(&[(1, 1)]);
         ledger.adopt(&id(1), &name(1));
-        assert!(!ledger.withdraw(&name(1)));
+        assert!(!ledger.withdraw(&name(1), now()));
         ledger.release(&id(1));
         ledger.leave_behind(&id(1), &name(1));
         assert_eq!(ledger.forgettable(), [name(1)]);
-        assert!(ledger.withdraw(&name(1)));
+        assert!(ledger.withdraw(&name(1), now()));
         ledger.announce(record(1, 1), true);
         ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
         assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().full, 1);
@@ -469,7 +506,7 @@ mod tests {
                     Step::Release(i) => prop_assert_eq!(ledger.release(&id(i)), model.remove(&i)),
                     Step::Answered(h) => { ledger.host_event(&name(h), HostEvent::Answered, None).unwrap(); }
                     Step::StayedAway(h) => { ledger.host_event(&name(h), HostEvent::StayedAway, None).unwrap(); }
-                    Step::Withdraw(h) => { ledger.withdraw(&name(h)); }
+                    Step::Withdraw(h) => { ledger.withdraw(&name(h), now()); }
                     Step::Announce(h) => ledger.announce(record(h, slots), true),
                 }
                 for h in 1..4 {

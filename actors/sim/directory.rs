@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::faults::Faults;
 use crate::{
     domain::HostName,
-    ports::{Directory, DirectoryError, DirectoryReading, HostRecord},
+    ports::{Directory, DirectoryError, DirectoryReading, HostRecord, HostVitals},
 };
 
 /// A directory in memory. Clones are the same directory.
@@ -55,9 +55,16 @@ impl SimDirectory {
         }
     }
 
+    /// A host tells how it fares with its announcement.
+    pub fn beat(&self, name: &HostName, vitals: HostVitals) {
+        self.state().reading.vitals.insert(name.clone(), vitals);
+    }
+
     /// A host's announcement runs out, or is taken from the list.
     pub fn withdraw(&self, name: &HostName) {
-        self.state().reading.hosts.retain(|host| &host.name != name);
+        let mut state = self.state();
+        state.reading.hosts.retain(|host| &host.name != name);
+        state.reading.vitals.remove(name);
     }
 
     /// An entry turns up that cannot be read.

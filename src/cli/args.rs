@@ -1,6 +1,10 @@
 //! The arguments, as clap reads them and as `--help` explains them.
 
-use std::{fmt::Display, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
+    hosts::HostsCommand,
     scaling::ScalingCommand,
     simulate::Simulate,
 };
@@ -35,7 +40,7 @@ impl Arguments {
 
 /// What was given, else what the environment has. Not clap's own reading of it: that refuses an empty variable, which
 /// means "not set" to everybody else, and does so for commands that do not want it.
-fn given_or_env<T: Clone, E: Display>(
+pub(super) fn given_or_env<T: Clone, E: Display>(
     given: Option<&T>,
     name: &str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -60,9 +65,12 @@ pub(super) enum Command {
     Host(HostCommand),
     /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
     Simulate(Simulate),
-    /// Look at what the autoscaler decided
+    /// Look at the pool of bought hosts, pause it, or make its decisions again
     #[command(subcommand)]
     Scaling(ScalingCommand),
+    /// Look at a server's hosts, and decide which of them take new instances
+    #[command(subcommand)]
+    Hosts(HostsCommand),
     #[command(flatten)]
     Instances(InstanceCommand),
     /// Write a completion script for a shell to standard output
@@ -168,15 +176,18 @@ pub(super) struct New {
 impl New {
     /// The API token, if one was given. Never an argument, which everybody on the machine could read.
     pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
-        let Some(file) = &self.token_file else {
-            return Ok(token_of_env()?.filter(|token| !is_management_token(token)));
-        };
-        let shown = file.display();
-        let text = std::fs::read_to_string(file).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
-        secret(text.trim())
-            .map(Some)
-            .map_err(|_| Failure::Usage(format!("{shown} must hold one token and nothing else")))
+        match &self.token_file {
+            Some(file) => token_in(file).map(Some),
+            None => Ok(token_of_env()?.filter(|token| !is_management_token(token))),
+        }
     }
+}
+
+/// The token that a file holds.
+pub(super) fn token_in(file: &Path) -> Result<SecretString, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
+    secret(text.trim()).map_err(|_| Failure::Usage(format!("{shown} must hold one token and nothing else")))
 }
 
 /// The variable of both kinds of tokens, which tell themselves apart.
@@ -232,7 +243,7 @@ fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-fn secret(text: &str) -> Result<SecretString, &'static str> {
+pub(super) fn secret(text: &str) -> Result<SecretString, &'static str> {
     // Anything else cannot be sent in a header.
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("must be a token as the server or its operator gave it");

@@ -7,7 +7,9 @@ mod args;
 mod configuration;
 mod exit;
 mod host;
+mod hosts;
 mod instances;
+mod operator;
 mod output;
 mod scaling;
 mod simulate;
@@ -71,19 +73,23 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
         Command::Config(command) => configuration::run(&command, output)?,
         Command::Host(command) => host::run(&command, programs.host_script, output)?,
         Command::Simulate(command) => simulate::run(&command, output)?,
-        Command::Scaling(command) => scaling::run(&command, output)?,
+        Command::Scaling(command) => asking()?.block_on(scaling::run(&command, server, output))?,
+        Command::Hosts(command) => asking()?.block_on(hosts::run(&command, server?.as_ref(), output))?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "getaredis", &mut script);
             output.text(&String::from_utf8_lossy(&script))?;
         }
         Command::Instances(command) => {
-            let server = server?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(instances::run(&command, server.as_ref(), output))?;
+            asking()?.block_on(instances::run(&command, server?.as_ref(), output))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a command that asks a server runs on.
+fn asking() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `scaling replay`: makes the autoscaler's decisions again, on the grounds that were written down.
+//! `scaling`: how the pool is, pausing it, and its decisions made again on the grounds that were written down.
 
 use std::{
     fs::File,
@@ -7,15 +7,41 @@ use std::{
 };
 
 use clap::Subcommand;
-use getaredis_actors::domain::scaling::Decision;
+use getaredis_actors::{
+    autoscaler::messages::ScalingStatus,
+    domain::{
+        Timestamp,
+        scaling::{Decision, DropletView},
+    },
+};
 
 use super::{
     exit::{Exit, Failure},
-    output::Output,
+    operator::{Operator, table},
+    output::{Output, printable, span},
 };
+use crate::client::Server;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ScalingCommand {
+    /// Show the pool of bought hosts, what was decided about it and why
+    Status {
+        #[command(flatten)]
+        operator: Operator,
+        /// Write the server's JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Buy and give back nothing until `resume` or the next start of the server
+    Pause {
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Buy and give back again
+    Resume {
+        #[command(flatten)]
+        operator: Operator,
+    },
     /// Make the decisions of a log (fleet.scaling_log) again, and say whether each comes out the same
     Replay {
         /// The log
@@ -26,9 +52,66 @@ pub(super) enum ScalingCommand {
     },
 }
 
-pub(super) fn run(command: &ScalingCommand, output: &Output) -> Result<(), Failure> {
-    let ScalingCommand::Replay { file, all } = command;
-    replay(file, *all, output)
+pub(super) async fn run(
+    command: &ScalingCommand,
+    server: Result<Option<Server>, Failure>,
+    output: &Output,
+) -> Result<(), Failure> {
+    match command {
+        // Needs no server, so no word about one can be wrong.
+        ScalingCommand::Replay { file, all } => replay(file, *all, output),
+        ScalingCommand::Status { operator, json } => {
+            let (client, token) = operator.client(server?.as_ref())?;
+            let told = client.scaling(&token).await?;
+            match json {
+                true => output.line(told.json.trim())?,
+                false => output.text(&printable(&shown(&told.value, Timestamp::now())))?,
+            }
+            Ok(())
+        }
+        ScalingCommand::Pause { operator } => switch(operator, server?.as_ref(), true, output).await,
+        ScalingCommand::Resume { operator } => switch(operator, server?.as_ref(), false, output).await,
+    }
+}
+
+async fn switch(operator: &Operator, server: Option<&Server>, pause: bool, output: &Output) -> Result<(), Failure> {
+    let (client, token) = operator.client(server)?;
+    let paused = client.pause_scaling(pause, &token).await?.value.paused;
+    output.line(if paused { "paused: nothing is bought or given back" } else { "running" })?;
+    Ok(())
+}
+
+/// The pool as a person reads it.
+fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
+    let mut text = format!("{}\n", if pool.paused { "paused" } else { "running" });
+    let totals = pool.totals;
+    text.push_str(&format!(
+        "{} of at most {} hosts; {} ordered, {} deleted, {} failures since the start\n",
+        pool.droplets.len(),
+        pool.max_hosts,
+        totals.ordered,
+        totals.deleted,
+        totals.failures
+    ));
+    if let Some(seconds) = pool.ready_in_s {
+        text.push_str(&format!("the next one is ready in about {}\n", span(seconds)));
+    }
+    if !pool.droplets.is_empty() {
+        let age = |since: Timestamp| span(u64::try_from(now.duration_since(since).as_secs()).unwrap_or_default());
+        let row = |droplet: &DropletView| {
+            let age = droplet.since.map_or_else(|| "-".to_owned(), age);
+            [droplet.name.to_string(), droplet.stage.as_str().to_owned(), age]
+        };
+        let rows: Vec<_> = pool.droplets.iter().map(row).collect();
+        text.push_str(&format!("\n{}", table(["HOST", "STAGE", "AGE"], rows)));
+    }
+    for (title, lines) in [("Decided", &pool.explanation), ("Went wrong", &pool.errors)] {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}:\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+    }
+    text
 }
 
 fn replay(path: &Path, all: bool, output: &Output) -> Result<(), Failure> {

@@ -136,7 +136,7 @@ impl Client {
         Ok(if response.status() == StatusCode::ACCEPTED { Removed::Stopping } else { Removed::Gone })
     }
 
-    fn request(&self, method: Method, path: &str, token: Option<&SecretString>) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str, token: Option<&SecretString>) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.server));
         match token {
             Some(token) => request.bearer_auth(token.expose_secret()),
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Sends the request and gives the response if it is a success.
-    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
         if status.is_success() {
@@ -169,9 +169,13 @@ impl Client {
     }
 
     async fn answer(&self, response: Response) -> Result<Answer, ClientError> {
-        let json = response.text().await.map_err(|e| self.unreachable(&e))?;
+        let json = self.text(response).await?;
         let instance = serde_json::from_str(&json).map_err(|e| self.nonsense(&e.to_string()))?;
         Ok(Answer { instance, json: json.into() })
+    }
+
+    pub(super) async fn text(&self, response: Response) -> Result<String, ClientError> {
+        response.text().await.map_err(|e| self.unreachable(&e))
     }
 
     /// The innermost cause is the one that says something, such as "connection refused".
@@ -184,7 +188,7 @@ impl Client {
         ClientError::Unreachable { server: self.server.to_string(), why }
     }
 
-    fn nonsense(&self, why: &str) -> ClientError {
+    pub(super) fn nonsense(&self, why: &str) -> ClientError {
         ClientError::Nonsense { server: self.server.to_string(), why: why.to_owned() }
     }
 }

@@ -6,8 +6,10 @@
 mod answer;
 mod error;
 mod http;
+mod operator;
 pub mod state;
 
 pub use answer::{Answer, Instance};
 pub use error::{ClientError, Problem, Retry};
 pub use http::{Client, NewInstance, Removed, Server};
+pub use operator::{Deed, Hosts, Told};

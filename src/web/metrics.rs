@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use getaredis_actors::{
-    domain::{EndReason, Health, InstanceState},
+    autoscaler::messages::{DescribeScaling, ScalingStatus},
+    domain::{Cordon, EndReason, Health, InstanceState, scaling::Stage},
     feed::messages::{ActorView, CountInstances, InstanceCounts},
-    ports::Totals,
+    ports::{HostVitals, Totals},
     reaper::messages::{DescribeReaper, Orphans, ReaperStatus},
     scheduler::messages::{DescribeFleet, FleetView},
     supervision::{Status, ask},
@@ -35,12 +36,13 @@ pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
     if !web.settings.metrics {
         return Err(nothing_here());
     }
-    let (totals, fleet, counts, reaper, sinks) = futures_util::join!(
+    let (totals, fleet, counts, reaper, sinks, scaling) = futures_util::join!(
         web.stored(web.store.totals()),
         ask(&web.doors.fleet, DescribeFleet, ACTOR_WITHIN),
         ask(&web.doors.counts, CountInstances, ACTOR_WITHIN),
         ask(&web.doors.reaper, DescribeReaper, ACTOR_WITHIN),
         ask(&web.doors.webhooks, DescribeWebhooks, ACTOR_WITHIN),
+        ask(&web.doors.scaling, DescribeScaling, ACTOR_WITHIN),
     );
     let actors = (web.vitals.actors)();
     // One of its own for every scrape: what is no longer there is not shown, and no test sees another one's numbers.
@@ -54,6 +56,7 @@ pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
         counts.iter().for_each(of_instances);
         reaper.iter().for_each(of_reaper);
         sinks.iter().flatten().for_each(of_sink);
+        scaling.iter().filter(|pool| pool.enabled).for_each(of_pool);
     });
     let text = recorder.handle().render() + &web.creates.render();
     Ok(HttpResponse::Ok().insert_header(("content-type", CONTENT_TYPE)).body(text))
@@ -119,6 +122,63 @@ fn of_fleet(fleet: &FleetView) {
     gauge!("getaredis_slots", "kind" => "used").set(float(used));
     describe_gauge!("getaredis_accepting", "Whether a create would find a place now.");
     gauge!("getaredis_accepting").set(yes(fleet.ready && fleet.refusal.is_none()));
+    describe_gauge!("getaredis_hosts_cordoned", "Hosts that are kept from taking new instances, by how.");
+    for (cordon, word) in [(Cordon::Cordoned, "cordoned"), (Cordon::Draining, "draining")] {
+        let hosts = fleet.hosts.iter().filter(|host| host.cordon == Some(cordon)).count();
+        gauge!("getaredis_hosts_cordoned", "cordon" => word).set(float(hosts as u64));
+    }
+    describe_gauge!("getaredis_creates_waiting", "Creates that wait for room.");
+    gauge!("getaredis_creates_waiting").set(f64::from(fleet.waiting));
+    describe_counter!("getaredis_creates_waited_total", "Creates that had to wait for room, whatever came of it.");
+    counter!("getaredis_creates_waited_total").absolute(fleet.waited);
+    describe_counter!("getaredis_create_wait_seconds_total", "How long those have waited, all together.");
+    counter!("getaredis_create_wait_seconds_total").absolute(fleet.waited_for.as_secs());
+    of_vitals(fleet);
+}
+
+/// Of all hosts the one that has least left: whatever is alerted on is alerted on for every host.
+fn of_vitals(fleet: &FleetView) {
+    let most = |share: fn(&HostVitals) -> Option<f64>| {
+        fleet.hosts.iter().filter_map(|host| share(host.vitals.as_deref()?)).reduce(f64::max)
+    };
+    describe_gauge!(
+        "getaredis_host_memory_used_ratio",
+        "Memory in use on the host that has the largest share of its own in use."
+    );
+    if let Some(ratio) = most(|v| used(v.memory_total_bytes, v.memory_available_bytes)) {
+        gauge!("getaredis_host_memory_used_ratio").set(ratio);
+    }
+    describe_gauge!("getaredis_host_disk_used_ratio", "The same of the disk that holds images and containers.");
+    if let Some(ratio) = most(|v| used(v.disk_total_bytes, v.disk_free_bytes)) {
+        gauge!("getaredis_host_disk_used_ratio").set(ratio);
+    }
+}
+
+fn used(total: Option<u64>, left: Option<u64>) -> Option<f64> {
+    Some(1.0 - float(left?) / float(total.filter(|total| *total > 0)?))
+}
+
+fn of_pool(pool: &ScalingStatus) {
+    describe_gauge!("getaredis_droplets", "Hosts that are paid for, by where they stand.");
+    for stage in Stage::ALL {
+        let droplets = pool.droplets.iter().filter(|droplet| droplet.stage == stage).count();
+        gauge!("getaredis_droplets", "stage" => stage.as_str()).set(float(droplets as u64));
+    }
+    describe_gauge!("getaredis_droplets_allowed", "Hosts that may be paid for, which is fleet.max_hosts.");
+    gauge!("getaredis_droplets_allowed").set(f64::from(pool.max_hosts));
+    describe_gauge!("getaredis_scaling_paused", "Whether the operator has paused the autoscaler.");
+    gauge!("getaredis_scaling_paused").set(yes(pool.paused));
+    describe_counter!("getaredis_scaling_passes_total", "Looks at the pool that came to an end, well or not.");
+    counter!("getaredis_scaling_passes_total").absolute(pool.passes);
+    describe_counter!("getaredis_droplets_ordered_total", "Hosts that were ordered.");
+    counter!("getaredis_droplets_ordered_total").absolute(pool.totals.ordered);
+    describe_counter!("getaredis_droplets_deleted_total", "Hosts that were given back.");
+    counter!("getaredis_droplets_deleted_total").absolute(pool.totals.deleted);
+    describe_counter!(
+        "getaredis_scaling_failures_total",
+        "Readings, orders and other steps of the autoscaler that failed."
+    );
+    counter!("getaredis_scaling_failures_total").absolute(pool.totals.failures);
 }
 
 fn of_instances(counts: &InstanceCounts) {

@@ -8,6 +8,7 @@
 mod access_log;
 mod admin;
 mod admin_feed;
+mod admin_pool;
 mod body;
 mod capacity;
 mod client_ip;
@@ -135,6 +136,14 @@ fn routes(config: &mut ServiceConfig) {
         )
         .service(resource("/v1/capacity", &["GET", "HEAD"]).route(reading().to(capacity::show)))
         .service(resource("/v1/admin/actors", &["GET", "HEAD"]).route(reading().to(admin::actors)))
+        .service(resource("/v1/admin/hosts", &["GET", "HEAD"]).route(reading().to(admin_pool::hosts)))
+        .service(
+            resource("/v1/admin/hosts/{name}/{deed:cordon|drain|uncordon}", &["POST"])
+                .route(web::post().to(admin_pool::cordon)),
+        )
+        .service(resource("/v1/admin/scaling", &["GET", "HEAD"]).route(reading().to(admin_pool::scaling)))
+        .service(resource("/v1/admin/scaling/pause", &["POST"]).route(web::post().to(admin_pool::pause)))
+        .service(resource("/v1/admin/scaling/resume", &["POST"]).route(web::post().to(admin_pool::resume)))
         .service(resource("/v1/admin/feed", &["GET"]).route(web::get().to(admin_feed::open)))
         .service(resource("/instance", &["POST"]).route(web::post().to(legacy::create)))
         .service(resource("/livez", &["GET", "HEAD"]).route(reading().to(health::live)))

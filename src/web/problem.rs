@@ -56,6 +56,8 @@ kinds! {
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "This method is not allowed here";
     IdempotencyConflict "idempotency-conflict" CONFLICT "The idempotency key was used for something else";
     NotRunning "not-running" CONFLICT "The instance is not running yet";
+    HostConflict "host-conflict" CONFLICT "The host cannot take this as it is";
+    NoProvider "no-provider" CONFLICT "There is no pool of hosts";
     InstanceEnded "instance-ended" GONE "The instance has ended";
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body is not JSON";
@@ -144,6 +146,19 @@ impl Problem {
     /// There is no such instance.
     pub(super) fn no_such_instance() -> Self {
         Self::new(Kind::NotFound, "There is no instance of this id.")
+    }
+
+    /// There is no such host.
+    pub(super) fn no_such_host() -> Self {
+        Self::new(Kind::NotFound, "There is no host of this name.")
+    }
+
+    /// Hosts are neither bought nor given back here.
+    pub(super) fn no_provider() -> Self {
+        Self::new(
+            Kind::NoProvider,
+            "No hosts are bought here, so there is no pool to look at or to pause. To have one, set fleet.provider.",
+        )
     }
 
     /// The address answers to other methods only.

@@ -1,11 +1,15 @@
-// The operator's page: asks for the token, follows the feed and draws hosts, actors and live instances.
+// The operator's page: asks for the token, follows the feed and draws pool, hosts, actors and live instances.
 
-import { byId, el, loaded, setText } from "./dom.js";
+import * as api from "./api.js";
+import { announce, byId, el, loaded, setText } from "./dom.js";
 import { FeedSocket } from "./feed-socket.js";
 import { FeedState } from "./feed.js";
 import { coarse, count } from "./format.js";
+import { hostRow } from "./host-row.js";
 import { storageOf } from "./mine.js";
+import { poolView } from "./pool-view.js";
 import { Rows } from "./rows.js";
+import { hostsInWords } from "./vitals.js";
 import { reaperWords } from "./wording.js";
 
 const NAME = "getaredis.operator.v1";
@@ -15,6 +19,7 @@ const session = storageOf("sessionStorage");
 const MANY = 200;
 
 let feed = null;
+let token = null;
 let state = new FeedState();
 let ahead = 0; // server's wall clock minus our monotonic one, in ms
 let drawAll = false;
@@ -26,29 +31,8 @@ let frame = 0;
 const hourAndMinute = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 const cell = (name, ...children) => el("span", { role: "cell", "data-name": name }, ...children);
 
-const hosts = new Rows(byId("hosts"), () => {
-  const name = el("strong");
-  const address = el("span", { class: "quiet mono" });
-  const status = el("span", { class: "state" });
-  const fill = el("span", { class: "bar-fill" });
-  const bar = el("span", { class: "bar", "aria-hidden": "true" }, fill);
-  const numbers = el("span", { class: "numbers" });
-  const reason = cell("Reason");
-  const node = el("div", { class: "row", role: "row" }, cell("Host", name, " ", address), cell("State", status), cell("Slots", bar, numbers), reason);
-  return {
-    node,
-    update(host) {
-      setText(name, host.name);
-      setText(address, host.address);
-      setText(status, host.cordon ? `${host.state}, ${host.cordon}` : host.state);
-      status.dataset.state = host.state === "up" && host.cordon ? host.cordon : host.state;
-      fill.style.width = `${host.slots > 0 ? Math.min(100, (100 * host.used) / host.slots) : 0}%`;
-      bar.classList.toggle("full", host.used >= host.slots);
-      setText(numbers, `${host.used} of ${host.slots}`);
-      setText(reason, host.reason ?? "");
-    },
-  };
-});
+const hosts = new Rows(byId("hosts"), () => hostRow(cordon, () => serverNow()));
+const pool = poolView(pause, () => serverNow());
 
 const actors = new Rows(byId("actors"), () => {
   const name = el("strong");
@@ -126,6 +110,8 @@ function draw() {
   setText(byId("orphans"), reaper?.orphans ?? "–");
   setText(byId("reaper-error"), reaper?.error ?? "");
   byId("reaper-error").hidden = !reaper?.error;
+  setText(byId("hosts-states"), hostsInWords([...state.hosts.values()]));
+  pool.update(state.scaling);
   for (const [kind, rows] of Object.entries({ hosts, actors, instances })) {
     byId(kind).parentElement.hidden = rows.size === 0;
     byId(`${kind}-empty`).hidden = rows.size > 0;
@@ -139,7 +125,27 @@ setInterval(() => {
   if (document.hidden || !feed) return;
   const now = serverNow();
   instances.each((row) => row.tick(now));
+  hosts.each((row) => row.tick());
+  pool.tick();
 }, 1000);
+
+// ---- what the operator does; what came of it comes with the feed ----
+
+async function done(answer, what) {
+  const answered = await answer;
+  if (answered.ok) showError(null);
+  else showError(answered.problem?.title || `${what} did not work`, answered.problem?.detail || "The server did not answer.");
+  return answered.ok;
+}
+
+async function cordon(name, deed) {
+  const words = { cordon: "takes no new instances", drain: "drains", uncordon: "takes instances again" };
+  if (await done(api.cordonHost(name, deed, token), `${name}: ${deed}`)) announce(`${name} ${words[deed]}.`);
+}
+
+function pause(paused) {
+  return done(api.pauseScaling(paused, token), paused ? "The pause" : "The end of the pause");
+}
 
 // ---- the connection ----
 
@@ -165,8 +171,9 @@ function take(json) {
   later();
 }
 
-function connect(token) {
+function connect(withToken) {
   feed?.close();
+  token = withToken;
   showError(null);
   state = new FeedState();
   feed = new FeedSocket(token, {
@@ -191,6 +198,7 @@ function connect(token) {
 function signOut() {
   feed?.close();
   feed = null;
+  token = null;
   state = new FeedState();
   drawAll = true;
   later();
@@ -210,9 +218,9 @@ function showError(title, text = "") {
 
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const token = byId("token").value.trim();
-  if (!token) return;
-  connect(token);
+  const typed = byId("token").value.trim();
+  if (!typed) return;
+  connect(typed);
   byId("admin-title").focus();
 });
 byId("forget").addEventListener("click", () => {

@@ -37,4 +37,6 @@ export const createInstance = (body, key) => request("POST", "/v1/instances", { 
 export const readInstance = (id, token) => request("GET", instance(id), { token });
 export const extendInstance = (id, token, ttl) => request("PATCH", instance(id), { token, body: { ttl } });
 export const deleteInstance = (id, token) => request("DELETE", instance(id), { token });
+export const cordonHost = (name, deed, token) => request("POST", `/v1/admin/hosts/${encodeURIComponent(name)}/${deed}`, { token });
+export const pauseScaling = (paused, token) => request("POST", `/v1/admin/scaling/${paused ? "pause" : "resume"}`, { token });
 export const readActors = (token) => request("GET", "/v1/admin/actors", { token });

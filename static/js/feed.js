@@ -10,6 +10,7 @@ export class FeedState {
   actors = new Map();
   totals = { started: 0 };
   reaper = null;
+  scaling = null;
   at = null;
   #waiting = true;
 
@@ -35,6 +36,7 @@ export class FeedState {
     this.at = frame.at;
     this.totals = frame.totals ?? this.totals;
     this.reaper = frame.reaper ?? null;
+    this.scaling = frame.scaling ?? null;
     this.hosts = new Map(frame.hosts.map((h) => [h.name, h]));
     this.actors = new Map(frame.actors.map((a) => [a.name, a]));
     // Newest first, as later ones are added in front.
@@ -68,6 +70,9 @@ export class FeedState {
       case "reaper_changed":
         this.reaper = fact.reaper ?? null;
         return [["reaper", null]];
+      case "scaling_changed":
+        this.scaling = fact.scaling ?? null;
+        return [["scaling", null]];
       default: return typeof fact?.kind === "string" ? [] : null;
     }
   }

@@ -34,6 +34,18 @@ export function coarse(seconds) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** How old something is, or how long it takes, in one unit: "12 s", "5 min", "3 h", "4 days". */
+export function age(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < HOUR) return `${Math.floor(s / 60)} min`;
+  if (s < 48 * HOUR) return `${Math.floor(s / HOUR)} h`;
+  return `${Math.floor(s / (24 * HOUR))} days`;
+}
+
+/** 0.414 → "41 %". Never 100 before it is. */
+export const percent = (part) => `${Math.floor(100 * part + 1e-9)} %`;
+
 /** How long a request has been under way: "0.4 s", "12 s". */
 export function elapsed(ms) {
   return ms < 9950 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`;
@@ -44,7 +56,7 @@ export const count = (n) => new Intl.NumberFormat("en").format(n);
 
 /** Bytes in the unit that Redis people use: 5242880 → "5 MB". */
 export function bytes(n) {
-  const units = ["B", "KB", "MB", "GB"];
+  const units = ["B", "KB", "MB", "GB", "TB"];
   let value = n;
   let unit = 0;
   while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }

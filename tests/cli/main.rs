@@ -6,6 +6,7 @@ mod configuration;
 mod fake;
 mod host;
 mod instances;
+mod operator;
 
 use std::{
     path::PathBuf,

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use redis::ErrorKind;
 
 use crate::{
+    SOON, eventually,
     tenant::{connect, must_work, ping},
-    world::in_a_world,
+    world::{World, in_a_world},
 };
 
 #[test]
@@ -20,6 +21,8 @@ fn from_nothing_a_click_leads_to_a_working_redis_and_told_so_the_fleet_goes_back
         assert_eq!((&beat["Name"], &beat["Engine"]), (&host.as_str().into(), &"up".into()), "{beat}");
         assert_eq!(beat["PublicIP"], public.to_string(), "{beat}");
         assert_eq!(beat["PrivateIP"], private.to_string(), "{beat}");
+
+        operators_see_how_it_fares(world, host).await;
 
         let instance = world.api().create().await;
         assert_eq!(instance.host, public.to_string());
@@ -41,6 +44,25 @@ fn from_nothing_a_click_leads_to_a_working_redis_and_told_so_the_fleet_goes_back
         assert_eq!(world.settles_at(0).await, BTreeSet::new());
         assert_eq!((world.orders(), world.bought.most_droplets()), (1, 1));
     });
+}
+
+/// What its own heartbeat measured, all the way from the machine to the operator.
+async fn operators_see_how_it_fares(world: &World, host: &str) {
+    let hosts = world.operator_sees("hosts").await;
+    let (name, vitals) = (&hosts["hosts"][0]["name"], &hosts["hosts"][0]["vitals"]);
+    assert_eq!((name, &vitals["engine"]), (&host.into(), &"up".into()), "{hosts}");
+    for number in ["memory_total_bytes", "memory_available_bytes", "disk_total_bytes", "disk_free_bytes", "cpus"] {
+        assert!(vitals[number].as_u64().unwrap() > 0, "{number} in {hosts}");
+    }
+    for text in ["engine_version", "setup_version", "kernel", "booted_at"] {
+        assert!(!vitals[text].as_str().unwrap().is_empty(), "{text} in {hosts}");
+    }
+    let pool = eventually("the pool is up", SOON, async || {
+        let pool = world.operator_sees("scaling").await;
+        if pool["droplets"][0]["stage"] == "up" { Ok(pool) } else { Err(pool.to_string()) }
+    })
+    .await;
+    assert_eq!((&pool["droplets"][0]["name"], &pool["totals"]["ordered"]), (&host.into(), &1.into()), "{pool}");
 }
 
 /// What opens nothing: no password, a wrong one, plain HTTP; and the public address has no door at all.

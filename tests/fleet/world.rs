@@ -19,6 +19,8 @@ use getaredis_testbed::{
     droplet::{Cloud, Droplet, Tier, wait_for, why_impossible},
 };
 use reqwest::Method;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
@@ -32,6 +34,7 @@ use crate::{
 pub(crate) const BOOT: Duration = Duration::from_secs(90);
 
 const TOKEN: &str = "dop_v1_0123456789abcdef";
+const OPERATOR: &str = "operator-hunter2-hunter2";
 const DIRECTORY_PASSWORD: &str = "control-hunter2-hunter2";
 /// The network is the cloud's own, so every port is free.
 const SERVER: &str = "127.0.0.1:20080";
@@ -84,8 +87,10 @@ impl World {
         let home = TempDir::new().unwrap();
         fs::write(home.path().join("token"), TOKEN).unwrap();
         let directory = directory::url(&cloud.directory().to_string(), DIRECTORY_PASSWORD);
+        let operator = format!("{:x}", Sha256::digest(OPERATOR));
         let mut all: BTreeMap<_, _> = [
             ("http.bind", SERVER),
+            ("admin.token_sha256", &operator),
             ("fleet.deployment", DEPLOYMENT),
             ("fleet.provider", "digitalocean"),
             ("fleet.slots", "2"),
@@ -116,6 +121,7 @@ impl World {
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let secrets = Secrets::default();
         secrets.keep(TOKEN);
+        secrets.keep(OPERATOR);
         secrets.keep(DIRECTORY_PASSWORD);
         Self { bought, settings: all, crash_at: None, child: None, home, secrets, cloud }
     }
@@ -181,6 +187,12 @@ impl World {
     /// A visitor from the cloud's network.
     pub(crate) fn api(&self) -> Api {
         Api::new(format!("http://{SERVER}"), http(), self.secrets.clone())
+    }
+
+    /// What the operator is told at this address.
+    pub(crate) async fn operator_sees(&self, path: &str) -> Value {
+        let request = http().get(format!("http://{SERVER}/v1/admin/{path}")).bearer_auth(OPERATOR);
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 
     /// Names of what is paid for.

@@ -108,3 +108,14 @@ test("the token travels as a subprotocol in unpadded base64url, whatever its cha
     assert.equal(Buffer.from(bearer.slice(7), "base64url").toString(), token);
   }
 });
+
+test("how the pool is comes with the snapshot and changes with its fact", () => {
+  const state = new FeedState();
+  state.take(snapshot(1, { scaling: { enabled: true, paused: false } }));
+  assert.equal(state.scaling.paused, false);
+  const change = state.take(delta(2, { kind: "scaling_changed", scaling: { enabled: true, paused: true } }));
+  assert.deepEqual(change, { outcome: "delta", changed: [["scaling", null]] });
+  assert.equal(state.scaling.paused, true);
+  state.take(snapshot(3));
+  assert.equal(state.scaling, null);
+});

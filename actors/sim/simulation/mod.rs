@@ -184,7 +184,7 @@ pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
     Ok(Outcome {
         creates: notes.answered.len() + notes.refused,
         refused: notes.refused,
-        waited: fleet.waited,
+        waited: fleet.waited + u64::from(fleet.waiting),
         most_hosts: cloud.most_ever(),
         ordered: cloud.ordered(),
         droplet_hours: hours(droplet_time),

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use getaredis_actors::{
     discovery::{
         DiscoveryActor, Peers,
-        messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost},
+        messages::{DescribeDirectory, DirectoryView, HostChanged, HostJoined, HostLost, VitalsSeen},
     },
     domain::Health,
-    ports::HostRecord,
+    feed::messages::{Fact, Subscribe},
+    ports::{HostRecord, HostVitals},
     scheduler::messages::FleetView,
     sim::{directory::SimDirectory, faults::Faults, harness, runtime::Reach},
-    supervision::{Child, Cradle, Roster, Spec, supervise},
+    supervision::{Child, Cradle, Roster, Spec, ask, supervise},
 };
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +23,7 @@ enum Heard {
     Joined(HostRecord),
     Changed(HostRecord),
     Lost(String),
+    Vitals(String, HostVitals),
 }
 
 struct World {
@@ -45,6 +47,7 @@ impl World {
             joined: record(&heard, |HostJoined(host)| Heard::Joined(host)),
             changed: record(&heard, |HostChanged(host)| Heard::Changed(host)),
             lost: record(&heard, |HostLost { name }| Heard::Lost(name.to_string())),
+            vitals: record(&heard, |seen: VitalsSeen| Heard::Vitals(seen.name.to_string(), seen.vitals)),
             fleet: stand(move |_| fleet.clone()),
         };
         let port = Arc::new(directory.clone());
@@ -234,5 +237,53 @@ async fn a_silent_heartbeat_and_a_silent_engine_are_two_states_and_neither_gets_
     world.eventually("its engine is missed", async |_| state("a").await == Some(Health::Unreachable)).await;
     assert_eq!(world.must_create(harness::creator(1)).await.host, name("b"));
     world.runtimes.reach(&name("a"), Reach::Well);
+    world.finish().await;
+}
+
+/// Memory of a hundred bytes, so many of them in use.
+fn using(memory: u64) -> HostVitals {
+    HostVitals { memory_total_bytes: Some(100), memory_available_bytes: Some(100 - memory), ..HostVitals::default() }
+}
+
+#[actix::test]
+async fn how_a_host_fares_is_told_after_it_joined_and_again_when_somebody_would_see_it() {
+    let world = World::new(Some(10), &[], FleetView::default());
+    let told = |memory| Heard::Vitals("a".to_owned(), using(memory));
+    world.hears_nothing_for(3).await;
+    world.directory.announce(host("a", 40));
+    world.directory.beat(&name("a"), using(40));
+    world.hears(&[Heard::Joined(host("a", 40)), told(40)]).await;
+    world.directory.beat(&name("a"), using(41));
+    world.hears_nothing_for(60).await;
+    assert_eq!(world.view().await.vitals[&name("a")], using(41));
+    world.directory.beat(&name("a"), using(93));
+    world.hears(&[told(93)]).await;
+    let start = Instant::now();
+    world.directory.beat(&name("a"), using(20));
+    world.hears(&[told(20)]).await;
+    assert!(start.elapsed() >= seconds(8), "not again within seconds, but {:?}", start.elapsed());
+}
+
+#[actix::test]
+async fn a_viewer_sees_how_a_host_fares_and_not_every_beat_of_it() {
+    tokio::time::pause();
+    let world = harness::World::running(harness::settings(), &[("a", 4)]).await;
+    let mut viewer = ask(&world.doors().subscribe, Subscribe, seconds(5)).await.unwrap();
+    let begun = Instant::now();
+    let mut seen = Vec::new();
+    for beat in 0..900 {
+        world.directory.beat(&name("a"), using(if beat % 2 == 0 { 20 } else { 80 }));
+        sleep(seconds(4)).await;
+        while let Ok(delta) = viewer.deltas.try_recv() {
+            if let Fact::HostChanged { host } = &delta.fact {
+                seen.extend(host.vitals.as_deref().map(|vitals| vitals.memory_available_bytes));
+            }
+        }
+    }
+    let most = usize::try_from(begun.elapsed().as_secs() / 10 + 1).unwrap();
+    assert!(seen.len() >= 2 && seen.len() <= most, "{} of at most {most}", seen.len());
+    assert!(seen.contains(&Some(80)) && seen.contains(&Some(20)));
+    let shown = ask(&world.doors().subscribe, Subscribe, seconds(5)).await.unwrap().snapshot.hosts;
+    assert!(shown[0].vitals.is_some(), "{shown:?}");
     world.finish().await;
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use getaredis_actors::{
+    autoscaler::messages::ScalingStatus,
     domain::{EndReason, Instance, InstanceState, Timestamp},
     feed::{
         FeedActor, Peers,
@@ -46,6 +47,7 @@ impl World {
         let told = fleet.clone();
         let peers = Peers {
             fleet: stand(move |_| told.lock().unwrap().clone()),
+            scaling: stand(|_| ScalingStatus { enabled: true, passes: 7, ..ScalingStatus::default() }),
             actors: Arc::new(|| vec![actor("scheduler", 0)]),
         };
         let (clock, port, roster) = (Arc::new(SimClock::new()), Arc::new(store.clone()), roster());
@@ -223,4 +225,20 @@ async fn a_store_that_hangs_is_given_up_and_asked_again() {
     let start = Instant::now();
     world.subscribe().await;
     assert!(start.elapsed() < seconds(10), "{:?}", start.elapsed());
+}
+
+#[actix::test]
+async fn how_the_pool_is_comes_with_the_snapshot_and_changes_with_every_pass() {
+    let world = World::new();
+    let mut viewer = world.subscribe().await;
+    let before = viewer.snapshot.scaling.clone().unwrap();
+    assert_eq!((before.enabled, before.passes), (true, 7));
+    let after = ScalingStatus { passes: 8, paused: true, ..before.clone() };
+    for scaling in [before, after.clone()] {
+        world.tell(Fact::ScalingChanged { scaling });
+    }
+    world.settle().await;
+    let facts: Vec<_> = drain(&mut viewer.deltas).iter().map(|delta| delta.fact.clone()).collect();
+    assert_eq!(facts, [Fact::ScalingChanged { scaling: after.clone() }]);
+    assert_eq!(world.subscribe().await.snapshot.scaling, Some(after));
 }

@@ -89,5 +89,7 @@ pub(crate) fn host_view(host: &str, slots: u32, used: u32) -> HostView {
         used,
         reason: None,
         isolated: true,
+        unannounced_since: None,
+        vitals: None,
     }
 }

@@ -1,7 +1,7 @@
 //! What a host writes into its key: the shape of the first getaredis, and what was added since.
 //!
-//! Owns the names of the members. The three that make a host must be there and make sense; what only tells how it fares
-//! is taken where it makes sense and left out where it does not, for a newer or older host may write it otherwise.
+//! Owns the names of the members. The three that make a host must be there and make sense. What only tells how it fares
+//! is taken where it makes sense; where it does not, it is left out and named, and the host stays.
 
 use std::net::IpAddr;
 
@@ -15,6 +15,9 @@ use serde_json::{Map, Value};
 /// The longest version that is taken, in bytes.
 const LONGEST_VERSION: usize = 64;
 
+/// The most memory or disk that is taken, in bytes: a pebibyte, which a number in a browser holds exactly.
+const MOST_OF_ANYTHING: u64 = 1 << 50;
+
 /// One heartbeat.
 pub(super) struct Heartbeat {
     pub(super) public_ip: IpAddr,
@@ -22,6 +25,8 @@ pub(super) struct Heartbeat {
     pub(super) name: String,
     pub(super) slots: Option<u32>,
     pub(super) vitals: HostVitals,
+    /// Members that make no sense and were left out.
+    pub(super) odd: Vec<&'static str>,
 }
 
 /// What makes a host.
@@ -43,38 +48,74 @@ impl Heartbeat {
     pub(super) fn parse(value: &[u8]) -> Result<Self, String> {
         let written: Written = serde_json::from_slice(value).map_err(|e| format!("not a heartbeat: {e}"))?;
         let Written { public_ip, private_ip, name, slots, rest } = written;
-        Ok(Self { public_ip, private_ip, name, slots, vitals: vitals(&rest) })
+        let (vitals, odd) = vitals(rest);
+        Ok(Self { public_ip, private_ip, name, slots, vitals, odd })
     }
 }
 
-fn vitals(members: &Map<String, Value>) -> HostVitals {
-    let whole = |name: &str| members.get(name).and_then(Value::as_u64);
-    let count = |name: &str| whole(name).and_then(|n| u32::try_from(n).ok());
-    let version = |name: &str| {
-        let text = members.get(name)?.as_str()?;
-        let sound = (1..=LONGEST_VERSION).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        sound.then(|| text.to_owned())
-    };
-    let load = members.get("Load").and_then(Value::as_f64).filter(|load| (0.0..1e6).contains(load));
-    HostVitals {
-        containers: count("NumberOfContainers"),
-        engine: match members.get("Engine").and_then(Value::as_str) {
-            Some("up") => Some(EngineSeen::Up),
-            Some("silent") => Some(EngineSeen::Silent),
-            _ => None,
-        },
-        memory_total_bytes: whole("MemoryTotal"),
-        memory_available_bytes: whole("MemoryAvailable"),
-        disk_total_bytes: whole("DiskTotal"),
-        disk_free_bytes: whole("DiskFree"),
-        cpus: count("Cpus"),
-        // In range, and hundredths of it are whole.
-        load_percent: load.map(|load| (load * 100.0).round() as u32),
-        engine_version: version("EngineVersion"),
-        kernel: version("Kernel"),
-        setup_version: version("SetupVersion"),
-        booted_at: whole("BootedAt").and_then(|s| i64::try_from(s).ok()).and_then(|s| Timestamp::from_second(s).ok()),
+/// The members that tell how a host fares, taken one by one.
+struct Members {
+    rest: Map<String, Value>,
+    odd: Vec<&'static str>,
+}
+
+impl Members {
+    /// What `read` makes of a member, if that is anything.
+    fn take<T>(&mut self, name: &'static str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let value = self.rest.get(name).filter(|value| !value.is_null())?;
+        let sense = read(value);
+        if sense.is_none() {
+            self.odd.push(name);
+        }
+        sense
     }
+
+    /// What is there of a thing, and what of that is left.
+    fn share(&mut self, total: &'static str, left: &'static str) -> (Option<u64>, Option<u64>) {
+        let whole = self.take(total, |value| Some(value.as_u64()?).filter(|bytes| *bytes <= MOST_OF_ANYTHING));
+        let left =
+            self.take(left, |value| Some(value.as_u64()?).filter(|bytes| *bytes <= whole.unwrap_or(MOST_OF_ANYTHING)));
+        (whole, left)
+    }
+}
+
+/// How a host fares, and the members that make no sense.
+fn vitals(rest: Map<String, Value>) -> (HostVitals, Vec<&'static str>) {
+    let mut members = Members { rest, odd: Vec::new() };
+    let count = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let load = |value: &Value| value.as_f64().filter(|load| (0.0..1e6).contains(load));
+    let (memory_total_bytes, memory_available_bytes) = members.share("MemoryTotal", "MemoryAvailable");
+    let (disk_total_bytes, disk_free_bytes) = members.share("DiskTotal", "DiskFree");
+    let vitals = HostVitals {
+        containers: members.take("NumberOfContainers", count),
+        engine: members.take("Engine", engine),
+        memory_total_bytes,
+        memory_available_bytes,
+        disk_total_bytes,
+        disk_free_bytes,
+        cpus: members.take("Cpus", |value| count(value).filter(|cpus| *cpus > 0)),
+        // In range, and hundredths of it are whole.
+        load_percent: members.take("Load", load).map(|load| (load * 100.0).round() as u32),
+        engine_version: members.take("EngineVersion", version),
+        kernel: members.take("Kernel", version),
+        setup_version: members.take("SetupVersion", version),
+        booted_at: members.take("BootedAt", |value| Timestamp::from_second(value.as_i64()?).ok()),
+    };
+    (vitals, members.odd)
+}
+
+fn engine(value: &Value) -> Option<EngineSeen> {
+    match value.as_str()? {
+        "up" => Some(EngineSeen::Up),
+        "silent" => Some(EngineSeen::Silent),
+        _ => None,
+    }
+}
+
+fn version(value: &Value) -> Option<String> {
+    let text = value.as_str()?;
+    let sound = (1..=LONGEST_VERSION).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    sound.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -105,10 +146,38 @@ mod tests {
     #[test]
     fn what_makes_no_sense_about_its_health_is_left_out_and_the_host_stays() {
         let odd = r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a","NumberOfContainers":-1,
-            "Engine":"on fire","MemoryTotal":"much","Load":-4,"Cpus":4.5,"BootedAt":99999999999999999,
+            "Engine":"on fire","MemoryTotal":"much","MemoryAvailable":1,"Load":-4,"Cpus":4.5,"BootedAt":99999999999999999,
             "Kernel":"\u001b[2J","EngineVersion":""}"#;
-        assert_eq!(vitals_of(odd), HostVitals::default());
+        let beat = Heartbeat::parse(odd.as_bytes()).unwrap();
+        assert_eq!(beat.vitals, HostVitals { memory_available_bytes: Some(1), ..HostVitals::default() });
+        let named =
+            ["MemoryTotal", "NumberOfContainers", "Engine", "Cpus", "Load", "EngineVersion", "Kernel", "BootedAt"];
+        assert_eq!(beat.odd, named);
         assert_eq!(vitals_of(r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a"}"#), HostVitals::default());
+    }
+
+    #[test]
+    fn what_was_never_said_is_not_odd() {
+        let first = r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a","NumberOfContainers":3}"#;
+        let beat = Heartbeat::parse(first.as_bytes()).unwrap();
+        assert_eq!(beat.vitals, HostVitals { containers: Some(3), ..HostVitals::default() });
+        assert!(beat.odd.is_empty() && Heartbeat::parse(FULL.as_bytes()).unwrap().odd.is_empty());
+        let null = first.replacen("3}", "3,\"Load\":null}", 1);
+        assert!(Heartbeat::parse(null.as_bytes()).unwrap().odd.is_empty());
+    }
+
+    #[test]
+    fn more_left_than_there_is_makes_no_sense_and_numbers_are_bounded() {
+        let with = |members: &str| {
+            let text = format!(r#"{{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a",{members}}}"#);
+            let beat = Heartbeat::parse(text.as_bytes()).unwrap();
+            (beat.vitals, beat.odd)
+        };
+        let (vitals, odd) = with(r#""MemoryTotal":10,"MemoryAvailable":11,"DiskTotal":10,"DiskFree":10"#);
+        assert_eq!((vitals.memory_total_bytes, vitals.memory_available_bytes), (Some(10), None));
+        assert_eq!((vitals.disk_free_bytes, odd), (Some(10), vec!["MemoryAvailable"]));
+        let (vitals, odd) = with(r#""DiskTotal":18446744073709551615,"Cpus":0,"Load":1e99"#);
+        assert_eq!((vitals, odd), (HostVitals::default(), vec!["DiskTotal", "Cpus", "Load"]));
     }
 
     #[test]

@@ -125,11 +125,15 @@ impl RedisDirectory {
             let gone = self.gone(values.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| *key)).await?;
             for (key, value) in values.into_iter().filter(|(key, _)| !gone.contains(*key)) {
                 match self.host(key, start.len(), &value) {
-                    Ok((host, vitals)) => {
+                    Ok((host, vitals, odd)) => {
+                        if !odd.is_empty() {
+                            let why = format!("makes no sense, and is left out: {}", odd.join(", "));
+                            reading.malformed.push((shown(key), why));
+                        }
                         reading.vitals.insert(host.name.clone(), vitals);
                         reading.hosts.push(host);
                     }
-                    Err(why) => reading.malformed.push((String::from_utf8_lossy(key).into_owned(), why)),
+                    Err(why) => reading.malformed.push((shown(key), why)),
                 }
             }
         }
@@ -150,8 +154,8 @@ impl RedisDirectory {
         Ok(keys.into_iter().zip(there).filter(|(_, there)| !there).map(|(key, _)| key.clone()).collect())
     }
 
-    /// The host that a key and its value describe.
-    fn host(&self, key: &[u8], name_at: usize, value: &[u8]) -> Result<(HostRecord, HostVitals), String> {
+    /// The host that a key and its value describe, how it fares, and what of that makes no sense.
+    fn host(&self, key: &[u8], name_at: usize, value: &[u8]) -> Result<Described, String> {
         let name = std::str::from_utf8(&key[name_at..]).map_err(|_| "the key is not UTF-8".to_owned())?;
         let name = HostName::parse(name).map_err(|e| e.to_string())?;
         if value.len() > MOST_BYTES {
@@ -171,7 +175,7 @@ impl RedisDirectory {
             .replace("{private_address}", &in_url(beat.private_ip))
             .replace("{public_address}", &in_url(beat.public_ip))
             .replace("{name}", name.as_str());
-        Ok((HostRecord { name, public_address: beat.public_ip, engine, slots }, beat.vitals))
+        Ok((HostRecord { name, public_address: beat.public_ip, engine, slots }, beat.vitals, beat.odd))
     }
 
     async fn renew_users(&self, reading: &DirectoryReading) {
@@ -198,6 +202,12 @@ impl Directory for RedisDirectory {
     fn ttl(&self) -> Option<Duration> {
         Some(self.settings.ttl)
     }
+}
+
+type Described = (HostRecord, HostVitals, Vec<&'static str>);
+
+fn shown(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }
 
 /// The text as a pattern of `SCAN` that matches nothing but itself.

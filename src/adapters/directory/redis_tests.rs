@@ -98,6 +98,17 @@ async fn malformed_heartbeats_are_reported_and_skipped() {
 }
 
 #[tokio::test]
+async fn what_makes_no_sense_of_how_a_host_fares_is_reported_and_the_host_stays() {
+    let server = Server::start().await;
+    server.set("server:a", &beat("a").replace('}', r#","MemoryTotal":1024,"Load":"high","Kernel":"\u001b[2J"}"#)).await;
+    let reading = server.directory("").read().await.unwrap();
+    assert_eq!(names(&reading), ["a"]);
+    assert_eq!(reading.vitals[&reading.hosts[0].name].memory_total_bytes, Some(1024));
+    let expected = ("server:a".to_owned(), "makes no sense, and is left out: Load, Kernel".to_owned());
+    assert_eq!(reading.malformed, [expected]);
+}
+
+#[tokio::test]
 async fn the_directory_goes_on_by_itself_after_the_server_restarts() {
     let mut server = Server::start().await;
     let directory = server.directory("");

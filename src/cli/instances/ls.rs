@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::{
     super::{
         exit::Failure,
+        operator::table,
         output::{Output, printable, span},
     },
     client, forget, is_gone,
@@ -39,7 +40,8 @@ pub(super) async fn run(json: bool, server: Option<&Server>, output: &Output) ->
         let items: Vec<_> = live.iter().map(|(_, answer)| answer.json.expose_secret().trim()).collect();
         output.line(&format!("[{}]", items.join(",")))?;
     } else if !live.is_empty() {
-        output.text(&printable(&table(&live)))?;
+        let names = ["ID", "STATE", "ADDRESS", "EXPIRES IN", "SERVER", "LABEL"];
+        output.text(&printable(&table(names, rows(&live))))?;
     } else if failed.is_none() {
         output.note("no live instances; `getaredis new` makes one");
     }
@@ -52,10 +54,9 @@ async fn ask(one: &Remembered) -> Result<Answer, Failure> {
     Ok(answer?)
 }
 
-/// One line an instance, in columns, the oldest first.
-fn table(live: &[(&Remembered, Answer)]) -> String {
-    let mut rows = vec![["ID", "STATE", "ADDRESS", "EXPIRES IN", "SERVER", "LABEL"].map(str::to_owned)];
-    rows.extend(live.iter().map(|(one, answer)| {
+/// One line an instance, the oldest first.
+fn rows(live: &[(&Remembered, Answer)]) -> Vec<[String; 6]> {
+    let row = |(one, answer): &(&Remembered, Answer)| {
         let instance = &answer.instance;
         let address = instance.host.as_ref().zip(instance.port).map(|(host, port)| format!("{host}:{port}"));
         [
@@ -67,16 +68,6 @@ fn table(live: &[(&Remembered, Answer)]) -> String {
             // The others hold no line ends; this is somebody's own text.
             instance.label.clone().unwrap_or_default().replace('\n', " "),
         ]
-    }));
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
     };
-    rows.iter().map(line).collect()
+    live.iter().map(row).collect()
 }

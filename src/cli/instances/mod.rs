@@ -46,7 +46,7 @@ pub(super) async fn run(command: &InstanceCommand, server: Option<&Server>, outp
 }
 
 /// A client of this server, or of the default one.
-fn client(server: Option<&Server>) -> Result<Client, Failure> {
+pub(super) fn client(server: Option<&Server>) -> Result<Client, Failure> {
     let server = match server {
         Some(server) => server.clone(),
         None => DEFAULT_SERVER.parse().map_err(Failure::Usage)?,

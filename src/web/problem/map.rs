@@ -7,7 +7,7 @@ use getaredis_actors::{
     ports::StoreError,
     rate_limit::messages::Refused,
     reaper::messages::ExtendError,
-    scheduler::messages::{CreateError, EndError},
+    scheduler::messages::{CordonError, CreateError, EndError},
     supervision::AskError,
 };
 use serde_json::json;
@@ -72,6 +72,18 @@ impl Problem {
                 Self::new(Kind::HostFailed, "It could not be started in time and was given up.")
                     .retry_after(AFTER_A_HOST)
                     .because(words)
+            }
+        }
+    }
+
+    /// Why a host's cordon was not changed.
+    pub(in crate::web) fn of_cordon(error: CordonError) -> Self {
+        match error {
+            CordonError::NoSuchHost => Self::no_such_host(),
+            // The only one there is: it drains, and would be deleted once it is empty.
+            CordonError::Illegal(illegal) => {
+                Self::new(Kind::HostConflict, "The host drains and is deleted once it is empty. Uncordon it first.")
+                    .reason(illegal.from)
             }
         }
     }

@@ -20,6 +20,8 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/instance".to_owned(), Method::GET, "POST"),
         ("/livez".to_owned(), Method::DELETE, "GET, HEAD"),
         ("/v1/admin/feed".to_owned(), Method::HEAD, "GET"),
+        ("/v1/admin/scaling/pause".to_owned(), Method::GET, "POST"),
+        ("/v1/admin/hosts/local/drain".to_owned(), Method::DELETE, "POST"),
     ] {
         let answer = Kit::new().ask(get(&path).method(method.clone())).await;
         assert_eq!((answer.status.as_u16(), answer.slug().as_str()), (405, "method-not-allowed"), "{method} {path}");

@@ -62,6 +62,7 @@ impl Feed {
             actors: vec![actor("reaper", "up")],
             totals: Totals { started: 12 },
             reaper: ReaperStatus::default(),
+            scaling: None,
         };
         Subscription { snapshot, deltas }
     }

@@ -15,12 +15,13 @@ use actix_web::{
 };
 use async_trait::async_trait;
 use getaredis_actors::{
-    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow, ScalingStatus},
+    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScaleNow, ScalingStatus, ScalingTotals},
     brain::Doors,
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
         InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
+        scaling::{DropletView, Stage},
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
@@ -100,6 +101,23 @@ pub(super) fn host(name: &str, state: Health, used: u32) -> HostView {
         used,
         reason: None,
         isolated: true,
+        unannounced_since: None,
+        vitals: None,
+    }
+}
+
+/// A pool that one droplet is on its way to.
+pub(super) fn pool() -> ScalingStatus {
+    let name = HostName::parse("test-0001").unwrap();
+    ScalingStatus {
+        enabled: true,
+        passes: 9,
+        explanation: vec!["1 of at most 5 droplets".to_owned()],
+        droplets: vec![DropletView { name, stage: Stage::Booting, since: Some(now()) }],
+        max_hosts: 5,
+        ready_in_s: Some(40),
+        totals: ScalingTotals { ordered: 3, deleted: 2, failures: 1 },
+        ..ScalingStatus::default()
     }
 }
 
@@ -330,6 +348,7 @@ impl Kit {
                 actors: vec![],
                 totals: Totals::default(),
                 reaper: ReaperStatus::default(),
+                scaling: None,
             },
             deltas: mpsc::channel(1).1,
         };
@@ -350,9 +369,9 @@ impl Kit {
                 sweep: door(|_: SweepNow| ReaperStatus::default()),
                 directory: door(|_: DescribeDirectory| DirectoryView { read_once: true, ..DirectoryView::default() }),
                 scale: door(|_: ScaleNow| ScalingStatus::default()),
-                scaling: door(|_: DescribeScaling| ScalingStatus::default()),
-                pause_scaling: door(|_: PauseScaling| ScalingStatus::default()),
-                resume_scaling: door(|_: ResumeScaling| ScalingStatus::default()),
+                scaling: door(|_: DescribeScaling| pool()),
+                pause_scaling: door(|_: PauseScaling| ScalingStatus { paused: true, ..pool() }),
+                resume_scaling: door(|_: ResumeScaling| pool()),
                 subscribe: door(subscription),
                 counts: door(|_: CountInstances| InstanceCounts {
                     live: Some([("running", 3)].into()),

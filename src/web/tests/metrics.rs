@@ -1,17 +1,21 @@
 //! The numbers: what a scrape says, what it never says, and what is left out when somebody does not answer.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::web::Data;
 use getaredis_actors::{
-    domain::Health,
-    ports::StoreError,
+    autoscaler::messages::{DescribeScaling, ScalingStatus},
+    domain::{Cordon, Health},
+    ports::{HostVitals, StoreError},
     reaper::messages::{Orphans, ReaperStatus},
-    scheduler::messages::{CreateError, CreateInstance, Created, FleetView},
+    scheduler::messages::{CreateError, CreateInstance, Created, FleetView, HostView},
 };
 use prometheus_parse::{Scrape, Value};
 
-use super::kit::{ID, Kit, actor, ask, dead, door, get, host, instance, post, token};
+use super::{
+    kit::{ID, Kit, actor, ask, dead, door, get, host, instance, post, token},
+    pool::with_vitals,
+};
 use crate::web::Web;
 
 /// A scrape by name and labels; histograms by their count.
@@ -43,8 +47,32 @@ async fn scrape(web: &Data<Web>) -> (String, BTreeMap<String, f64>) {
 #[actix_web::test]
 async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
     let mut kit = Kit::new();
-    let hosts = || vec![host("a", Health::Up, 3), host("b", Health::Unreachable, 1), host("c", Health::Unannounced, 0)];
-    kit.doors.fleet = door(move |_| FleetView { hosts: hosts(), ready: true, ..FleetView::default() });
+    let using = |memory: u64, disk: u64| HostVitals {
+        memory_total_bytes: Some(100),
+        memory_available_bytes: Some(100 - memory),
+        disk_total_bytes: Some(200),
+        disk_free_bytes: Some(200 - disk),
+        ..HostVitals::default()
+    };
+    let hosts = move || {
+        let cordoned = HostView { cordon: Some(Cordon::Cordoned), ..with_vitals("a", using(75, 20)) };
+        let unknown = with_vitals("c", HostVitals::default());
+        vec![
+            cordoned,
+            host("b", Health::Unreachable, 1),
+            HostView { state: Health::Unannounced, used: 0, ..unknown },
+            with_vitals("d", using(50, 100)),
+        ]
+    };
+    let waited_for = Duration::from_millis(12_700);
+    kit.doors.fleet = door(move |_| FleetView {
+        hosts: hosts(),
+        ready: true,
+        waiting: 2,
+        waited: 9,
+        waited_for,
+        ..FleetView::default()
+    });
     let orphans = Orphans { container: 2, row: 1 };
     kit.doors.reaper = door(move |_| ReaperStatus { pending: 5, reap_lag_s: 90, orphans, ..ReaperStatus::default() });
     kit.actors.extend([actor("host:a", "up"), actor("host:b", "down")]);
@@ -53,12 +81,27 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         ("getaredis_instances{state=running}", 3.0),
         ("getaredis_instances{state=stopping}", 0.0),
         ("getaredis_instances_started_total{}", 1234.0),
-        ("getaredis_hosts{state=up}", 1.0),
+        ("getaredis_hosts_cordoned{cordon=cordoned}", 1.0),
+        ("getaredis_hosts_cordoned{cordon=draining}", 0.0),
+        ("getaredis_host_memory_used_ratio{}", 0.75),
+        ("getaredis_host_disk_used_ratio{}", 0.5),
+        ("getaredis_creates_waiting{}", 2.0),
+        ("getaredis_creates_waited_total{}", 9.0),
+        ("getaredis_create_wait_seconds_total{}", 12.0),
+        ("getaredis_droplets{stage=booting}", 1.0),
+        ("getaredis_droplets{stage=up}", 0.0),
+        ("getaredis_droplets_allowed{}", 5.0),
+        ("getaredis_droplets_ordered_total{}", 3.0),
+        ("getaredis_droplets_deleted_total{}", 2.0),
+        ("getaredis_scaling_failures_total{}", 1.0),
+        ("getaredis_scaling_passes_total{}", 9.0),
+        ("getaredis_scaling_paused{}", 0.0),
+        ("getaredis_hosts{state=up}", 2.0),
         ("getaredis_hosts{state=unreachable}", 1.0),
         ("getaredis_hosts{state=unannounced}", 1.0),
         ("getaredis_hosts{state=joining}", 0.0),
-        ("getaredis_slots{kind=total}", 120.0),
-        ("getaredis_slots{kind=used}", 4.0),
+        ("getaredis_slots{kind=total}", 160.0),
+        ("getaredis_slots{kind=used}", 7.0),
         ("getaredis_accepting{}", 1.0),
         ("getaredis_ended_total{reason=expired}", 5.0),
         ("getaredis_ended_total{reason=lost}", 0.0),
@@ -139,4 +182,13 @@ async fn metrics_that_are_switched_off_are_no_address_at_all() {
     kit.settings.metrics = false;
     let answer = kit.ask(get("/metrics")).await;
     assert_eq!((answer.status.as_u16(), answer.slug().as_str()), (404, "not-found"));
+}
+
+#[actix_web::test]
+async fn where_no_host_is_bought_or_tells_how_it_fares_no_number_says_so() {
+    let mut kit = Kit::new();
+    kit.doors.scaling = door(|_: DescribeScaling| ScalingStatus::default());
+    let (_, numbers) = scrape(&kit.web()).await;
+    let about = ["getaredis_droplets", "getaredis_scaling", "getaredis_host_"];
+    assert!(!numbers.keys().any(|name| about.iter().any(|start| name.starts_with(start))), "{numbers:#?}");
 }

@@ -11,6 +11,7 @@ mod manage;
 mod metrics;
 mod operator;
 mod pages;
+mod pool;
 mod problems;
 mod refusals;
 mod sockets;

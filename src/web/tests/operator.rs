@@ -1,11 +1,16 @@
-//! `GET /v1/admin/actors`, and what is refused at the feed's door before an upgrade.
+//! `GET /v1/admin/actors`, who is let in to the operator's addresses, and what is refused at the feed's door before an
+//! upgrade.
 
 use actix_web::test::TestRequest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use getaredis_actors::feed::messages::ActorView;
+use getaredis_actors::{
+    autoscaler::messages::{PauseScaling, ResumeScaling},
+    feed::messages::ActorView,
+    scheduler::messages::{CordonError, CordonHost},
+};
 use serde_json::json;
 
-use super::kit::{Kit, OPERATOR_TOKEN, actor, ask, bearing, dead, get, token};
+use super::kit::{Kit, OPERATOR_TOKEN, actor, ask, bearing, dead, get, pool, post, recording, token};
 
 #[actix_web::test]
 async fn the_operator_sees_every_actor() {
@@ -20,7 +25,7 @@ async fn the_operator_sees_every_actor() {
 
 #[actix_web::test]
 async fn nobody_else_does() {
-    for path in ["/v1/admin/actors", "/v1/admin/feed"] {
+    for path in ["/v1/admin/actors", "/v1/admin/feed", "/v1/admin/hosts", "/v1/admin/scaling"] {
         for request in [get(path), bearing(get(path), "wrong"), bearing(get(path), &token())] {
             let answer = Kit::new().ask(request).await;
             assert_eq!((answer.status.as_u16(), answer.slug().as_str()), (401, "unauthorized"));
@@ -28,11 +33,34 @@ async fn nobody_else_does() {
         let in_the_address = get(&format!("{path}?token={OPERATOR_TOKEN}"));
         assert_eq!(Kit::new().ask(in_the_address).await.slug(), "unauthorized");
     }
+    for path in CHANGES {
+        let mut kit = Kit::new();
+        let (cordon, cordons) = recording(|_: CordonHost| Err(CordonError::NoSuchHost));
+        let (pause, pauses) = recording(|_: PauseScaling| pool());
+        let (resume, resumes) = recording(|_: ResumeScaling| pool());
+        (kit.doors.cordon, kit.doors.pause_scaling, kit.doors.resume_scaling) = (cordon, pause, resume);
+        let web = kit.web();
+        for request in [post(path), bearing(post(path), "wrong"), bearing(post(path), &token())] {
+            assert_eq!(ask(&web, request).await.slug(), "unauthorized", "{path}");
+        }
+        let foreign = bearing(post(path), OPERATOR_TOKEN).insert_header(("origin", "https://evil.example"));
+        assert_eq!(ask(&web, foreign).await.slug(), "forbidden");
+        let done = (cordons.lock().unwrap().len(), pauses.lock().unwrap().len(), resumes.lock().unwrap().len());
+        assert_eq!(done, (0, 0, 0), "{path}");
+    }
 }
+
+const CHANGES: [&str; 5] = [
+    "/v1/admin/hosts/local/cordon",
+    "/v1/admin/hosts/local/drain",
+    "/v1/admin/hosts/local/uncordon",
+    "/v1/admin/scaling/pause",
+    "/v1/admin/scaling/resume",
+];
 
 #[actix_web::test]
 async fn without_a_configured_token_the_doors_stay_shut_and_say_how_to_open_them() {
-    for path in ["/v1/admin/actors", "/v1/admin/feed"] {
+    for path in ["/v1/admin/actors", "/v1/admin/feed", "/v1/admin/hosts", "/v1/admin/scaling"] {
         let mut kit = Kit::new();
         kit.settings.admin_token_sha256 = None;
         let answer = kit.ask(bearing(get(path), OPERATOR_TOKEN)).await;

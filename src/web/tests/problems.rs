@@ -7,11 +7,11 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use getaredis_actors::{
-    domain::{EndReason, InstanceState, LeaseRefused, NoPlace, QuotaExceeded},
+    domain::{Cordon, EndReason, Health, HostEvent, HostState, InstanceState, LeaseRefused, NoPlace, QuotaExceeded},
     ports::StoreError,
     rate_limit::messages::Refused,
     reaper::messages::ExtendError,
-    scheduler::messages::{CreateError, EndError},
+    scheduler::messages::{CordonError, CreateError, EndError},
     supervision::AskError,
 };
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ fn all() -> Vec<(&'static str, Problem)> {
     let quota = |frees_at| create(CreateError::Quota(QuotaExceeded::PerCreator { limit: 6, frees_at }));
     let stopping = in_state(InstanceState::Stopping(EndReason::Expired));
     let ended = in_state(InstanceState::Ended(EndReason::Deleted));
+    let draining = HostState { health: Health::Up, cordon: Some(Cordon::Draining) };
     vec![
         ("create: lease out of bounds", lease(bounds)),
         ("create: lease beyond lifetime", lease(LeaseRefused::BeyondLifetime { max_expires_at: later })),
@@ -66,6 +67,9 @@ fn all() -> Vec<(&'static str, Problem)> {
         ("extend: stopping", extend(ExtendError::NotRunning(Box::new(stopping)))),
         ("extend: lease", extend(ExtendError::Lease(LeaseRefused::BeyondLifetime { max_expires_at: later }))),
         ("extend: store", extend(ExtendError::Store(StoreError::Unavailable(secret())))),
+        ("cordon: no such host", Problem::of_cordon(CordonError::NoSuchHost)),
+        ("cordon: draining", Problem::of_cordon(draining.after(HostEvent::Cordon).unwrap_err().into())),
+        ("pool: no provider", Problem::no_provider()),
         ("rate: too fast", Problem::of_refused(&Refused::TooFast { retry_after: Duration::from_millis(1) })),
         ("rate: banned", Problem::of_refused(&Refused::Banned)),
         ("ask: restarting", Problem::of_ask(AskError::Restarting, "scheduler")),

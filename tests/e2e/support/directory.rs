@@ -6,7 +6,7 @@ use std::{
 };
 
 use redis::aio::MultiplexedConnection;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -74,9 +74,16 @@ pub struct Host {
 impl Host {
     /// Beats from now on, each key living for so many seconds.
     pub fn announce(directory: &DirectoryServer, name: &str, key_lives_s: u64) -> Self {
+        Self::announce_with(directory, name, key_lives_s, &json!({}))
+    }
+
+    /// The same, and says how it fares with these members.
+    pub fn announce_with(directory: &DirectoryServer, name: &str, key_lives_s: u64, vitals: &Value) -> Self {
         let url = directory.url();
         let key = format!("server:{name}");
-        let beat = json!({"PublicIP": "127.0.0.1", "PrivateIP": "127.0.0.1", "Name": name, "NumberOfContainers": 0});
+        let mut beat =
+            json!({"PublicIP": "127.0.0.1", "PrivateIP": "127.0.0.1", "Name": name, "NumberOfContainers": 0});
+        beat.as_object_mut().unwrap().extend(vitals.as_object().unwrap().clone());
         let heart = tokio::spawn(async move {
             loop {
                 // A directory that is away hears the next one.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use getaredis_actors::{
-    autoscaler::messages::{GrowthForeseen, PauseScaling, PressureChanged, ResumeScaling},
-    domain::scaling::{Decision, ScalingPolicy},
+    autoscaler::messages::{GrowthForeseen, PauseScaling, PressureChanged, ResumeScaling, ScalingStatus},
+    domain::scaling::{Decision, ScalingPolicy, Stage},
+    feed::messages::Fact,
     ports::Journal,
     sim::journal::SimJournal,
     supervision::ask,
@@ -16,6 +17,16 @@ use crate::support::seconds;
 
 fn press(world: &World) {
     world.child().addr().do_send(PressureChanged);
+}
+
+/// What a viewer has seen of the pool.
+fn shown(world: &World) -> Vec<ScalingStatus> {
+    let facts = world.fleet.shown.lock().unwrap();
+    let scaling = |fact: &Fact| match fact {
+        Fact::ScalingChanged { scaling } => Some(scaling.clone()),
+        _ => None,
+    };
+    facts.iter().filter_map(scaling).collect()
 }
 
 fn growth(world: &World) -> GrowthForeseen {
@@ -60,6 +71,7 @@ async fn a_droplet_is_ordered_within_a_second_of_the_first_instance_on_the_stand
 #[actix::test]
 async fn while_it_is_paused_it_looks_and_explains_and_does_nothing() {
     let mut world = World::paused(policy());
+    sleep(5 * MINUTE).await;
     let to = world.child().addr();
     let status = ask(&to.clone().recipient(), PauseScaling, MINUTE).await.unwrap();
     assert!(status.paused);
@@ -184,4 +196,50 @@ async fn the_scheduler_is_told_what_is_on_the_way_and_when_it_is_there() {
     assert_eq!((told.booting, told.may_grow), (2, false));
     let ready_in = told.ready_in.unwrap();
     assert!((BOOT..BOOT + seconds(40)).contains(&ready_in), "{ready_in:?}");
+}
+
+#[actix::test]
+async fn a_viewer_sees_a_droplet_on_its_way_and_up_and_what_it_took() {
+    let world = World::paused(policy());
+    sleep(seconds(2)).await;
+    let first = shown(&world).last().unwrap().clone();
+    assert_eq!((first.enabled, first.max_hosts, first.totals.ordered), (true, 2, 1));
+    assert_eq!(first.droplets.iter().map(|droplet| droplet.stage).collect::<Vec<_>>(), [Stage::Booting]);
+    sleep(5 * MINUTE).await;
+    let later = shown(&world).last().unwrap().clone();
+    assert_eq!(later.droplets.iter().map(|droplet| droplet.stage).collect::<Vec<_>>(), [Stage::Up]);
+    assert_eq!((later.droplets[0].name.clone(), later.totals.ordered), (first.droplets[0].name.clone(), 1));
+    assert_eq!(world.status().await, later, "whoever asks is told the same");
+}
+
+#[actix::test]
+async fn a_cloud_that_does_not_answer_is_counted_and_hides_no_droplet() {
+    let world = World::paused(policy());
+    sleep(5 * MINUTE).await;
+    let well = shown(&world).last().unwrap().clone();
+    assert_eq!(well.totals.failures, 0);
+    world.faults.hang_always("cloud.list");
+    sleep(10 * MINUTE).await;
+    let away = shown(&world).last().unwrap().clone();
+    assert!(away.totals.failures > 3 && !away.errors.is_empty(), "{away:?}");
+    assert_eq!(away.droplets, well.droplets);
+}
+
+#[actix::test]
+async fn a_pause_holds_at_once_also_for_what_a_pass_under_way_has_not_begun() {
+    let world = World::paused(ScalingPolicy { standby: 3, max_hosts: 3, ..policy() });
+    world.faults.hang_next("cloud.create");
+    until_called(&world, "cloud.create").await;
+    let to = world.child().addr();
+    let pause = actix::spawn(async move { ask(&to.recipient(), PauseScaling, 10 * MINUTE).await });
+    sleep(seconds(1)).await;
+    assert!(shown(&world).last().unwrap().paused, "it is seen before the pass is over");
+    assert!(world.status().await.paused);
+    assert!(pause.await.unwrap().unwrap().paused);
+    sleep(30 * MINUTE).await;
+    assert_eq!(world.faults.calls("cloud.create"), 1, "the other two were planned and not begun");
+}
+
+async fn until_called(world: &World, op: &'static str) {
+    crate::support::until("it is called", || world.faults.calls(op) > 0).await;
 }

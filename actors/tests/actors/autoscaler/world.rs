@@ -16,6 +16,7 @@ use getaredis_actors::{
     brain::Ports,
     discovery::messages::DirectoryView,
     domain::{Cordon, DeploymentId, Health, HostName, scaling::ScalingPolicy},
+    feed::messages::{Fact, Publish},
     ports::{Droplet, DropletState, HostProvider, HourlyPrice, ProviderError, RuntimeError, Store},
     scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostView},
     settings::Settings,
@@ -58,6 +59,8 @@ pub(super) struct Fleet {
     pub(super) waiting: Arc<Mutex<u32>>,
     /// What the scheduler was told of growth.
     pub(super) growth: Arc<Mutex<Vec<GrowthForeseen>>>,
+    /// What the feed was told.
+    pub(super) shown: Arc<Mutex<Vec<Fact>>>,
 }
 
 /// An instance that the ledger knows nothing of.
@@ -123,6 +126,7 @@ impl Fleet {
                 ..DirectoryView::default()
             }),
             growth: record(&self.growth, |growth: GrowthForeseen| growth),
+            feed: record(&self.shown, |Publish(fact)| fact),
         }
     }
 }
@@ -169,6 +173,7 @@ impl World {
             reserved: Arc::default(),
             waiting: Arc::default(),
             growth: Arc::default(),
+            shown: Arc::default(),
         };
         let settings = Settings { scaling: Some(policy), scaling_every: seconds(30), ..harness::settings() };
         let mut world =

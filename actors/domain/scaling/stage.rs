@@ -1,0 +1,183 @@
+//! Where each droplet of the pool stands, in one word for people and metrics.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        Timestamp,
+        host::{Cordon, Health},
+        ids::HostName,
+    },
+    Droplet, DropletState, FleetSnapshot,
+};
+
+/// Where a droplet stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Its order is written down, and the provider has not confirmed it yet.
+    Ordered,
+    /// It is paid for and was not up yet.
+    Booting,
+    /// It takes instances.
+    Up,
+    /// It answers, and the operator wants no new instance on it.
+    Cordoned,
+    /// It is to be deleted once it is empty.
+    Draining,
+    /// It was up, and its engine or its heartbeat stays away.
+    Silent,
+    /// It never came up, or was silent for too long.
+    Failed,
+    /// It is being deleted.
+    Deleting,
+    /// It carries our tag, and the database knows nothing of it.
+    Stray,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 9] = [
+        Self::Ordered,
+        Self::Booting,
+        Self::Up,
+        Self::Cordoned,
+        Self::Draining,
+        Self::Silent,
+        Self::Failed,
+        Self::Deleting,
+        Self::Stray,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Booting => "booting",
+            Self::Up => "up",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+            Self::Silent => "silent",
+            Self::Failed => "failed",
+            Self::Deleting => "deleting",
+            Self::Stray => "stray",
+        }
+    }
+
+    fn of(droplet: &Droplet) -> Self {
+        match (&droplet.row, &droplet.host) {
+            (None, _) => Self::Stray,
+            (Some((DropletState::Deleting, _)), _) => Self::Deleting,
+            (Some((DropletState::Creating, _)), None) => Self::Ordered,
+            (_, None) if droplet.absent_since.is_some() => Self::Silent,
+            (_, None) => Self::Booting,
+            (_, Some(host)) => match (host.state.cordon, host.state.health) {
+                (Some(Cordon::Draining), _) => Self::Draining,
+                (_, Health::Joining) => Self::Booting,
+                (_, Health::Unreachable | Health::Unannounced) if host.was_up => Self::Silent,
+                (_, Health::Unreachable | Health::Unannounced) => Self::Booting,
+                (Some(Cordon::Cordoned), Health::Up) => Self::Cordoned,
+                (None, Health::Up) => Self::Up,
+            },
+        }
+    }
+}
+
+/// A droplet as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropletView {
+    /// Its name, which is its host's name.
+    pub name: HostName,
+    /// Where it stands.
+    pub stage: Stage,
+    /// When it was ordered, or made where nobody knows of an order.
+    pub since: Option<Timestamp>,
+}
+
+impl FleetSnapshot {
+    /// Every droplet as it is shown; `failed` are those that the plan found to be no good.
+    #[must_use]
+    pub fn views(&self, failed: &[HostName]) -> Vec<DropletView> {
+        let stage = |droplet: &Droplet| match Stage::of(droplet) {
+            Stage::Deleting => Stage::Deleting,
+            _ if failed.contains(&droplet.name) => Stage::Failed,
+            stage => stage,
+        };
+        let view = |d: &Droplet| DropletView { name: d.name.clone(), stage: stage(d), since: d.born() };
+        self.droplets.iter().map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{HostState, scaling::DropletHost},
+        sim::samples::later,
+    };
+
+    fn droplet(row: Option<DropletState>, host: Option<(Health, Option<Cordon>, bool)>) -> Droplet {
+        Droplet {
+            name: HostName::parse("d").unwrap(),
+            row: row.map(|state| (state, later(1))),
+            listed: Some(later(2)),
+            host: host.map(|(health, cordon, was_up)| DropletHost {
+                state: HostState { health, cordon },
+                slots: 40,
+                used: 0,
+                since: later(3),
+                was_up,
+                empty_since: None,
+            }),
+            absent_since: None,
+            instances: 0,
+            drained_by_plan: false,
+        }
+    }
+
+    #[test]
+    fn each_droplet_has_one_word() {
+        use DropletState::{Created, Creating, Deleting};
+        let (up, silent) = (Some((Health::Up, None, true)), Some((Health::Unreachable, None, true)));
+        let never_up = Some((Health::Unreachable, None, false));
+        for (row, host, stage) in [
+            (Some(Creating), None, Stage::Ordered),
+            (Some(Created), None, Stage::Booting),
+            (Some(Created), Some((Health::Joining, None, false)), Stage::Booting),
+            (Some(Created), never_up, Stage::Booting),
+            (Some(Created), up, Stage::Up),
+            (Some(Creating), up, Stage::Up),
+            (Some(Created), silent, Stage::Silent),
+            (Some(Created), Some((Health::Unannounced, None, true)), Stage::Silent),
+            (Some(Created), Some((Health::Up, Some(Cordon::Cordoned), true)), Stage::Cordoned),
+            (Some(Created), Some((Health::Unreachable, Some(Cordon::Draining), true)), Stage::Draining),
+            (Some(Deleting), up, Stage::Deleting),
+            (None, up, Stage::Stray),
+        ] {
+            assert_eq!(Stage::of(&droplet(row, host)), stage, "{row:?} {host:?}");
+        }
+        let gone = Droplet { absent_since: Some(later(9)), ..droplet(Some(Created), None) };
+        assert_eq!(Stage::of(&gone), Stage::Silent);
+    }
+
+    #[test]
+    fn what_the_plan_calls_failed_is_shown_so_until_it_is_deleted() {
+        let failed = |state| {
+            let droplet = droplet(Some(state), None);
+            let failed = [droplet.name.clone()];
+            let snapshot = FleetSnapshot { droplets: vec![droplet], ..FleetSnapshot::default() };
+            snapshot.views(&failed)[0].clone()
+        };
+        assert_eq!(failed(DropletState::Created).stage, Stage::Failed);
+        assert_eq!(failed(DropletState::Deleting).stage, Stage::Deleting);
+        assert_eq!(failed(DropletState::Created).since, Some(later(1)));
+    }
+
+    #[test]
+    fn the_word_is_the_one_that_is_written() {
+        for stage in Stage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+        }
+    }
+}
