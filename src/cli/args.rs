@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
+    image::ImageCommand,
     scaling::ScalingCommand,
     simulate::Simulate,
 };
@@ -58,6 +59,9 @@ pub(super) enum Command {
     /// Make machines hosts of this server
     #[command(subcommand)]
     Host(HostCommand),
+    /// Make, list and delete images that bought hosts boot from, so that they are ready sooner
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
     Simulate(Simulate),
     /// Look at what the autoscaler decided

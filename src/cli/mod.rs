@@ -7,6 +7,7 @@ mod args;
 mod configuration;
 mod exit;
 mod host;
+mod image;
 mod instances;
 mod output;
 mod scaling;
@@ -33,6 +34,8 @@ pub struct Programs {
     pub serve: fn(Config) -> anyhow::Result<ExitCode>,
     /// Renders what a host is set up with, and lets the host announce itself.
     pub host_script: host::HostScript,
+    /// Reaches the images that hosts are booted from.
+    pub images: image::OpenImages,
 }
 
 /// Does what the arguments of this process say.
@@ -70,6 +73,7 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
         }
         Command::Config(command) => configuration::run(&command, output)?,
         Command::Host(command) => host::run(&command, programs.host_script, output)?,
+        Command::Image(command) => image::run(&command, programs.images, output)?,
         Command::Simulate(command) => simulate::run(&command, output)?,
         Command::Scaling(command) => scaling::run(&command, output)?,
         Command::Completions { shell } => {

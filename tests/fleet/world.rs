@@ -135,19 +135,36 @@ impl World {
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let log = OpenOptions::new().create(true).append(true).open(self.home.path().join("server.log")).unwrap();
-        let variable = |key: &String| format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__"));
-        let mut server = self.cloud.command(env!("CARGO_BIN_EXE_getaredis"));
+        let mut server = self.command(&["serve"]);
         server
-            .arg("serve")
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(self.settings.iter().map(|(key, value)| (variable(key), value)))
             .envs(self.crash_at.map(|point| ("GETAREDIS_CRASH_AT", point)))
-            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         self.child = Some(Running(server.spawn().unwrap()));
+    }
+
+    /// Runs a command of the program to its end, beside the server; what it wrote.
+    pub(crate) fn runs(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (said(&output.stdout), said(&output.stderr));
+        assert!(output.status.success(), "{out}{err}");
+        assert!(self.secrets.found_in(&format!("{out}{err}")).is_empty(), "{out}{err}");
+        out
+    }
+
+    /// The program with these arguments and all settings, in the cloud.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let variable = |key: &String| format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__"));
+        let mut command = self.cloud.command(env!("CARGO_BIN_EXE_getaredis"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.settings.iter().map(|(key, value)| (variable(key), value)))
+            .current_dir(self.home.path());
+        command
     }
 
     /// Waits until the server answers.
@@ -245,9 +262,13 @@ impl World {
 
     /// Where tenants reach the machine of this name, and where its engine is reached.
     pub(crate) fn addresses(&self, host: &str) -> (Ipv4Addr, Ipv4Addr) {
-        let machines = self.cloud.droplets();
-        let machine = machines.iter().find(|machine| machine.name() == host).unwrap();
+        let machine = self.machine(host);
         (machine.public_address(), machine.private_address())
+    }
+
+    /// The machine of this name.
+    pub(crate) fn machine(&self, host: &str) -> Droplet {
+        self.cloud.droplets().into_iter().find(|machine| machine.name() == host).unwrap()
     }
 
     fn log(&self) -> String {
