@@ -118,6 +118,9 @@ impl Kitchen {
     }
 }
 
+/// Says whether a bake failed as it should.
+type Expected = fn(&ImageError) -> bool;
+
 fn order() -> Fault {
     Fault::on("POST", "/v2/droplets")
 }
@@ -201,7 +204,7 @@ async fn a_bake_goes_on_after_whatever_may_pass_by_itself_and_nothing_is_made_tw
 #[tokio::test]
 async fn a_bake_that_cannot_succeed_says_why_and_leaves_nothing() {
     let refused = |error: &ImageError| matches!(error, ImageError::Provider(ProviderError::Refused(_)));
-    let cases: Vec<(Vec<Fault>, fn(&ImageError) -> bool)> = vec![
+    let cases: Vec<(Vec<Fault>, Expected)> = vec![
         // Nobody waits for an API that does not know us, or is away from the beginning.
         (vec![Fault::on("GET", "/").status(401)], |e| {
             matches!(e, ImageError::Provider(ProviderError::Unauthorized(_)))

@@ -90,8 +90,8 @@ fn an_image_is_baked_named_listed_and_deleted() {
     assert!(code == 5 && err.contains(&format!("this deployment has no image {id}")), "{err}");
 }
 
-#[test]
-fn an_interrupt_deletes_the_builder() {
+#[tokio::test]
+async fn an_interrupt_deletes_the_builder() {
     let (api, home) = (api(), TempDir::new().unwrap());
     // So the builder never gets as far as to be set up.
     api.set_activation(PATIENCE);
@@ -99,7 +99,7 @@ fn an_interrupt_deletes_the_builder() {
     let begun = Instant::now();
     while api.count("GET", "/v2/droplets/") == 0 {
         assert!(begun.elapsed() < PATIENCE);
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(droplets(&api).len(), 1);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());

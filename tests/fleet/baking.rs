@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use getaredis_testbed::droplet::Tier;
 use serde_json::{Value, json};
 
 use crate::{
     tenant::must_work,
-    world::{World, in_a_world},
+    world::{World, in_a_world_of},
 };
 
 /// Starts the server, and waits for its one host; says how long that took.
@@ -25,7 +26,16 @@ fn pulled(world: &World, host: &str) -> bool {
 
 #[test]
 fn a_host_boots_from_a_baked_image_as_itself_and_serves() {
-    in_a_world(&[("docker.image", "redis:7")], async |world| {
+    hosts_of_an_image(Tier::Lite);
+}
+
+#[test]
+fn cloud_init_takes_a_host_of_a_baked_image_for_a_new_machine() {
+    hosts_of_an_image(Tier::Full);
+}
+
+fn hosts_of_an_image(tier: Tier) {
+    in_a_world_of(tier, &[("docker.image", "redis:7")], async |world| {
         let stock = first_host(world, "the stock image").await;
         assert!(stock.iter().all(|host| pulled(world, host)));
         world.kill();
@@ -55,8 +65,10 @@ fn a_host_boots_from_a_baked_image_as_itself_and_serves() {
             assert!(!pulled(world, host), "{host}");
             let machine = world.machine(host);
             assert_eq!(machine.run(&["hostname"]).unwrap().trim(), host);
-            let left = machine.run(&["sh", "-c", "ls /usr/local/lib/getaredis/seal 2>/dev/null || true"]).unwrap();
-            assert_eq!(left, "");
+            // Neither the builder's name is anywhere, nor what was only for it.
+            let traces = "grep -rlaF getaredis-fleet-builder- /etc /root /var/log /var/lib/cloud /var/lib/systemd \
+                          /var/lib/getaredis; ls -d /usr/local/lib/getaredis/seal 2>/dev/null; true";
+            assert_eq!(machine.run(&["sh", "-c", traces]).unwrap(), "", "{host}");
         }
         // No two are the same machine, or have the same engine.
         for identity in [&["cat", "/etc/machine-id"][..], &["docker", "info", "--format", "{{.ID}}"]] {

@@ -51,12 +51,17 @@ pub(crate) struct World {
 /// Runs a scenario in a world of its own, or says why there can be none. Once script/test has found that there can be
 /// one, a test that is skipped all the same fails. `settings` are `("section.key", "value")`.
 pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
+    in_a_world_of(Tier::Lite, settings, scenario);
+}
+
+/// The same, with machines that are as real as `tier` says.
+pub(crate) fn in_a_world_of(tier: Tier, settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
     if let Some(reason) = why_impossible() {
         assert!(std::env::var_os("GETAREDIS_TEST_DROPLETS").is_none(), "no longer possible: {reason}");
         eprintln!("SKIPPED, so nothing about a fleet of droplets is tested here: {reason}");
         return;
     }
-    let mut world = World::new(settings);
+    let mut world = World::new(tier, settings);
     let network = world.cloud.network().clone();
     let played = network.inside(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -74,10 +79,10 @@ pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&
 }
 
 impl World {
-    fn new(settings: &[(&str, &str)]) -> Self {
+    fn new(tier: Tier, settings: &[(&str, &str)]) -> Self {
         let cloud = Arc::new(Cloud::start().unwrap());
         let listener = cloud.network().inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), Tier::Lite));
+        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), tier));
         let bought = api::Api::start_on(listener, Scheme::Http, TOKEN, api::Settings::default(), droplets).unwrap();
         // The server looks at its fleet far more often than one that serves people would.
         bought.limit_rates(RateLimits { per_hour: 100_000, per_minute: 10_000 });
