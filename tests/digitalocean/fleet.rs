@@ -227,7 +227,7 @@ async fn a_builder_is_left_alone_while_a_bake_may_be_at_work_and_deleted_after_t
     }
     // It was listed and had no row for far longer than `list_grace`. Times of the API are whole seconds.
     assert!(planted.elapsed() > Duration::from_secs(3), "{:?}", planted.elapsed());
-    assert_eq!(fleet.store.droplets().await.unwrap(), []);
+    fleet.becomes(0).await;
 }
 
 /// A real directory, with simulated engines on the hosts in it.
