@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod host_setup;
+pub mod images;
 mod loopback;
 pub mod shutdown;
 pub mod telemetry;

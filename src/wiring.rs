@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     adapters::{
         clock::SystemClock,
-        digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
+        digitalocean::{Bakery, BakerySettings, DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
         directory::{EnrollingProvider, HostUsers, RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         journal::FileJournal,
@@ -36,13 +36,17 @@ use crate::{
     },
     cli::HostScriptForm,
     config::{ApiToken, Config, DirectoryKind, HostAuth, Provider, RuntimeKind, Sink, SinkSecret, signing_key},
-    host_setup::{HostOptions, HostSettings, HostSetup},
+    host_setup::{HostOptions, HostSettings, HostSetup, builder_user_data},
+    images::{HostImages, ImageError},
     shutdown,
     web::{self, FeedSettings, TokenSettings, Vitals, Web, WebSettings},
 };
 
 /// The engine of the process runtime, looked up in `PATH`.
 const PROCESS_ENGINE: &str = "redis-server";
+
+/// How often a provider is asked how far the making of an image is, which takes minutes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a handler waits longer than the brain may take, so that it is the brain that gives the reason.
 const CALL_MARGIN: Duration = Duration::from_secs(5);
@@ -173,6 +177,11 @@ fn store_settings(config: &Config) -> StoreSettings {
 }
 
 fn digitalocean(config: &Config, master_key: &Arc<MasterKey>) -> Result<DigitalOcean> {
+    let settings = digitalocean_settings(config)?;
+    DigitalOcean::new(settings, user_data(config, master_key)?).map_err(|why| anyhow!(why))
+}
+
+fn digitalocean_settings(config: &Config) -> Result<DigitalOceanSettings> {
     let section = &config.digitalocean;
     let token = match (&section.token, &section.token_file) {
         (Some(token), _) => token.clone(),
@@ -180,7 +189,7 @@ fn digitalocean(config: &Config, master_key: &Arc<MasterKey>) -> Result<DigitalO
         (None, None) => return Err(anyhow!("digitalocean.token_file is not set")),
     };
     let placements = section.placements.iter();
-    let settings = DigitalOceanSettings {
+    Ok(DigitalOceanSettings {
         deployment: config.fleet.deployment.clone(),
         url: section.api.clone(),
         token,
@@ -198,8 +207,30 @@ fn digitalocean(config: &Config, master_key: &Arc<MasterKey>) -> Result<DigitalO
             .collect(),
         call_timeout: section.call_timeout,
         settle: config.scaling.list_grace,
+        bake_deadline: section.bake_deadline,
+    })
+}
+
+/// The images of this deployment at the provider that its hosts are bought at.
+///
+/// # Errors
+/// When hosts are not bought, or the token cannot be read.
+pub fn images(config: &Config) -> Result<Box<dyn HostImages>, ImageError> {
+    if config.fleet.provider == Provider::None {
+        return Err(ImageError::Invalid("images are kept where hosts are bought: set fleet.provider".to_owned()));
+    }
+    let baking = BakerySettings { from: config.digitalocean.bake_from.clone(), look_every: LOOK_EVERY };
+    let config = config.clone();
+    let settings = digitalocean_settings(&config).map_err(|error| ImageError::Invalid(format!("{error:#}")))?;
+    let user_data = move || {
+        if config.digitalocean.user_data_file.is_some() {
+            return Err("hosts are set up by digitalocean.user_data_file, so their image is made by hand".to_owned());
+        }
+        // What is told of the host's name is in no image.
+        let name = HostName::parse("builder").map_err(|error| error.to_string())?;
+        builder_user_data(&config.host_settings(&name)?).map_err(|error| error.to_string())
     };
-    DigitalOcean::new(settings, user_data(config, master_key)?).map_err(|why| anyhow!(why))
+    Ok(Box::new(Bakery::new(settings, baking, Box::new(user_data)).map_err(ImageError::Invalid)?))
 }
 
 /// What a host that is bought sets itself up with: the operator's own file, or ours.

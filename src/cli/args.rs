@@ -15,6 +15,7 @@ use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
     hosts::HostsCommand,
+    image::ImageCommand,
     scaling::ScalingCommand,
     simulate::Simulate,
 };
@@ -63,6 +64,9 @@ pub(super) enum Command {
     /// Make machines hosts of this server
     #[command(subcommand)]
     Host(HostCommand),
+    /// Make, list and delete images that bought hosts boot from, so that they are ready sooner
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
     Simulate(Simulate),
     /// Look at the pool of bought hosts, pause it, or make its decisions again

@@ -2,9 +2,12 @@
 
 use std::{io, process::ExitCode};
 
+use getaredis_actors::ports::ProviderError;
+
 use crate::{
     client::{ClientError, state::StateError},
     config::Problems,
+    images::ImageError,
 };
 
 /// The end of `--help`.
@@ -15,8 +18,8 @@ Exit codes:
   2  the arguments, the configuration or the request are not valid
   3  refused for now: a quota or a rate (HTTP 429)
   4  no capacity, or the server cannot do it now (HTTP 503)
-  5  there is no such instance, or it has ended (HTTP 404, 410)
-  6  the server cannot be reached
+  5  there is no such instance or image, or it has ended (HTTP 404, 410)
+  6  the server cannot be reached, or not the provider
   7  not allowed: no token or a wrong one (HTTP 401, 403)";
 
 /// What [`EXIT_CODES`] lists. Changing a number breaks scripts.
@@ -52,6 +55,9 @@ pub(super) enum Failure {
     /// The server, or the way there.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The provider's images, or the way there.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// What is remembered here.
     #[error(transparent)]
     State(#[from] StateError),
@@ -92,8 +98,26 @@ impl Failure {
                 Some(502..=504) => Exit::Unavailable,
                 _ => Exit::Unexpected,
             },
+            Self::Image(error) => of_image(error),
             Self::State(_) | Self::Io(_) | Self::Unexpected(_) => Exit::Unexpected,
             Self::Said(exit) => *exit,
+        }
+    }
+}
+
+fn of_image(error: &ImageError) -> Exit {
+    match error {
+        ImageError::Provider(error) => match error {
+            ProviderError::Unknown(_) => Exit::Unreachable,
+            ProviderError::RateLimited(_) => Exit::Refused,
+            ProviderError::Unauthorized(_) => Exit::NotAllowed,
+            ProviderError::LimitReached(_) | ProviderError::SoldOut(_) => Exit::Unavailable,
+            ProviderError::Refused(_) => Exit::Invalid,
+        },
+        ImageError::Invalid(_) => Exit::Invalid,
+        ImageError::NoSuchImage(_) => Exit::Gone,
+        ImageError::Interrupted | ImageError::TooLate { .. } | ImageError::BuilderGone | ImageError::NotMade => {
+            Exit::Unexpected
         }
     }
 }

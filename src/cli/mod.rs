@@ -8,6 +8,7 @@ mod configuration;
 mod exit;
 mod host;
 mod hosts;
+mod image;
 mod instances;
 mod operator;
 mod output;
@@ -35,6 +36,8 @@ pub struct Programs {
     pub serve: fn(Config) -> anyhow::Result<ExitCode>,
     /// Renders what a host is set up with, and lets the host announce itself.
     pub host_script: host::HostScript,
+    /// Reaches the images that hosts are booted from.
+    pub images: image::OpenImages,
 }
 
 /// Does what the arguments of this process say.
@@ -72,6 +75,7 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
         }
         Command::Config(command) => configuration::run(&command, output)?,
         Command::Host(command) => host::run(&command, programs.host_script, output)?,
+        Command::Image(command) => image::run(&command, programs.images, output)?,
         Command::Simulate(command) => simulate::run(&command, output)?,
         Command::Scaling(command) => asking()?.block_on(scaling::run(&command, server, output))?,
         Command::Hosts(command) => asking()?.block_on(hosts::run(&command, server?.as_ref(), output))?,

@@ -48,6 +48,10 @@ pub struct DigitalOcean {
     pub placements: Vec<Placement>,
     /// What they are booted from.
     pub image: String,
+    /// What builders of images are booted from.
+    pub bake_from: String,
+    /// Longest time that making an image may take.
+    pub bake_deadline: Duration,
     /// Their private network; nothing is the default one of the region.
     pub vpc: Option<String>,
     /// Keys that may log in.
@@ -68,6 +72,8 @@ impl DigitalOcean {
             token_file: optional_path,
             placements: list(placement),
             image: parsed(slug),
+            bake_from: parsed(slug),
+            bake_deadline: duration(Duration::from_secs(1), Duration::from_secs(24 * 3600)),
             vpc: |value: &Value| if value.as_str() == Some("") { Ok(None) } else { parsed(slug)(value).map(Some) },
             ssh_keys: list(parsed(key)),
             inbound: list(inbound),

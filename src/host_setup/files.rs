@@ -24,8 +24,8 @@ pub(super) struct HostFile {
 /// The program that puts everything in its place.
 pub(super) const SETUP: &str = "/usr/local/lib/getaredis/setup";
 
-/// Exists once a machine is set up.
-pub(super) const READY: &str = "/var/lib/getaredis/ready";
+/// The program that makes a builder, once it is set up, fit to become an image.
+pub(super) const SEAL: &str = "/usr/local/lib/getaredis/seal";
 
 const PUBLIC: &str = "0644";
 const PROGRAM: &str = "0755";
@@ -43,7 +43,7 @@ macro_rules! deployed {
     };
 }
 
-/// What every host has, and a machine that is to become an image.
+/// What every host has, and a builder.
 pub(super) fn common(settings: &HostSettings) -> Result<Vec<HostFile>, HostSetupError> {
     let mut files = Vec::from(deployed! {
         "/usr/local/lib/getaredis/setup" PROGRAM "setup"
@@ -65,6 +65,11 @@ pub(super) fn common(settings: &HostSettings) -> Result<Vec<HostFile>, HostSetup
         content: setup_settings(settings, HostOptions::default())?,
     });
     Ok(files)
+}
+
+/// What a builder has beside [`common`].
+pub(super) fn of_builder() -> [HostFile; 1] {
+    deployed! { "/usr/local/lib/getaredis/seal" PROGRAM "seal" }
 }
 
 /// What makes a machine the host of this name. Comes after [`common`] and replaces what is in both.

@@ -135,7 +135,7 @@ impl HostSetup {
     }
 
     /// The user-data of a host that is bought: a `#cloud-config` that works on stock images of Debian 12 and 13 and
-    /// Ubuntu 22.04 and 24.04, and on an image made by [`bake_user_data`](Self::bake_user_data), where nothing has to be
+    /// Ubuntu 22.04 and 24.04, and on an image of a [builder](builder_user_data), where nothing has to be
     /// installed any more.
     ///
     /// # Errors
@@ -144,15 +144,6 @@ impl HostSetup {
         let mut files = files::common(&self.settings)?;
         files.extend(files::of_host(&self.settings, &self.master_key, host, options)?);
         bounded(render::cloud_config(&files, false)?)
-    }
-
-    /// The user-data of a machine that is to become an image: everything is installed, the image of instances is there,
-    /// nothing in it belongs to a host, and it powers itself off when it is done (and only then).
-    ///
-    /// # Errors
-    /// As [`user_data`](Self::user_data).
-    pub fn bake_user_data(&self) -> Result<String, HostSetupError> {
-        render::cloud_config(&files::common(&self.settings)?, true)
     }
 
     /// The same set-up as a script for root, for a machine that the operator brings.
@@ -164,6 +155,17 @@ impl HostSetup {
         files.extend(files::of_host(&self.settings, &self.master_key, host, options)?);
         render::script(&files).map(Into::into)
     }
+}
+
+/// The user-data of a builder, a machine that is to become an image: everything is installed, the image of instances is
+/// there, nothing in it is secret or belongs to a host. When it is done, and only then, it is sealed and powers itself off.
+///
+/// # Errors
+/// As [`HostSetup::user_data`].
+pub fn builder_user_data(settings: &HostSettings) -> Result<SecretString, HostSetupError> {
+    let mut files = files::common(settings)?;
+    files.extend(files::of_builder());
+    bounded(render::cloud_config(&files, true)?)
 }
 
 fn bounded(user_data: String) -> Result<SecretString, HostSetupError> {

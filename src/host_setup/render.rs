@@ -6,14 +6,15 @@ use std::fmt::Write as _;
 
 use super::{
     HostSetupError,
-    files::{HostFile, READY, SETUP},
+    files::{HostFile, SEAL, SETUP},
 };
 
 /// Ends a file within the script. No line of a file is this.
 const END: &str = "END-OF-GETAREDIS-FILE";
 
-/// A `#cloud-config` that writes the files and runs the set-up; then, if told so, powers the machine off.
-pub(super) fn cloud_config(files: &[HostFile], power_off: bool) -> Result<String, HostSetupError> {
+/// A `#cloud-config` that writes the files and runs the set-up; then, if it is a builder's, seals the machine and powers
+/// it off.
+pub(super) fn cloud_config(files: &[HostFile], builder: bool) -> Result<String, HostSetupError> {
     let mut text = "#cloud-config\n# Rendered by getaredis. What it does is in the file setup below.\n".to_owned();
     text.push_str("package_update: false\nwrite_files:\n");
     // Writing into a String cannot fail, here and below.
@@ -26,8 +27,9 @@ pub(super) fn cloud_config(files: &[HostFile], power_off: bool) -> Result<String
         }
     }
     let _ = writeln!(text, "runcmd:\n  - [{SETUP}]");
-    if power_off {
-        let _ = write!(text, "power_state:\n  mode: poweroff\n  condition: test -e {READY}\n");
+    if builder {
+        // The condition is run when cloud-init itself has ended, and nothing writes any more.
+        let _ = write!(text, "power_state:\n  mode: poweroff\n  condition: {SEAL}\n");
     }
     Ok(text)
 }

@@ -14,7 +14,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use secrecy::ExposeSecret;
 
 use super::{
-    HostDirectory, HostOptions, HostSettings, HostSetup, HostSetupError,
+    HostDirectory, HostOptions, HostSettings, HostSetup, HostSetupError, builder_user_data,
     files::{self, HostFile},
     render,
 };
@@ -131,13 +131,16 @@ fn nothing_in_it_opens_anything_but_this_host_and_its_own_key_of_the_directory()
 }
 
 #[test]
-fn an_image_is_baked_without_any_secret_and_powers_itself_off_when_it_is_done() {
-    let baked = setup(settings()).bake_user_data().unwrap();
-    assert!(baked.ends_with("power_state:\n  mode: poweroff\n  condition: test -e /var/lib/getaredis/ready\n"));
-    for own in
-        ["PRIVATE KEY", "host.json:", "$6$", "  - path: /etc/getaredis/host.json", "path: /etc/getaredis/door/key"]
-    {
-        assert!(!baked.contains(own), "{own}");
+fn a_builder_has_no_secret_and_is_sealed_and_powered_off_when_it_is_set_up() {
+    let builder = builder_user_data(&settings()).unwrap();
+    let baked = builder.expose_secret();
+    assert!(baked.ends_with("power_state:\n  mode: poweroff\n  condition: /usr/local/lib/getaredis/seal\n"));
+    let paths: Vec<_> = blocks(baked).into_iter().map(|(path, _)| path).collect();
+    let common = files::common(&settings()).unwrap();
+    let wanted: Vec<_> = common.iter().map(|file| file.path).chain(["/usr/local/lib/getaredis/seal"]).collect();
+    assert_eq!(paths, wanted);
+    for secret in ["PRIVATE KEY", "CERTIFICATE-----", "$6$", "10.118.0.1"] {
+        assert!(!baked.contains(secret), "{secret}");
     }
     assert!(baked.contains("IMAGE='registry.example.org:5000/redis:7@sha256:00ff'"));
 }
@@ -189,7 +192,8 @@ fn what_a_shell_runs_passes_shellcheck() {
     let script = setup(settings()).script(&host("a"), options()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("script"), script.expose_secret()).unwrap();
-    let programs = [dir.path().join("script"), Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/host/setup")];
+    let deployed = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/host").join(name);
+    let programs = [dir.path().join("script"), deployed("setup"), deployed("seal")];
     let checked = Command::new("shellcheck").args(programs).output().expect("there is no shellcheck; run script/test");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }

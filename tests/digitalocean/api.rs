@@ -28,18 +28,24 @@ async fn a_snapshot_is_made_of_a_droplet_booted_from_and_deleted() {
     assert_eq!(client.droplet(id).await.unwrap().status, "off");
     let snapshot = client.snapshot(id, "baked").await.unwrap();
     assert_eq!(client.finished(snapshot.id, PATIENCE).await, Ok(ActionStatus::Completed));
-    let snapshots = client.snapshots().await.unwrap();
-    assert_eq!((snapshots.len(), snapshots[0].name.as_str()), (1, "baked"));
-    let image = snapshots[0].id.clone();
+    let kinds: Vec<_> = client.actions_of(id).await.unwrap().into_iter().map(|action| action.kind).collect();
+    assert_eq!(kinds, ["snapshot", "power_off", "create"]);
+    let images = client.own_images().await.unwrap();
+    assert_eq!((images.len(), images[0].name.as_str()), (1, "baked"));
+    let number = images[0].id;
+    let image = number.to_string();
     assert_eq!(client.image(&image).await.unwrap().regions, ["fra1"]);
+    client.rename_image(number, "bread").await.unwrap();
+    assert_eq!(client.tag_image(number, "nobody-has-it").await, Err(ApiError::NotFound));
+    assert_eq!(client.image(&image).await.unwrap().name, "bread");
 
     client.create_droplets(&NewDroplets::plain(&["from-it"], &at, &image)).await.unwrap();
     let elsewhere = place("ams3", "s-1vcpu-1gb");
     let refused = client.create_droplets(&NewDroplets::plain(&["not-there"], &elsewhere, &image)).await.unwrap_err();
     assert!(refused.to_string().contains("not available in the selected region"), "{refused}");
-    client.delete_snapshot(&image).await.unwrap();
-    client.delete_snapshot(&image).await.unwrap();
-    assert!(client.snapshots().await.unwrap().is_empty());
+    client.delete_image(number).await.unwrap();
+    client.delete_image(number).await.unwrap();
+    assert!(client.own_images().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -215,6 +215,21 @@ async fn a_tagged_droplet_that_nobody_ordered_is_given_back_and_others_are_left_
     assert_eq!(fleet.api.droplets()[0].id, other);
 }
 
+#[actix::test]
+async fn a_builder_is_left_alone_while_a_bake_may_be_at_work_and_deleted_after_that() {
+    let mut fleet = Fleet::simulated();
+    let planted = Instant::now();
+    fleet.api.plant("getaredis-test-builder-1234abcd", &["getaredis-test"]);
+    fleet.run(policy(0)).await;
+    while !fleet.api.droplets().is_empty() {
+        assert!(planted.elapsed() < PATIENCE, "{:?}", fleet.paid_for());
+        tokio::time::sleep(BEAT).await;
+    }
+    // It was listed and had no row for far longer than `list_grace`. Times of the API are whole seconds.
+    assert!(planted.elapsed() > Duration::from_secs(3), "{:?}", planted.elapsed());
+    fleet.becomes(0).await;
+}
+
 /// A real directory, with simulated engines on the hosts in it.
 struct InBoth {
     redis: InRedis,

@@ -33,6 +33,7 @@ pub(crate) fn settings(api: &Api) -> DigitalOceanSettings {
         inbound: Vec::new(),
         call_timeout: Duration::from_secs(10),
         settle: Duration::from_millis(300),
+        bake_deadline: Duration::from_secs(4),
     }
 }
 

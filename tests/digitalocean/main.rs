@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api;
+mod baking;
 mod faults;
 mod fleet;
 mod harness;
+mod image_command;
 mod orders;
 mod redis_server;
 mod serve;

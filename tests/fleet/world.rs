@@ -54,12 +54,17 @@ pub(crate) struct World {
 /// Runs a scenario in a world of its own, or says why there can be none. Once script/test has found that there can be
 /// one, a test that is skipped all the same fails. `settings` are `("section.key", "value")`.
 pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
+    in_a_world_of(Tier::Lite, settings, scenario);
+}
+
+/// The same, with machines that are as real as `tier` says.
+pub(crate) fn in_a_world_of(tier: Tier, settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
     if let Some(reason) = why_impossible() {
         assert!(std::env::var_os("GETAREDIS_TEST_DROPLETS").is_none(), "no longer possible: {reason}");
         eprintln!("SKIPPED, so nothing about a fleet of droplets is tested here: {reason}");
         return;
     }
-    let mut world = World::new(settings);
+    let mut world = World::new(tier, settings);
     let network = world.cloud.network().clone();
     let played = network.inside(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -77,10 +82,10 @@ pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&
 }
 
 impl World {
-    fn new(settings: &[(&str, &str)]) -> Self {
+    fn new(tier: Tier, settings: &[(&str, &str)]) -> Self {
         let cloud = Arc::new(Cloud::start().unwrap());
         let listener = cloud.network().inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), Tier::Lite));
+        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), tier));
         let bought = api::Api::start_on(listener, Scheme::Http, TOKEN, api::Settings::default(), droplets).unwrap();
         // The server looks at its fleet far more often than one that serves people would.
         bought.limit_rates(RateLimits { per_hour: 100_000, per_minute: 10_000 });
@@ -141,19 +146,36 @@ impl World {
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let log = OpenOptions::new().create(true).append(true).open(self.home.path().join("server.log")).unwrap();
-        let variable = |key: &String| format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__"));
-        let mut server = self.cloud.command(env!("CARGO_BIN_EXE_getaredis"));
+        let mut server = self.command(&["serve"]);
         server
-            .arg("serve")
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(self.settings.iter().map(|(key, value)| (variable(key), value)))
             .envs(self.crash_at.map(|point| ("GETAREDIS_CRASH_AT", point)))
-            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         self.child = Some(Running(server.spawn().unwrap()));
+    }
+
+    /// Runs a command of the program to its end, beside the server; what it wrote.
+    pub(crate) fn runs(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (said(&output.stdout), said(&output.stderr));
+        assert!(output.status.success(), "{out}{err}");
+        assert!(self.secrets.found_in(&format!("{out}{err}")).is_empty(), "{out}{err}");
+        out
+    }
+
+    /// The program with these arguments and all settings, in the cloud.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let variable = |key: &String| format!("GETAREDIS__{}", key.to_uppercase().replace('.', "__"));
+        let mut command = self.cloud.command(env!("CARGO_BIN_EXE_getaredis"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.settings.iter().map(|(key, value)| (variable(key), value)))
+            .current_dir(self.home.path());
+        command
     }
 
     /// Waits until the server answers.
@@ -257,9 +279,13 @@ impl World {
 
     /// Where tenants reach the machine of this name, and where its engine is reached.
     pub(crate) fn addresses(&self, host: &str) -> (Ipv4Addr, Ipv4Addr) {
-        let machines = self.cloud.droplets();
-        let machine = machines.iter().find(|machine| machine.name() == host).unwrap();
+        let machine = self.machine(host);
         (machine.public_address(), machine.private_address())
+    }
+
+    /// The machine of this name.
+    pub(crate) fn machine(&self, host: &str) -> Droplet {
+        self.cloud.droplets().into_iter().find(|machine| machine.name() == host).unwrap()
     }
 
     fn log(&self) -> String {

@@ -62,6 +62,14 @@ impl Api {
         Ok(one.action)
     }
 
+    /// Every action that was ordered for a droplet, the latest first.
+    ///
+    /// # Errors
+    /// [`ApiError`]
+    pub async fn actions_of(&self, droplet: u64) -> Result<Vec<Action>, ApiError> {
+        self.list(&format!("/v2/droplets/{droplet}/actions"), &[], "actions").await
+    }
+
     /// An action.
     ///
     /// # Errors

@@ -62,6 +62,11 @@ impl Api {
         self.answer(self.request(Method::POST, path)?.json(body)).await
     }
 
+    /// Has something done that is not answered but for a success.
+    pub(super) async fn post_silently(&self, path: &str, body: &impl Serialize) -> Result<(), ApiError> {
+        self.send(self.request(Method::POST, path)?.json(body)).await.map(drop)
+    }
+
     /// Has something changed.
     pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ApiError> {
         self.answer(self.request(Method::PUT, path)?.json(body)).await

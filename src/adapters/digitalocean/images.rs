@@ -1,7 +1,8 @@
-//! Images that droplets are booted from, and the snapshots among them.
+//! Images that droplets are booted from, and those among them that are the account's own.
 
 use getaredis_actors::domain::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Api, ApiError};
 
@@ -18,20 +19,14 @@ pub struct Image {
     /// Gigabytes that a droplet's disk must have at least.
     #[serde(default)]
     pub min_disk_size: Option<u32>,
-}
-
-/// An image that was made of a droplet.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Snapshot {
-    /// Its id, which is also that of the image.
-    pub id: String,
-    /// Its name.
-    pub name: String,
+    /// Gigabytes that are paid for, if it is the account's own.
+    #[serde(default)]
+    pub size_gigabytes: f64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Where it can be booted.
+    /// Its tags.
     #[serde(default)]
-    pub regions: Vec<String>,
+    pub tags: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -49,19 +44,37 @@ impl Api {
         Ok(one.image)
     }
 
-    /// Every snapshot of a droplet.
+    /// Every image of the account's own: snapshots, backups and what was uploaded.
     ///
     /// # Errors
     /// [`ApiError`]
-    pub async fn snapshots(&self) -> Result<Vec<Snapshot>, ApiError> {
-        self.list("/v2/snapshots", &[("resource_type", "droplet")], "snapshots").await
+    pub async fn own_images(&self) -> Result<Vec<Image>, ApiError> {
+        self.list("/v2/images", &[("private", "true")], "images").await
     }
 
-    /// Deletes a snapshot; fine when there is none.
+    /// Gives an image of the account's own this tag, which exists.
     ///
     /// # Errors
     /// [`ApiError`]
-    pub async fn delete_snapshot(&self, id: &str) -> Result<(), ApiError> {
-        self.delete(&format!("/v2/snapshots/{id}")).await
+    pub async fn tag_image(&self, id: u64, tag: &str) -> Result<(), ApiError> {
+        let resources = json!({ "resources": [{ "resource_id": id.to_string(), "resource_type": "image" }] });
+        self.post_silently(&format!("/v2/tags/{tag}/resources"), &resources).await
+    }
+
+    /// Gives an image of the account's own this name.
+    ///
+    /// # Errors
+    /// [`ApiError`]
+    pub async fn rename_image(&self, id: u64, name: &str) -> Result<Image, ApiError> {
+        let one: One = self.put(&format!("/v2/images/{id}"), &json!({ "name": name })).await?;
+        Ok(one.image)
+    }
+
+    /// Deletes an image of the account's own; fine when there is none.
+    ///
+    /// # Errors
+    /// [`ApiError`]
+    pub async fn delete_image(&self, id: u64) -> Result<(), ApiError> {
+        self.delete(&format!("/v2/images/{id}")).await
     }
 }

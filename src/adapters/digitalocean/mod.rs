@@ -1,4 +1,5 @@
-//! Machines of DigitalOcean: its API with typed requests, and the [`HostProvider`] that is made of them.
+//! Machines of DigitalOcean: its API with typed requests, and the [`HostProvider`] and the images of hosts
+//! ([`Bakery`]) that are made of them.
 //!
 //! Owns the translation in both directions and the knowledge of which refusal means what. Keeps nothing: whatever it
 //! needs to know it asks. Must not show the token or a droplet's user data to anybody but DigitalOcean, nor touch a
@@ -7,6 +8,10 @@
 mod account;
 mod actions;
 mod api;
+mod bake;
+mod bakery;
+mod builders;
+mod buying;
 mod droplets;
 mod error;
 mod firewalls;
@@ -14,15 +19,17 @@ mod images;
 mod preflight;
 mod provider;
 mod vpcs;
+mod waiting;
 
 pub use self::{
     account::{Account, Region, Size, SshKey},
     actions::{Action, ActionStatus},
     api::Api,
+    bakery::{Bakery, BakerySettings, BuilderData},
     droplets::{Address, Droplet, NewDroplets},
     error::ApiError,
     firewalls::{Firewall, InboundRule},
-    images::{Image, Snapshot},
+    images::Image,
     preflight::Preflight,
     provider::{DigitalOcean, UserData},
     vpcs::Vpc,
@@ -71,6 +78,8 @@ pub struct DigitalOceanSettings {
     pub call_timeout: Duration,
     /// How long an order without a clear answer may still take effect; until then its name is not ordered again.
     pub settle: Duration,
+    /// The longest that a bake takes; a builder that is older was left behind.
+    pub bake_deadline: Duration,
 }
 
 impl DigitalOceanSettings {

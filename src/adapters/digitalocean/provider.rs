@@ -1,10 +1,10 @@
 //! The [`HostProvider`] that buys droplets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
-    domain::HostName,
+    domain::{HostName, Timestamp},
     ports::{self, HostProvider, HourlyPrice, ProviderError},
 };
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Api, ApiError, DigitalOceanSettings, NewDroplets, error::Refusal};
+use super::{Api, ApiError, DigitalOceanSettings, builders::is_builder, buying::Purchase};
 
 /// Renders what a new host sets itself up with; secret, because it opens that host.
 pub type UserData = dyn Fn(&HostName) -> Result<SecretString, String> + Send + Sync;
@@ -49,35 +49,13 @@ impl DigitalOcean {
 
     async fn order(&self, name: &HostName) -> Result<(), ProviderError> {
         let user_data = (self.user_data)(name).map_err(ProviderError::Refused)?;
-        if !self.settings.inbound.is_empty() {
-            self.api.ensure_firewall(&self.tag, &self.settings.inbound).await?;
+        let (places, image) = (&self.settings.placements, &self.settings.image);
+        let purchase = Purchase { name: name.as_str(), places, image, user_data: &user_data };
+        match self.api.buy(&purchase, &self.settings).await {
+            Ok(_) => Ok(()),
+            Err(ProviderError::Unknown(why)) => self.after_a_lost_answer(name, why).await,
+            Err(error) => Err(error),
         }
-        let (names, tags) = ([name.as_str()], [self.tag.as_str()]);
-        let mut refusals = Vec::new();
-        for place in &self.settings.placements {
-            let order = NewDroplets {
-                vpc_uuid: self.settings.vpc.as_deref(),
-                ssh_keys: &self.settings.ssh_keys,
-                tags: &tags,
-                user_data: Some(&user_data),
-                ..NewDroplets::plain(&names, place, &self.settings.image)
-            };
-            match self.api.create_droplets(&order).await {
-                Ok(_) => {
-                    tracing::info!(droplet = %name, region = place.region, size = place.size, "droplet.bought");
-                    return Ok(());
-                }
-                Err(error) if error.refusal() == Some(Refusal::Elsewhere) => {
-                    tracing::info!(droplet = %name, %place, %error, "droplet.sold_out");
-                    let ApiError::Refused { message, .. } = error else { continue };
-                    refusals.push(format!("{place}: {}", message.trim_end_matches('.')));
-                }
-                // Another order must not be made before it is known what became of this one.
-                Err(ApiError::Unknown(why)) => return self.after_a_lost_answer(name, why).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(ProviderError::SoldOut(refusals.join("; ")))
     }
 
     async fn after_a_lost_answer(&self, name: &HostName, why: String) -> Result<(), ProviderError> {
@@ -86,7 +64,19 @@ impl DigitalOcean {
             return Ok(());
         }
         // Not there yet is not the same as never.
-        Err(ApiError::Unknown(why).into())
+        Err(ProviderError::Unknown(why))
+    }
+
+    /// Whether a bake may be at work with it: then it is nobody's host. Left alone for longer than any bake takes, it is
+    /// a droplet that nobody ordered.
+    fn is_at_work(&self, droplet: &super::Droplet) -> bool {
+        let age = Duration::try_from(Timestamp::now().duration_since(droplet.created_at)).unwrap_or_default();
+        let at_work = is_builder(&self.tag, &droplet.name);
+        if at_work && age >= self.settings.bake_deadline {
+            tracing::warn!(droplet = droplet.name, "builder.left_behind");
+            return false;
+        }
+        at_work
     }
 }
 
@@ -100,7 +90,8 @@ impl HostProvider for DigitalOcean {
                 None
             }
         };
-        Ok(self.api.droplets_tagged(&self.tag).await?.into_iter().filter_map(ours).collect())
+        let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();
+        Ok(tagged.filter(|droplet| !self.is_at_work(droplet)).filter_map(ours).collect())
     }
 
     async fn create(&self, name: &HostName) -> Result<(), ProviderError> {

@@ -66,6 +66,8 @@ pub(super) const OTHERS: Pairs<'static> = &[
     ("digitalocean.token_file", "/etc/getaredis/token"),
     ("digitalocean.placements", r#"[{ region = "fra1", size = "s-1vcpu-2gb" }]"#),
     ("digitalocean.image", "123456"),
+    ("digitalocean.bake_from", "ubuntu-24-04-x64"),
+    ("digitalocean.bake_deadline", "1h"),
     ("digitalocean.vpc", "5a4981aa-9653-4bd1-bef5-d6bff52042e4"),
     ("digitalocean.ssh_keys", "289794, 3b:16:e4:bf:8b:00:8b:b8:59:8c:a9:d3:f0:19:fa:45"),
     ("digitalocean.inbound", r#"[{ ports = "20000-29999", from = ["0.0.0.0/0", "::/0"] }]"#),

@@ -20,7 +20,7 @@ use crate::droplet::{Cloud, Droplet, Error, Spec, Tier};
 
 /// A droplet that has not settled by then lets the next one boot.
 const LONGEST_BOOT: u32 = 90;
-/// How often a droplet that boots is looked at, for it may be destroyed meanwhile.
+/// How often a droplet is looked at that boots, for it may be destroyed meanwhile, or that may power itself off.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Simulated droplets behind the API. See the module.
@@ -81,6 +81,17 @@ impl Machines for Droplets {
         .await
     }
 
+    async fn powered_itself_off(&self, id: u64) {
+        while let Ok(droplet) = self.droplet(id) {
+            if droplet.has_powered_itself_off() {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        // It was deleted.
+        std::future::pending().await
+    }
+
     async fn snapshot(&self, id: u64, image: u64) -> Result<(), String> {
         let droplet = self.droplet(id)?;
         blocking(move || droplet.snapshot(&image.to_string())).await
@@ -97,11 +108,11 @@ fn spec(order: Boot, tier: Tier) -> Spec {
     }
 }
 
-/// Waits until the droplet has settled or is no more, and only then lets the next one boot.
+/// Waits until the droplet has settled, or is off or no more, and only then lets the next one boot.
 fn settle(droplet: &Droplet, turn: OwnedMutexGuard<()>) {
     for _ in 0..LONGEST_BOOT {
         let settled = droplet.wait_until_settled(LOOK_EVERY);
-        if !matches!(settled, Err(Error::Deadline { .. })) || droplet.is_destroyed() {
+        if !matches!(settled, Err(Error::Deadline { .. })) || droplet.is_destroyed() || !droplet.is_on() {
             break;
         }
     }

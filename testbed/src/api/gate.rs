@@ -84,8 +84,10 @@ impl Gate {
                 let addresses = self.machines.boot(order).await.ok();
                 if !self.world().booted(action, droplet, addresses) {
                     // It was deleted while it booted.
-                    self.machines.destroy(droplet).await;
+                    return self.machines.destroy(droplet).await;
                 }
+                self.machines.powered_itself_off(droplet).await;
+                self.world().powered_itself_off(droplet);
             }
             Effect::Destroy { droplet } => self.machines.destroy(droplet).await,
             Effect::Power { action, droplet, power } => {

@@ -1,10 +1,11 @@
-//! Machines that are tasks: they boot for a while, then announce themselves in a directory until they are destroyed.
+//! Machines that are tasks: they boot for a while, then announce themselves in a directory until they are destroyed. One
+//! whose user-data says that it powers itself off announces nothing and does that.
 //!
 //! Owns the tasks. What an announcement is, and what else a host is made of, is up to [`Announce`]: keys in a real
 //! Redis, or a simulated directory with simulated engines.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -48,14 +49,20 @@ pub struct Heartbeats {
     every: Duration,
     announce: Arc<dyn Announce>,
     machines: Mutex<BTreeMap<u64, (Machine, Option<AbortHandle>)>>,
+    /// Those that boot and power themselves off.
+    passing: Mutex<BTreeSet<u64>>,
     duds: AtomicU32,
 }
+
+/// What the user-data of a machine has that powers itself off once it is set up.
+const POWERS_OFF: &str = "\npower_state:";
 
 impl Heartbeats {
     /// Machines that take `boot` from the order to their first heartbeat, and beat as often as `every`.
     #[must_use]
     pub fn new(boot: Duration, every: Duration, announce: Arc<dyn Announce>) -> Self {
-        Self { boot, every, announce, machines: Mutex::default(), duds: AtomicU32::new(0) }
+        let (machines, passing) = (Mutex::default(), Mutex::default());
+        Self { boot, every, announce, machines, passing, duds: AtomicU32::new(0) }
     }
 
     /// The next `count` machines become active and never come up.
@@ -87,7 +94,11 @@ impl Machines for Heartbeats {
         let addresses = machine.addresses;
         let one_less = |duds: u32| duds.checked_sub(1);
         let dud = self.duds.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
-        let life = (!dud).then(|| self.live(machine.clone()));
+        let passes = order.user_data.is_some_and(|text| text.contains(POWERS_OFF));
+        if passes && !dud {
+            self.passing.lock().unwrap_or_else(PoisonError::into_inner).insert(order.id);
+        }
+        let life = (!dud && !passes).then(|| self.live(machine.clone()));
         self.machines().insert(order.id, (machine, life));
         Ok(addresses)
     }
@@ -110,6 +121,13 @@ impl Machines for Heartbeats {
             *life = Some(self.live(machine.clone()));
         }
         Ok(())
+    }
+
+    async fn powered_itself_off(&self, id: u64) {
+        if !self.passing.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+            std::future::pending::<()>().await;
+        }
+        sleep(self.boot).await;
     }
 
     async fn snapshot(&self, id: u64, _: u64) -> Result<(), String> {

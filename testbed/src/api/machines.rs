@@ -77,6 +77,11 @@ pub trait Machines: Send + Sync {
     /// Why it could not be done.
     async fn power(&self, id: u64, power: Power) -> Result<(), String>;
 
+    /// Returns once the machine has powered itself off, which is told of a machine once; never for one that does not.
+    async fn powered_itself_off(&self, _: u64) {
+        std::future::pending().await
+    }
+
     /// Keeps its disk as an image of this id, from which others can be booted.
     ///
     /// # Errors

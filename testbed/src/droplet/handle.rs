@@ -56,6 +56,12 @@ impl Droplet {
         self.0.init().is_some()
     }
 
+    /// Is it off because it powered itself off?
+    #[must_use]
+    pub fn has_powered_itself_off(&self) -> bool {
+        self.0.power().halted
+    }
+
     /// Waits until the user-data has run to its end in this boot.
     ///
     /// # Errors
@@ -136,6 +142,7 @@ impl Droplet {
         let machine = &self.0;
         let disk = machine.folder.join("disk.img");
         if !self.is_on() {
+            self.wait_until_released()?;
             return machine.site.images.keep(name, &machine.tree, &disk);
         }
         self.freeze()?;
@@ -160,13 +167,18 @@ impl Droplet {
         machine.cut_power(&mut power)?;
         machine.forget_links();
         machine.forget_groups()?;
-        let disk = machine.folder.join("disk.img");
-        wait_for("the disk is released", PATIENCE, || !loop_devices().contains(&*disk.to_string_lossy()))?;
+        self.wait_until_released()?;
         fs::remove_dir_all(&machine.folder).map_err(Error::io("the droplet's folder"))?;
         power.destroyed = true;
         machine.site.metadata.remove(machine.id);
         machine.site.release(machine.number);
         Ok(())
+    }
+
+    /// The kernel writes out and lets go of the disk a moment after the last program has ended.
+    fn wait_until_released(&self) -> Result<(), Error> {
+        let disk = self.0.folder.join("disk.img");
+        wait_for("the disk is released", PATIENCE, || !loop_devices().contains(&*disk.to_string_lossy())).map(drop)
     }
 
     /// Has it been destroyed?

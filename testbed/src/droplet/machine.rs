@@ -55,6 +55,8 @@ pub(super) struct Power {
     boots: u64,
     /// Process number 1 of the droplet while it is on, as this machine numbers it.
     init: Option<i32>,
+    /// Its last boot ended by its own will.
+    pub(super) halted: bool,
     pub(super) destroyed: bool,
 }
 
@@ -119,6 +121,7 @@ impl Machine {
         self.make_groups()?;
         let mut child = self.launch()?;
         power.boots += 1;
+        power.halted = false;
         power.init = Some(self.find_init(&mut child)?);
         let boot = power.boots;
         let (watched, booting) = (self.clone(), self);
@@ -253,6 +256,8 @@ impl Machine {
         }
         let signal = ended.ok().and_then(|status| status.signal());
         if signal != Some(Signal::SIGHUP as i32) {
+            let mut power = self.power();
+            power.halted = power.boots == boot && power.init.is_none();
             return;
         }
         let slot = self.site.boots.take();

@@ -247,6 +247,11 @@ impl World {
         true
     }
 
+    /// A machine has powered itself off.
+    pub(in crate::api) fn powered_itself_off(&mut self, droplet: u64) {
+        self.set_running(droplet, false);
+    }
+
     pub(super) fn set_running(&mut self, droplet: u64, running: bool) {
         if let Some(droplet) = self.droplets.get_mut(&droplet) {
             droplet.status = if running { "active" } else { "off" };

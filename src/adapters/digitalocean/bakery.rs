@@ -1,0 +1,216 @@
+//! The images of a deployment: made, listed, deleted, and what is left of bakes that were cut off.
+//!
+//! Owns which images and builders are ours. A finished image carries the deployment's tag; a builder, and an image that
+//! is not finished, are known by a builder's name. Everything else in the account is left alone.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use getaredis_actors::{domain::Timestamp, ports::ProviderError};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::{
+    ActionStatus, Api, ApiError, DigitalOceanSettings, Image,
+    bake::Bake,
+    builders::{image_name, is_builder, new_builder},
+    waiting::Waiting,
+};
+use crate::images::{Baked, HostImage, HostImages, ImageError, Watcher};
+
+/// How long it is tried to take away a builder; an image that is just being made has to be waited for.
+const TIDYING: Duration = Duration::from_secs(10 * 60);
+
+/// The longest name of an image.
+const LONGEST_NAME: usize = 255;
+
+/// Renders what a builder sets itself up with; an error names what to change.
+pub type BuilderData = dyn Fn() -> Result<SecretString, String>;
+
+/// What images are made of.
+#[derive(Debug, Clone)]
+pub struct BakerySettings {
+    /// The slug or id of the image that a builder is booted from.
+    pub from: String,
+    /// How often DigitalOcean is asked how far it is.
+    pub look_every: Duration,
+}
+
+/// Makes images. See the module above.
+pub struct Bakery {
+    pub(super) api: Api,
+    pub(super) settings: DigitalOceanSettings,
+    pub(super) baking: BakerySettings,
+    pub(super) tag: String,
+    user_data: Box<BuilderData>,
+}
+
+/// Whose builders and unfinished images.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    /// This bake's.
+    One(&'a str),
+    /// All bakes' of this deployment.
+    All,
+}
+
+impl Whose<'_> {
+    fn include(self, tag: &str, name: &str) -> bool {
+        match self {
+            Self::One(builder) => name == builder,
+            Self::All => is_builder(tag, name),
+        }
+    }
+}
+
+impl Bakery {
+    /// Prepares it. Connects with the first call.
+    ///
+    /// # Errors
+    /// See [`Api::new`].
+    pub fn new(
+        settings: DigitalOceanSettings,
+        baking: BakerySettings,
+        user_data: Box<BuilderData>,
+    ) -> Result<Self, String> {
+        let api = Api::new(&settings.url, settings.token.clone(), settings.call_timeout)?;
+        let tag = settings.tag();
+        Ok(Self { api, settings, baking, tag, user_data })
+    }
+
+    /// Deletes what earlier bakes left. The first that is asked, so that an API that does not answer, or not us, is no
+    /// reason to wait.
+    async fn tidy(&self, tell: &dyn Fn(&str)) -> Result<(), ImageError> {
+        let droplets = self.api.droplets_tagged(&self.tag).await.map_err(ProviderError::from)?;
+        let builders = droplets.iter().filter(|droplet| is_builder(&self.tag, &droplet.name)).count();
+        let unfinished = self.list().await?.iter().filter(|image| !image.finished).count();
+        if builders + unfinished == 0 {
+            return Ok(());
+        }
+        tell(&format!(
+            "another bake was cut off, or is still at work: deleting what it has left \
+             (builders: {builders}, unfinished images: {unfinished})"
+        ));
+        self.take_away(Whose::All, None).await
+    }
+
+    /// Deletes builders and unfinished images until there are none. What was ordered without an answer may still appear
+    /// until `settled`.
+    async fn take_away(&self, whose: Whose<'_>, settled: Option<Instant>) -> Result<(), ImageError> {
+        let now = Instant::now();
+        let patience = settled.map_or(Duration::ZERO, |settled| settled.saturating_duration_since(now)) + TIDYING;
+        let waiting = Waiting::of(patience, self.baking.look_every, None);
+        let gone = async || {
+            let some = self.take_away_once(whose).await.map_err(ProviderError::from)?;
+            let settled = settled.is_none_or(|settled| Instant::now() >= settled);
+            Ok((!some && settled).then_some(()))
+        };
+        waiting.until("the builder is deleted", gone).await
+    }
+
+    /// Says whether there was something.
+    async fn take_away_once(&self, whose: Whose<'_>) -> Result<bool, ApiError> {
+        let droplets = match whose {
+            // The tag is attached a moment after a droplet was made.
+            Whose::One(builder) => self.api.droplets_named(builder).await?,
+            Whose::All => self.api.droplets_tagged(&self.tag).await?,
+        };
+        let theirs = |name: &str| whose.include(&self.tag, name);
+        let mut some = false;
+        for droplet in droplets.iter().filter(|droplet| theirs(&droplet.name)) {
+            some = true;
+            if !self.is_being_copied(droplet.id).await? {
+                unless_busy(self.api.delete_droplet(droplet.id).await)?;
+            }
+        }
+        for image in self.api.own_images().await?.iter().filter(|image| theirs(&image.name)) {
+            some = true;
+            unless_busy(self.api.delete_image(image.id).await)?;
+        }
+        Ok(some)
+    }
+
+    /// Whether an image of it is being made, which would outlive it.
+    async fn is_being_copied(&self, droplet: u64) -> Result<bool, ApiError> {
+        let actions = match self.api.actions_of(droplet).await {
+            Err(ApiError::NotFound) => return Ok(false),
+            actions => actions?,
+        };
+        Ok(actions.iter().any(|action| action.kind == "snapshot" && action.status == ActionStatus::InProgress))
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ImageError> {
+        let sound = !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+        match sound && !is_builder(&self.tag, name) {
+            true => Ok(()),
+            false => Err(ImageError::Invalid(format!("{name:?} cannot be the name of an image"))),
+        }
+    }
+
+    /// As everybody but DigitalOcean sees it.
+    pub(super) fn host_image(&self, image: Image) -> HostImage {
+        HostImage {
+            finished: !is_builder(&self.tag, &image.name),
+            id: image.id.to_string(),
+            name: image.name,
+            created_at: image.created_at,
+            regions: image.regions,
+            size_gigabytes: image.size_gigabytes,
+            min_disk_gigabytes: image.min_disk_size.unwrap_or_default(),
+        }
+    }
+}
+
+/// Something else is being done with it, so it is tried again.
+fn unless_busy(deleted: Result<(), ApiError>) -> Result<(), ApiError> {
+    match deleted {
+        Err(ApiError::Refused { status: 422, .. }) => Ok(()),
+        other => other,
+    }
+}
+
+#[async_trait(?Send)]
+impl HostImages for Bakery {
+    async fn bake(&self, name: Option<&str>, watcher: Watcher<'_>) -> Result<Baked, ImageError> {
+        let name = name.map_or_else(|| image_name(&self.tag, Timestamp::now()), ToOwned::to_owned);
+        self.check_name(&name)?;
+        let user_data = (self.user_data)().map_err(ImageError::Invalid)?;
+        self.tidy(watcher.tell).await?;
+        let builder = new_builder(&self.tag);
+        let mut bake = Bake::begin(self, &builder, watcher);
+        let image = bake.run(&name, &user_data).await;
+        if image.is_err() {
+            bake.tell("no image is made; seeing to it that nothing is left of the builder");
+        }
+        let left = self.take_away(Whose::One(&builder), bake.unsettled()).await.err().map(|why| {
+            let hours = humantime::format_duration(self.settings.bake_deadline);
+            format!(
+                "the builder {builder} may still be there and be paid for ({why}); the next bake deletes it, or the server \
+                 once it is {hours} old"
+            )
+        });
+        match image {
+            Ok(image) => Ok(Baked { image, left }),
+            Err(why) => {
+                left.iter().for_each(|left| bake.tell(left));
+                Err(why)
+            }
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<HostImage>, ImageError> {
+        let own = self.api.own_images().await.map_err(ProviderError::from)?.into_iter();
+        let ours = own.filter(|image| image.tags.contains(&self.tag) || is_builder(&self.tag, &image.name));
+        let mut images: Vec<_> = ours.map(|image| self.host_image(image)).collect();
+        images.sort_by_key(|image| image.created_at);
+        Ok(images)
+    }
+
+    async fn remove(&self, id: &str) -> Result<HostImage, ImageError> {
+        let unknown = || ImageError::NoSuchImage(id.to_owned());
+        let image = self.list().await?.into_iter().find(|image| image.id == id).ok_or_else(unknown)?;
+        let number = id.parse().map_err(|_| unknown())?;
+        self.api.delete_image(number).await.map_err(ProviderError::from)?;
+        Ok(image)
+    }
+}
