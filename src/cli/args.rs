@@ -11,7 +11,7 @@ use super::{
     exit::{EXIT_CODES, Failure},
     host::HostCommand,
     scaling::ScalingCommand,
-    simulate::Simulate,
+    simulate::{COLUMNS, Simulate},
 };
 use crate::{client::Server, config::Inputs};
 
@@ -59,6 +59,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Host(HostCommand),
     /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
+    #[command(after_help = COLUMNS)]
     Simulate(Simulate),
     /// Look at what the autoscaler decided
     #[command(subcommand)]
