@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::Message;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -185,13 +185,18 @@ pub struct Snapshot {
     /// The hosts in their declared order.
     pub hosts: Vec<HostView>,
     /// The instances that have not ended, oldest first.
-    pub instances: Vec<InstanceView>,
+    #[serde(serialize_with = "each")]
+    pub instances: Vec<Arc<InstanceView>>,
     /// The supervised actors by name.
     pub actors: Vec<ActorView>,
     /// The numbers.
     pub totals: Totals,
     /// How the reaper is.
     pub reaper: ReaperStatus,
+}
+
+fn each<S: Serializer>(views: &[Arc<InstanceView>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(views.iter().map(AsRef::as_ref))
 }
 
 /// One fact in its place.

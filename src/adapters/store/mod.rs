@@ -23,7 +23,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
@@ -185,6 +185,11 @@ impl Store for SqlStore {
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
         query!(self.read, live())
+    }
+
+    async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {
+        let hosts = hosts.to_vec();
+        query!(self.read, carried(hosts))
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
