@@ -35,7 +35,7 @@ use crate::{
         messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet, Retire},
     },
     settings::Settings,
-    supervision::{Change, Child, Cradle, GiveUp, Pulse, Roster, Spec, ask, supervise},
+    supervision::{Change, Child, Cradle, GiveUp, Roster, Spec, ask, supervise},
     webhooks::{self, WebhookActor, messages::DescribeWebhooks},
 };
 
@@ -107,8 +107,6 @@ pub struct Brain {
     pub doors: Doors,
     /// How every actor is.
     pub roster: Roster,
-    /// Whether the actors' thread turns.
-    pub pulse: Pulse,
     retire: Recipient<Retire>,
     _children: Children,
 }
@@ -251,36 +249,40 @@ impl Brain {
 
         let retire = to(&cradles.scheduler);
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
-        let scheduler = Spec::permanent("scheduler").give_up(GiveUp::ExitProcess);
+        let spec = |name| Spec::permanent(name).watched_every(settings.watch_every);
+        let scheduler = spec("scheduler").give_up(GiveUp::ExitProcess);
         let children = Children {
             _scheduler: supervise(cradles.scheduler, scheduler, &roster, move |_| {
                 SchedulerActor::new(scheduler_tools.clone(), scheduler_peers.clone())
             }),
-            _rate_limit: supervise(cradles.rate_limit, Spec::permanent("rate_limit"), &roster, {
+            _rate_limit: supervise(cradles.rate_limit, spec("rate_limit"), &roster, {
                 let settings = Arc::clone(&settings);
                 move |_| RateLimitActor::new(&settings)
             }),
-            _reaper: supervise(cradles.reaper, Spec::permanent("reaper"), &roster, move |_| {
+            _reaper: supervise(cradles.reaper, spec("reaper"), &roster, move |_| {
                 ReaperActor::new(reaper_tools.clone(), reaper_peers.clone())
             }),
-            _discovery: supervise(cradles.discovery, Spec::permanent("discovery"), &roster, {
+            _discovery: supervise(cradles.discovery, spec("discovery"), &roster, {
                 let (directory, poll) = (Arc::clone(&ports.directory), settings.directory_poll);
                 move |_| DiscoveryActor::new(Arc::clone(&directory), poll, discovery_peers.clone())
             }),
-            _feed: supervise(cradles.feed, Spec::permanent("feed"), &roster, {
+            _feed: supervise(cradles.feed, spec("feed"), &roster, {
                 let (clock, store) = (Arc::clone(&ports.clock), Arc::clone(&ports.store));
                 move |_| FeedActor::new(Arc::clone(&clock), Arc::clone(&store), feed_peers.clone())
             }),
-            _webhooks: supervise(cradles.webhooks, Spec::permanent("webhooks"), &roster, move |_| {
+            _webhooks: supervise(cradles.webhooks, spec("webhooks"), &roster, move |_| {
                 WebhookActor::new(webhook_tools.clone())
             }),
-            _autoscaler: supervise(cradles.autoscaler, Spec::permanent("autoscaler"), &roster, move |_| {
-                let (ports, settings) = (ports.clone(), Arc::clone(&settings));
-                AutoscalerActor::new(deployment.clone(), ports, settings, pause.clone(), autoscaler_peers.clone())
+            _autoscaler: supervise(cradles.autoscaler, spec("autoscaler"), &roster, {
+                let settings = Arc::clone(&settings);
+                move |_| {
+                    let (ports, settings) = (ports.clone(), Arc::clone(&settings));
+                    AutoscalerActor::new(deployment.clone(), ports, settings, pause.clone(), autoscaler_peers.clone())
+                }
             }),
             roster_watch,
         };
-        Self { doors, roster, pulse: Pulse::start(), retire, _children: children }
+        Self { doors, roster, retire, _children: children }
     }
 
     /// Stops in good order once nothing is under way any more: the other servers on the same database need not find out

@@ -167,6 +167,9 @@ pub trait Store: Send + Sync {
     /// Every instance that has not ended, oldest first.
     async fn live(&self) -> Result<Vec<Instance>, StoreError>;
 
+    /// How many instances that have not ended are on each of these hosts; one that has none is left out.
+    async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError>;
+
     /// Instances that are not ending yet although their lease ended at or before `now`, the longest overdue first.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError>;
 

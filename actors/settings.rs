@@ -45,6 +45,8 @@ pub struct Settings {
     pub scaling_every: Duration,
     /// Whom notices are posted to.
     pub webhooks: WebhookSettings,
+    /// How often every actor is asked whether it still takes messages.
+    pub watch_every: Duration,
 }
 
 /// Whom notices are posted to, and with how much patience.

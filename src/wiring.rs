@@ -19,6 +19,7 @@ use getaredis_actors::{
     brain::{Brain, Ports},
     domain::{HostName, MasterKey, Quotas},
     ports::{Directory, HostProvider, Journal, Runtimes, StoreError},
+    supervision::Pulse,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -344,7 +345,7 @@ fn redis_settings(config: &Config) -> Result<RedisSettings> {
 }
 
 fn web_of(config: &Config, brain: &Brain, ports: &Ports, master_key: Arc<MasterKey>) -> Data<Web> {
-    let (roster, pulse) = (brain.roster.clone(), brain.pulse.clone());
+    let (roster, pulse) = (brain.roster.clone(), Pulse::start());
     let vitals = Vitals {
         actors: Box::new(move || roster.reports().into_iter().map(Into::into).collect()),
         pulse_age: Box::new(move || pulse.age()),

@@ -1,7 +1,7 @@
 //! One pass of the autoscaler: read, plan, carry out. Every paid effect has its intent in the database first, so that a
 //! pass that is cut off anywhere is finished or undone by the next one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -215,7 +215,9 @@ impl Tools {
         // that it is the newest of all.
         let listed = self.cloud(self.cloud.list()).await?;
         let rows = patience::store(self.store.droplets()).await.map_err(failed)?;
-        let live = patience::store(self.store.live()).await.map_err(failed)?;
+        let names: BTreeSet<_> = rows.iter().map(|row| &row.name).chain(listed.iter().map(|d| &d.name)).collect();
+        let names: Vec<_> = names.into_iter().cloned().collect();
+        let carried = patience::store(self.store.carried(&names)).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
         let fleet = ask(&self.peers.fleet, DescribeFleet, PEER_PATIENCE).await;
         let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?;
@@ -223,7 +225,7 @@ impl Tools {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }
         // Without discovery nobody can say that a droplet is late, which is what the default view means.
-        Ok(Readings { rows, listed, live, fleet, directory: directory.unwrap_or_default() })
+        Ok(Readings { rows, listed, carried, fleet, directory: directory.unwrap_or_default() })
     }
 
     async fn carry_out(

@@ -9,7 +9,7 @@ use super::{boots::Boots, setbacks::Setbacks};
 use crate::{
     discovery::messages::DirectoryView,
     domain::{
-        Cordon, Health, HostName, HostState, Instance, Timestamp,
+        Cordon, Health, HostName, HostState, Timestamp,
         scaling::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, OrderBudget, Outlook, ScalingPolicy},
     },
     ports::{self, DropletRow},
@@ -21,7 +21,8 @@ use crate::{
 pub(super) struct Readings {
     pub(super) rows: Vec<DropletRow>,
     pub(super) listed: Vec<ports::Droplet>,
-    pub(super) live: Vec<Instance>,
+    /// Instances on each droplet according to their rows.
+    pub(super) carried: BTreeMap<HostName, u32>,
     pub(super) fleet: FleetView,
     pub(super) directory: DirectoryView,
 }
@@ -84,10 +85,6 @@ impl Memory {
         self.watch_boots(&rows, now);
         let budget = *self.budget.get_or_insert_with(|| spent(&readings.rows, policy));
 
-        let mut instances: BTreeMap<&HostName, u32> = BTreeMap::new();
-        for instance in &readings.live {
-            *instances.entry(&instance.host).or_default() += 1;
-        }
         let hosts = readings.fleet.hosts.iter().map(|host| (&host.name, Some(host)));
         let others: BTreeSet<_> = rows.keys().chain(listed.keys()).filter(|name| !known.contains_key(**name)).collect();
         let names = hosts.filter(|(name, _)| is_droplet(name)).chain(others.into_iter().map(|name| (*name, None)));
@@ -99,7 +96,7 @@ impl Memory {
                     listed: listed.get(name).map(|droplet| droplet.created_at),
                     host: host.map(|host| self.host(host, now)),
                     absent_since: self.absent.get(name).copied(),
-                    instances: instances.get(name).copied().unwrap_or_default(),
+                    instances: readings.carried.get(name).copied().unwrap_or_default(),
                     drained_by_plan: self.drained_by_plan.contains(name),
                 })
                 .collect(),

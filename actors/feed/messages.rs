@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::Message;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -191,7 +191,8 @@ pub struct Snapshot {
     /// The hosts in their declared order.
     pub hosts: Vec<HostView>,
     /// The instances that have not ended, oldest first.
-    pub instances: Vec<InstanceView>,
+    #[serde(serialize_with = "each")]
+    pub instances: Vec<Arc<InstanceView>>,
     /// The supervised actors by name.
     pub actors: Vec<ActorView>,
     /// The numbers.
@@ -200,6 +201,10 @@ pub struct Snapshot {
     pub reaper: ReaperStatus,
     /// How the pool of droplets is; nothing while nobody knows.
     pub scaling: Option<ScalingStatus>,
+}
+
+fn each<S: Serializer>(views: &[Arc<InstanceView>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(views.iter().map(AsRef::as_ref))
 }
 
 /// One fact in its place.

@@ -1,6 +1,9 @@
 //! The feed's read model: where things stand after the facts so far, as a plain value.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use super::messages::{ActorView, Delta, Fact, InstanceView, Snapshot};
 use crate::{
@@ -20,8 +23,8 @@ const ENDS_KEPT: usize = 1024;
 pub(super) struct Model {
     seq: u64,
     hosts: Vec<HostView>,
-    /// By id, which is by age.
-    instances: BTreeMap<InstanceId, InstanceView>,
+    /// By id, which is by age. Shared with the snapshots, which are of all of them.
+    instances: BTreeMap<InstanceId, Arc<InstanceView>>,
     actors: BTreeMap<String, ActorView>,
     totals: Totals,
     /// It tells how it is again and again, so a feed that has just begun need not ask.
@@ -43,7 +46,7 @@ impl Model {
     ) -> Self {
         Self {
             hosts,
-            instances: instances.into_iter().map(|instance| (instance.id.clone(), instance)).collect(),
+            instances: instances.into_iter().map(|instance| (instance.id.clone(), Arc::new(instance))).collect(),
             actors: actors.into_iter().map(|actor| (actor.name.clone(), actor)).collect(),
             totals,
             ..Self::default()
@@ -106,11 +109,11 @@ impl Model {
             }
             Fact::InstanceChanged { instance } => {
                 let stale = match self.instances.get(&instance.id) {
-                    Some(known) => known == instance || stage(known) > stage(instance),
+                    Some(known) => **known == *instance || stage(known) > stage(instance),
                     None => self.ended.contains(&instance.id),
                 };
                 if !stale {
-                    self.instances.insert(instance.id.clone(), instance.clone());
+                    self.instances.insert(instance.id.clone(), Arc::new(instance.clone()));
                 }
                 !stale
             }
@@ -351,7 +354,7 @@ mod tests {
             Fact::HostRemoved { name } => snapshot.hosts.retain(|host| host.name != name),
             Fact::InstanceChanged { instance } => {
                 snapshot.instances.retain(|known| known.id != instance.id);
-                snapshot.instances.push(instance);
+                snapshot.instances.push(Arc::new(instance));
                 snapshot.instances.sort_by(|a, b| a.id.cmp(&b.id));
             }
             Fact::InstanceEnded { id, .. } => snapshot.instances.retain(|instance| instance.id != id),
@@ -398,7 +401,8 @@ mod tests {
             let mut model = Model::default();
             seqs(&mut model, facts.clone());
             let read = model.snapshot(NOW);
-            let mut rebuilt = Model::new(read.hosts, read.instances, read.actors, read.totals).with_scaling(read.scaling);
+            let instances = read.instances.into_iter().map(Arc::unwrap_or_clone);
+            let mut rebuilt = Model::new(read.hosts, instances, read.actors, read.totals).with_scaling(read.scaling);
             let late = from.index(facts.len() + 1);
             seqs(&mut rebuilt, facts[late..].to_vec());
             let (mut old, mut new) = (model.snapshot(NOW), rebuilt.snapshot(NOW));

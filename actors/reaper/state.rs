@@ -46,24 +46,31 @@ pub struct Findings {
     pub to_end: Vec<Ending>,
 }
 
+/// Rows by the host that they name.
+#[must_use]
+pub fn by_host(rows: &[Instance]) -> HashMap<&HostName, Vec<&Instance>> {
+    let mut hosts: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        hosts.entry(&row.host).or_default().push(row);
+    }
+    hosts
+}
+
 /// Compares one host's rows and containers.
 ///
-/// `before` are the live rows read before the inventory was taken, `after` those read after it. A row is written before
+/// `before` are its live rows read before the inventory was taken, `after` those read after it. A row is written before
 /// its container is made and ended after it is gone, so a container is an orphan only if no row **after** claims it,
 /// and a row has lost its container only if it ran **before** already and still does.
 #[must_use]
-pub fn compare(host: &HostName, before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
-    let here =
-        |rows: &'_ [Instance]| -> Vec<Instance> { rows.iter().filter(|row| &row.host == host).cloned().collect() };
-    let claimed = here(after);
-    let ids: BTreeSet<&InstanceId> = claimed.iter().map(|row| &row.id).collect();
+pub fn compare(before: &[&Instance], inventory: &[Found], after: &[&Instance]) -> Findings {
+    let ids: BTreeSet<&InstanceId> = after.iter().map(|row| &row.id).collect();
     let orphans = inventory.iter().filter(|found| !ids.contains(&found.id)).map(|found| found.id.clone()).collect();
 
-    let ran_before: BTreeSet<InstanceId> =
-        here(before).into_iter().filter(|row| row.state.is_lent()).map(|row| row.id).collect();
+    let ran_before: BTreeSet<&InstanceId> =
+        before.iter().filter(|row| row.state.is_lent()).map(|row| &row.id).collect();
     let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|found| (&found.id, found.running)).collect();
-    let runs_still = |row: &&Instance| row.state.is_lent() && ran_before.contains(&row.id);
-    let to_end = claimed.iter().filter(runs_still).filter_map(|row| match found.get(&row.id) {
+    let runs_still = |row: &&&Instance| row.state.is_lent() && ran_before.contains(&row.id);
+    let to_end = after.iter().filter(runs_still).filter_map(|row| match found.get(&row.id) {
         None => Some(Ending::of(row, EndReason::Lost)),
         Some(false) => Some(Ending::of(row, EndReason::Exited)),
         Some(true) => None,
@@ -218,6 +225,12 @@ mod tests {
         Ending { id: id(n), host: host(on), reason, due: None }
     }
 
+    /// What is found on host 1.
+    fn on_one(before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
+        let here = |rows| by_host(rows).remove(&host(1)).unwrap_or_default();
+        compare(&here(before), inventory, &here(after))
+    }
+
     fn found(n: u128, running: bool) -> Found {
         Found { id: id(n), running }
     }
@@ -227,40 +240,40 @@ mod tests {
     #[test]
     fn rows_and_containers_that_agree_call_for_nothing() {
         let rows = [row(1, 1, Running), row(2, 2, Running)];
-        assert_eq!(compare(&host(1), &rows, &[found(1, true)], &rows), Findings::default());
+        assert_eq!(on_one(&rows, &[found(1, true)], &rows), Findings::default());
     }
 
     #[test]
     fn a_container_is_an_orphan_unless_a_row_claims_it_on_this_very_host() {
         let rows = [row(1, 2, Running)];
-        let findings = compare(&host(1), &rows, &[found(1, true), found(9, false)], &rows);
+        let findings = on_one(&rows, &[found(1, true), found(9, false)], &rows);
         assert_eq!(findings.orphans, [id(1), id(9)]);
     }
 
     #[test]
     fn a_container_whose_row_was_written_after_the_first_look_is_no_orphan() {
-        let findings = compare(&host(1), &[], &[found(1, true)], &[row(1, 1, Creating)]);
+        let findings = on_one(&[], &[found(1, true)], &[row(1, 1, Creating)]);
         assert_eq!(findings, Findings::default());
     }
 
     #[test]
     fn a_row_lost_its_container_only_if_it_was_running_throughout() {
         let running = [row(1, 1, Running)];
-        assert_eq!(compare(&host(1), &running, &[], &running).to_end, [ending(1, 1, EndReason::Lost)]);
-        assert_eq!(compare(&host(1), &[row(1, 1, Creating)], &[], &running).to_end, []);
-        assert_eq!(compare(&host(1), &running, &[], &[row(1, 1, Stopping(EndReason::Deleted))]).to_end, []);
+        assert_eq!(on_one(&running, &[], &running).to_end, [ending(1, 1, EndReason::Lost)]);
+        assert_eq!(on_one(&[row(1, 1, Creating)], &[], &running).to_end, []);
+        assert_eq!(on_one(&running, &[], &[row(1, 1, Stopping(EndReason::Deleted))]).to_end, []);
     }
 
     #[test]
     fn a_container_that_stopped_has_exited() {
         let running = [row(1, 1, Running)];
-        assert_eq!(compare(&host(1), &running, &[found(1, false)], &running).to_end, [ending(1, 1, EndReason::Exited)]);
+        assert_eq!(on_one(&running, &[found(1, false)], &running).to_end, [ending(1, 1, EndReason::Exited)]);
     }
 
     #[test]
     fn a_row_whose_host_fell_silent_meanwhile_has_lost_its_container_all_the_same() {
         let (before, after) = ([row(1, 1, Running)], [row(1, 1, Unreachable)]);
-        assert_eq!(compare(&host(1), &before, &[], &after).to_end, [ending(1, 1, EndReason::Lost)]);
+        assert_eq!(on_one(&before, &[], &after).to_end, [ending(1, 1, EndReason::Lost)]);
     }
 
     #[test]

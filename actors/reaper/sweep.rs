@@ -4,19 +4,22 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 
 use super::{
     Peers, Tools,
     state::{self, Ending, Findings},
 };
 use crate::{
-    domain::{EndReason, Health, HostName, Instance, InstanceId},
+    domain::{EndReason, Health, HostName, InstanceId},
     patience,
     ports::{Found, Removal},
     scheduler::messages::{DescribeFleet, HostInventory, RemoveOrphan},
     supervision::ask,
 };
+
+/// Hosts that are asked at once, and of which orphans are removed at once.
+const HOSTS_AT_ONCE: usize = 64;
 
 /// What one sweep over all hosts found.
 #[derive(Default)]
@@ -59,8 +62,10 @@ pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
         }
     };
     let answering = fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name);
-    // All at once: a host that hangs costs the others nothing.
-    let inventories = join_all(answering.map(|host| inventory_of(tools, peers, host))).await;
+    // So many that a host that hangs costs the others little, and no more, because the scheduler looks at all of them
+    // whenever one answers.
+    let inventories = stream::iter(answering).map(|host| inventory_of(tools, peers, host));
+    let inventories: Vec<_> = inventories.buffer_unordered(HOSTS_AT_ONCE).collect().await;
     let after = match patience::store(tools.store.live()).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -68,18 +73,22 @@ pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
             return sweep;
         }
     };
+    let (rows_before, rows_after) = (state::by_host(&before), state::by_host(&after));
     let settled = inventories.into_iter().map(|(host, inventory)| {
-        let (before, after) = (&before, &after);
+        let before = rows_before.get(&host).cloned().unwrap_or_default();
+        let after = rows_after.get(&host).cloned().unwrap_or_default();
         async move {
             match inventory {
-                Ok(inventory) => settle_host(tools, peers, &host, before, &inventory, after).await,
+                Ok(inventory) => settle_host(tools, peers, &host, state::compare(&before, &inventory, &after)).await,
                 Err(why) => Sweep::failed(format!("{host}: {why}")),
             }
         }
     });
-    for host in join_all(settled).await {
+    let mut settled = stream::iter(settled).buffer_unordered(HOSTS_AT_ONCE);
+    while let Some(host) = settled.next().await {
         sweep.add(host);
     }
+    drop(settled);
     sweep
 }
 
@@ -93,16 +102,9 @@ async fn inventory_of(tools: &Tools, peers: &Peers, host: HostName) -> (HostName
     (host, inventory)
 }
 
-/// Finds what must end on a host, and removes its orphans.
-async fn settle_host(
-    tools: &Tools,
-    peers: &Peers,
-    host: &HostName,
-    before: &[Instance],
-    inventory: &[Found],
-    after: &[Instance],
-) -> Sweep {
-    let Findings { orphans, to_end } = state::compare(host, before, inventory, after);
+/// Says what must end on a host, and removes its orphans.
+async fn settle_host(tools: &Tools, peers: &Peers, host: &HostName, findings: Findings) -> Sweep {
+    let Findings { orphans, to_end } = findings;
     let alone = to_end.iter().filter(|ending| ending.reason == EndReason::Lost).map(|ending| ending.id.clone());
     let mut sweep = Sweep { rows_alone: alone.collect(), to_end, ..Sweep::default() };
     for id in orphans {

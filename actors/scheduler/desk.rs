@@ -27,6 +27,9 @@ use crate::{
 /// Discovery answers from memory, or is being restarted.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What each instance was when it was shown last, in short.
+pub(super) type Shown = HashMap<InstanceId, u64>;
+
 /// See the module's header.
 pub(super) struct Desk {
     pub(super) tools: Tools,
@@ -52,7 +55,7 @@ pub(super) struct Desk {
     /// When the last comparison with the rows was begun; held while one is under way.
     pub(super) refreshed: Mutex<Option<Instant>>,
     /// What the last comparison found each instance to be, in short.
-    pub(super) shown: RefCell<HashMap<InstanceId, u64>>,
+    pub(super) shown: RefCell<Shown>,
     /// Instances that were given up while the store did not answer; somebody must go on ending them.
     pub(super) unfinished: RefCell<Vec<InstanceId>>,
     /// Instances started so far, as far as this incarnation knows.

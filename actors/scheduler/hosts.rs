@@ -86,7 +86,9 @@ impl Desk {
             remove: addr.clone().recipient(),
             inventory: addr.recipient(),
         };
-        let spec = Spec::permanent(child_name(&name)).give_up(GiveUp::Tell(self.peers.host_gave_up.clone()));
+        let spec = Spec::permanent(child_name(&name))
+            .watched_every(self.tools.settings.watch_every)
+            .give_up(GiveUp::Tell(self.peers.host_gave_up.clone()));
         let (tools, peers) = (
             self.tools.clone(),
             host::Peers {

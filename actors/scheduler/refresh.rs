@@ -5,13 +5,17 @@
 //! reaper removes what is left of it.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
-use super::{desk::Desk, neighbours::BEAT_EVERY};
+use super::{
+    desk::{Desk, Shown},
+    neighbours::BEAT_EVERY,
+};
 use crate::{
     domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState},
     feed::messages::Fact,
@@ -25,6 +29,9 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// The same where nobody else writes rows: a net for a write of an earlier incarnation that arrived late.
 const REFRESH_ALONE_EVERY: Duration = Duration::from_secs(60);
+
+/// Rows that are compared in one turn of the loop. Of many thousands all at once would make every actor wait.
+const AT_ONCE: usize = 1000;
 
 /// A server whose last sign of life is older than this may be taken for dead soon, so it gives one before it writes a
 /// row that is being created.
@@ -63,14 +70,27 @@ impl Desk {
         }
         let (began, store) = (Instant::now(), &self.tools.store);
         self.ledger.borrow_mut().begin_comparison();
-        let rows = patience::store(store.live()).await?;
-        let compared = self.ledger.borrow_mut().compare(&rows, |id| self.is_making(id));
+        let mut rows = patience::store(store.live()).await?.into_iter();
+        let (before, mut shown, mut creating) = (self.shown.take(), HashMap::new(), Vec::new());
+        loop {
+            let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            self.ledger.borrow_mut().compare(&some, |id| self.is_making(id));
+            if store.is_shared() {
+                self.tell_of_changes(&some, &before, &mut shown);
+            }
+            creating.extend(some.into_iter().filter(|row| row.state == InstanceState::Creating));
+            yield_now().await;
+        }
+        self.shown.replace(shown);
+        let compared = self.ledger.borrow_mut().end_comparison(|id| self.is_making(id));
         for host in &compared.hosts {
             self.publish_host(host);
         }
-        self.abandon_creates_of_the_dead(&rows).await?;
+        self.abandon_creates_of_the_dead(creating).await?;
         if store.is_shared() {
-            self.tell_of_changes(&rows);
             self.count_at_least(patience::store(store.totals()).await?);
         }
         for (id, host) in compared.ended {
@@ -83,16 +103,15 @@ impl Desk {
 
     /// Nobody waits any more for what a dead server, or an earlier incarnation of this one, was creating. The intent to
     /// end it is written, so that it does not use up its creator's quota and idempotency key.
-    async fn abandon_creates_of_the_dead(&self, rows: &[Instance]) -> Result<(), StoreError> {
+    async fn abandon_creates_of_the_dead(&self, creating: Vec<Instance>) -> Result<(), StoreError> {
         let (store, shared) = (&self.tools.store, self.tools.store.is_shared());
-        let suspects: Vec<_> =
-            rows.iter().filter(|row| row.state == InstanceState::Creating && !self.is_making(&row.id)).collect();
+        let suspects: Vec<_> = creating.into_iter().filter(|row| !self.is_making(&row.id)).collect();
         if shared && !suspects.is_empty() {
             // The signs of life must be later than the rows.
             self.beat().await?;
         }
         for row in suspects {
-            if !self.neighbours.borrow().is_abandoned(row, shared, self.is_making(&row.id)) {
+            if !self.neighbours.borrow().is_abandoned(&row, shared, self.is_making(&row.id)) {
                 continue;
             }
             tracing::warn!(instance = %row.id, server = row.server.as_ref().map(tracing::field::display), "instance.abandoned");
@@ -113,17 +132,14 @@ impl Desk {
 
     /// Tells the feed of every instance that is not what it was at the last comparison. What this server did itself it
     /// has told already, and the feed knows that it is no news.
-    fn tell_of_changes(&self, rows: &[Instance]) {
-        let before = self.shown.take();
-        let now = rows.iter().map(|row| {
+    fn tell_of_changes(&self, rows: &[Instance], before: &Shown, now: &mut Shown) {
+        for row in rows {
             let digest = digest(row);
             if before.get(&row.id) != Some(&digest) {
                 self.publish_instance(row);
             }
-            (row.id.clone(), digest)
-        });
-        let now = now.collect();
-        self.shown.replace(now);
+            now.insert(row.id.clone(), digest);
+        }
     }
 
     /// Another server ended an instance.

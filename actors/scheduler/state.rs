@@ -61,8 +61,8 @@ pub struct Ledger {
     hosts: Vec<Entry>,
     /// Slots by host; also of hosts that are not announced, because a row remembers where its container is.
     slots: HashMap<HostName, BTreeMap<InstanceId, Hold>>,
-    /// The way back from an instance to its host.
-    placed: HashMap<InstanceId, HostName>,
+    /// The way back from an instance to its host, and what its slot there is.
+    placed: HashMap<InstanceId, (HostName, Hold)>,
     /// While the rows are read for a comparison: what must be known of the time before and meanwhile.
     comparing: Option<Comparing>,
 }
@@ -70,10 +70,11 @@ pub struct Ledger {
 /// See [`Ledger::begin_comparison`].
 #[derive(Debug, Default)]
 struct Comparing {
-    /// Instances that a row claimed before the rows were read.
-    before: BTreeSet<InstanceId>,
-    /// Slots that were given back while they were read.
-    released: HashSet<InstanceId>,
+    /// Instances whose slot was taken or given back since the reading of the rows began.
+    touched: HashSet<InstanceId>,
+    /// Instances that the rows name.
+    named: HashSet<InstanceId>,
+    changed: Compared,
 }
 
 /// What a comparison with the rows changed.
@@ -164,7 +165,7 @@ impl Ledger {
 
     /// The reserved slot is taken now. False when `id` holds none.
     pub fn commit(&mut self, id: &InstanceId) -> bool {
-        let Some(host) = self.placed.get(id).cloned() else { return false };
+        let Some((host, _)) = self.placed.get(id).cloned() else { return false };
         self.hold(id, &host, Hold::Committed);
         true
     }
@@ -177,10 +178,8 @@ impl Ledger {
     /// Gives the slot of `id` back and tells whose it was. `None` when it holds none.
     pub fn release(&mut self, id: &InstanceId) -> Option<HostName> {
         // Also where it held none: rows that are being read may name it still.
-        if let Some(comparing) = &mut self.comparing {
-            comparing.released.insert(id.clone());
-        }
-        let host = self.placed.remove(id)?;
+        self.touch(id);
+        let (host, _) = self.placed.remove(id)?;
         if let Some(slots) = self.slots.get_mut(&host) {
             slots.remove(id);
             if slots.is_empty() {
@@ -191,33 +190,39 @@ impl Ledger {
     }
 
     /// The rows are about to be read, to be compared with what the ledger holds: what other servers did is found that
-    /// way. Whatever happens here until [`compare`](Self::compare) is newer than what is read.
+    /// way. Whatever happens here until [`end_comparison`](Self::end_comparison) is newer than what is read.
     pub fn begin_comparison(&mut self) {
-        let claimed = |slots: &BTreeMap<InstanceId, Hold>| -> Vec<InstanceId> {
-            slots.iter().filter(|(_, hold)| **hold == Hold::Committed).map(|(id, _)| id.clone()).collect()
-        };
-        let before = self.slots.values().flat_map(claimed).collect();
-        self.comparing = Some(Comparing { before, released: HashSet::new() });
+        self.comparing = Some(Comparing::default());
     }
 
-    /// Takes in the live rows that were read since [`begin_comparison`](Self::begin_comparison): adopts what other
-    /// servers created and gives back what they ended. Instances that this server is creating are left alone.
-    pub fn compare(&mut self, rows: &[Instance], is_ours: impl Fn(&InstanceId) -> bool) -> Compared {
-        let Comparing { before, released } = self.comparing.take().unwrap_or_default();
-        let mut compared = Compared::default();
-        for row in rows.iter().filter(|row| !is_ours(&row.id) && !released.contains(&row.id)) {
+    /// Takes in some of the live rows that were read since [`begin_comparison`](Self::begin_comparison): adopts what
+    /// other servers created. Instances that this server is creating are left alone.
+    pub fn compare(&mut self, rows: &[Instance], is_ours: impl Fn(&InstanceId) -> bool) {
+        let Some(mut comparing) = self.comparing.take() else { return };
+        for row in rows {
+            comparing.named.insert(row.id.clone());
             let held = self.placed.get(&row.id);
-            if held != Some(&row.host) {
-                compared.hosts.extend([row.host.clone()].into_iter().chain(held.cloned()));
+            let known = held.is_some_and(|(host, hold)| *host == row.host && *hold == Hold::Committed);
+            if known || comparing.touched.contains(&row.id) || is_ours(&row.id) {
+                continue;
             }
+            let before = held.map(|(host, _)| host.clone()).filter(|host| *host != row.host);
+            comparing.changed.hosts.extend(before.into_iter().chain([row.host.clone()]));
             self.adopt(&row.id, &row.host);
         }
-        let live: BTreeSet<&InstanceId> = rows.iter().map(|row| &row.id).collect();
-        for id in before.iter().filter(|id| !live.contains(id) && !is_ours(id)) {
-            if let Some(host) = self.release(id) {
-                compared.hosts.insert(host.clone());
-                compared.ended.push((id.clone(), host));
-            }
+        self.comparing = Some(comparing);
+    }
+
+    /// All rows have been taken in: gives back what other servers ended, and tells what the comparison changed.
+    pub fn end_comparison(&mut self, is_ours: impl Fn(&InstanceId) -> bool) -> Compared {
+        let Comparing { touched, named, changed: mut compared } = self.comparing.take().unwrap_or_default();
+        let claimed = self.placed.iter().filter(|(_, (_, hold))| *hold == Hold::Committed);
+        let ended = claimed.filter(|(id, _)| !named.contains(*id) && !touched.contains(*id) && !is_ours(id));
+        compared.ended = ended.map(|(id, (host, _))| (id.clone(), host.clone())).collect();
+        compared.ended.sort();
+        for (id, host) in &compared.ended {
+            self.release(id);
+            compared.hosts.insert(host.clone());
         }
         compared
     }
@@ -298,11 +303,18 @@ impl Ledger {
     }
 
     fn hold(&mut self, id: &InstanceId, host: &HostName, hold: Hold) {
-        if self.placed.get(id).is_some_and(|before| before != host) {
+        if self.placed.get(id).is_some_and(|(before, _)| before != host) {
             self.release(id);
         }
-        self.placed.insert(id.clone(), host.clone());
+        self.touch(id);
+        self.placed.insert(id.clone(), (host.clone(), hold));
         self.slots.entry(host.clone()).or_default().insert(id.clone(), hold);
+    }
+
+    fn touch(&mut self, id: &InstanceId) {
+        if let Some(comparing) = &mut self.comparing {
+            comparing.touched.insert(id.clone());
+        }
     }
 
     fn entry(&mut self, name: &HostName) -> Option<&mut Entry> {
@@ -413,7 +425,9 @@ mod tests {
         ledger.adopt(&id(1), &name(1));
         ledger.adopt(&id(2), &name(1));
         ledger.begin_comparison();
-        let compared = ledger.compare(&[row(2, 2), row(3, 2)], |_| false);
+        ledger.compare(&[row(2, 2)], |_| false);
+        ledger.compare(&[row(3, 2)], |_| false);
+        let compared = ledger.end_comparison(|_| false);
         assert_eq!(compared.ended, [(id(1), name(1))]);
         assert_eq!(compared.hosts, BTreeSet::from([name(1), name(2)]));
         assert_eq!((ledger.used(&name(1)), ledger.used(&name(2))), (0, 2));
@@ -429,7 +443,9 @@ mod tests {
         ledger.commit(&id(2));
         ledger.reserve(&id(3), Strategy::Fill, &[]).unwrap();
         // The rows are of the moment at which the comparison began.
-        assert_eq!(ledger.compare(&[row(1, 1)], |ours| *ours == id(3)), Compared::default());
+        let ours = |ours: &InstanceId| *ours == id(3);
+        ledger.compare(&[row(1, 1)], ours);
+        assert_eq!(ledger.end_comparison(ours), Compared::default());
         assert_eq!(ledger.used(&name(1)), 2, "1 has ended, 2 runs, 3 is on its way");
     }
 

@@ -85,6 +85,7 @@ pub fn settings() -> Settings {
         scaling: None,
         scaling_every: Duration::from_secs(30),
         webhooks: WebhookSettings { sinks: Vec::new(), timeout: Duration::from_secs(10), give_up_after: 24 * HOUR },
+        watch_every: Duration::from_secs(10),
     }
 }
 

@@ -232,6 +232,17 @@ impl Store for SimStore {
         self.faults.around("store.live", StoreError::Unavailable, read).await
     }
 
+    async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {
+        let read = || {
+            let mut carried = BTreeMap::new();
+            for instance in self.tables().live().filter(|instance| hosts.contains(&instance.host)) {
+                *carried.entry(instance.host.clone()).or_default() += 1;
+            }
+            Ok(carried)
+        };
+        self.faults.around("store.carried", StoreError::Unavailable, read).await
+    }
+
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {
         let read = || {
             let tables = self.tables();

@@ -53,6 +53,7 @@ macro_rules! store_conformance {
             an_event_for_an_unknown_instance_is_not_found,
             of_many_stop_requests_at_once_one_is_taken,
             live_is_everything_that_has_not_ended_oldest_first,
+            carried_is_how_many_have_not_ended_on_each_host_that_is_asked_for,
             due_is_what_may_end_now_longest_overdue_first_up_to_the_limit,
             only_a_start_counts_as_started,
             a_row_knows_that_its_host_is_silent_until_it_answers_or_is_given_up,

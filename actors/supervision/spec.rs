@@ -124,6 +124,13 @@ impl Spec {
         self
     }
 
+    /// Probes `every` so often.
+    #[must_use]
+    pub fn watched_every(mut self, every: Duration) -> Self {
+        self.probe_every = every;
+        self
+    }
+
     /// Probes `every` so often and gives the child `timeout` to answer.
     #[must_use]
     pub fn probe(mut self, every: Duration, timeout: Duration) -> Self {

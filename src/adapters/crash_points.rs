@@ -5,6 +5,7 @@
 //! time. Is built only with the feature `crash-points`, never into a program that serves anybody.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     sync::{
         Arc,
@@ -231,6 +232,10 @@ impl Store for Crashing<dyn Store> {
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
         self.port.live().await
+    }
+
+    async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {
+        self.port.carried(hosts).await
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {

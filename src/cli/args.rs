@@ -17,7 +17,7 @@ use super::{
     hosts::HostsCommand,
     image::ImageCommand,
     scaling::ScalingCommand,
-    simulate::Simulate,
+    simulate::{COLUMNS, Simulate},
 };
 use crate::{client::Server, config::Inputs};
 
@@ -68,6 +68,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     /// Try a configuration of the pool of hosts on days of arrivals, without paying for them
+    #[command(after_help = COLUMNS)]
     Simulate(Simulate),
     /// Look at the pool of bought hosts, pause it, or make its decisions again
     #[command(subcommand)]

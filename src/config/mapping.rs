@@ -14,6 +14,10 @@ use super::{Config, Provider};
 /// is sent there, rarely enough to be nothing beside the engine's own work.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
+/// How often an actor is asked whether it still takes messages. One that does not is found within this and half a
+/// minute more, which is soon enough for a bug.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
+
 /// The host that exists when none is declared.
 const LOCAL_HOST: &str = "local";
 
@@ -44,6 +48,7 @@ impl Config {
             scaling: (self.fleet.provider != Provider::None).then(|| self.scaling.policy(self.fleet.slots)),
             scaling_every: self.scaling.pass_every,
             webhooks: self.webhooks.settings(),
+            watch_every: WATCH_EVERY,
         }
     }
 

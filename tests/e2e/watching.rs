@@ -9,6 +9,7 @@ use getaredis_actors::{
     domain::MasterKey,
     settings::Settings,
     sim::harness::{World, settings},
+    supervision::Pulse,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -129,7 +130,7 @@ impl Inside {
         let settings = Settings { directory_poll: Duration::from_millis(200), ..settings() };
         let world = World::running(settings, &[("sim-1", 3)]).await;
         let brain = world.brain();
-        let (roster, pulse) = (brain.roster.clone(), brain.pulse.clone());
+        let (roster, pulse) = (brain.roster.clone(), Pulse::start());
         let vitals = Vitals {
             actors: Box::new(move || roster.reports().into_iter().map(Into::into).collect()),
             pulse_age: Box::new(move || pulse.age()),

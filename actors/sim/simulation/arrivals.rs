@@ -27,23 +27,13 @@ pub enum Profile {
     Daily,
     /// As by day and night, and two or three times a day 40 to 160 more within ten minutes: hackathons, CI.
     Bursty,
+    /// A team's builds: 150 an hour for five to twenty minutes from eight to six on Monday to Friday, and 3 at other times.
+    Builds,
     /// Three lessons a day from Monday to Friday, each a class of 25 to 35 within five minutes, and hardly anybody else.
     Classroom,
 }
 
 impl Profile {
-    /// By its name.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "steady" => Some(Self::Steady),
-            "daily" => Some(Self::Daily),
-            "bursty" => Some(Self::Bursty),
-            "classroom" => Some(Self::Classroom),
-            _ => None,
-        }
-    }
-
     /// Arrivals of this many days, the same for the same seed.
     #[must_use]
     pub fn arrivals(self, days: u32, seed: u64) -> Vec<Arrival> {
@@ -62,6 +52,7 @@ impl Profile {
                     }
                 }
             }
+            Self::Builds => maker.poisson(end, 150.0, by_work, 5.0 / 60.0..20.0 / 60.0),
             Self::Classroom => {
                 maker.poisson(end, 2.0, |_| 2.0, 1.0..4.0);
                 for day in (0..days).filter(|day| day % 7 < 5) {
@@ -79,6 +70,12 @@ impl Profile {
 /// Arrivals an hour at this second of a stretch: fewest at four in the morning, most at four in the afternoon.
 fn by_day(second: f64) -> f64 {
     30.0 - 25.0 * ((second / DAY - 4.0 / 24.0) * std::f64::consts::TAU).cos()
+}
+
+/// Arrivals an hour while people work and while they do not.
+fn by_work(second: f64) -> f64 {
+    let (day, hour) = (second / DAY % 7.0, second % DAY / HOUR);
+    if day < 5.0 && (8.0..18.0).contains(&hour) { 150.0 } else { 3.0 }
 }
 
 struct Maker {
@@ -162,7 +159,7 @@ pub fn read_trace(text: &str) -> Result<Vec<Arrival>, String> {
 mod tests {
     use super::*;
 
-    const ALL: [Profile; 4] = [Profile::Steady, Profile::Daily, Profile::Bursty, Profile::Classroom];
+    const ALL: [Profile; 5] = [Profile::Steady, Profile::Daily, Profile::Bursty, Profile::Builds, Profile::Classroom];
 
     #[test]
     fn a_seed_gives_the_same_arrivals_in_order_and_another_seed_gives_others() {
@@ -172,9 +169,7 @@ mod tests {
             assert_ne!(arrivals, profile.arrivals(7, 2));
             assert!(arrivals.is_sorted_by_key(|arrival| arrival.at));
             assert!(
-                arrivals
-                    .iter()
-                    .all(|a| a.at < Duration::from_secs(7 * 24 * 3600) && a.ttl >= Duration::from_secs(3600))
+                arrivals.iter().all(|a| a.at < Duration::from_secs(7 * 24 * 3600) && a.ttl >= Duration::from_secs(300))
             );
             assert!((300..10_000).contains(&arrivals.len()), "{profile:?}: {}", arrivals.len());
         }

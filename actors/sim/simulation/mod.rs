@@ -207,8 +207,9 @@ fn settings(scenario: &Scenario) -> Settings {
         max_in_flight: usize::MAX,
         queue: scenario.queue,
         host: HostSettings { probe_every: Duration::from_secs(60), ..usual.host },
-        reaper: ReaperSettings { poll: Duration::from_secs(5), sweep: TIDY, ..usual.reaper },
+        reaper: ReaperSettings { poll: Duration::from_secs(10), sweep: TIDY, ..usual.reaper },
         scaling: Some(scenario.policy.clone()),
+        watch_every: TIDY,
         ..usual
     }
 }

@@ -1,9 +1,13 @@
 //! What somebody who knows the future would pay.
 //!
-//! Two figures, because the best schedule itself is too hard to find. The *clairvoyant* packs the instances as well as a
-//! good heuristic can that knows every arrival and every end, orders each droplet so that it is up in the moment it is
-//! needed, and gives it back in the moment it is empty: a schedule that is possible. The *bound* could move instances
-//! between droplets at any time and never waits for a boot: no schedule is cheaper.
+//! Two figures, because the best schedule itself is too hard to find (it is bin packing with times); it lies between them.
+//!
+//! - The *clairvoyant* packs the instances as well as a good heuristic can that knows every arrival and every end, orders
+//!   each droplet so that it is up in the moment it is needed, and gives it back in the moment it is empty: a schedule that
+//!   is possible, serves everybody at once and pays for boots as everybody does. The best one costs as much or less.
+//! - The *bound* is what no schedule can be cheaper than. Whoever serves everybody at once has, at every moment, room for
+//!   all that live then, and n instances need at least n divided by the slots of a droplet, rounded up. The bound pays for
+//!   just as many at every moment, as if instances could be moved for nothing and droplets needed no boot.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::{admitted, applied, ids, started, stop, with_key};
+use super::{admitted, applied, host, ids, onto, started, stop, with_key};
 use crate::{
     domain::{EndReason, Endpoint, HostName, InstanceEvent, InstanceState, Lease},
     ports::{Store, StoreError},
@@ -71,6 +71,18 @@ pub async fn live_is_everything_that_has_not_ended_oldest_first(store: &dyn Stor
     applied(store, 8, stop(EndReason::Deleted)).await;
     applied(store, 7, InstanceEvent::ConfirmedGone).await;
     assert_eq!(ids(&store.live().await.unwrap()), [id(9), id(8), id(6)]);
+}
+
+pub async fn carried_is_how_many_have_not_ended_on_each_host_that_is_asked_for(store: &dyn Store) {
+    for (n, on) in [(1, "h1"), (2, "h1"), (3, "h1"), (4, "h2"), (5, "h3")] {
+        admitted(store, onto(a_request(n), on, 10)).await;
+    }
+    applied(store, 1, started()).await;
+    applied(store, 2, stop(EndReason::Deleted)).await;
+    applied(store, 3, InstanceEvent::ConfirmedGone).await;
+    let carried = store.carried(&["h1", "h2", "h9"].map(host)).await.unwrap();
+    assert_eq!(carried, [(host("h1"), 2), (host("h2"), 1)].into());
+    assert!(store.carried(&[]).await.unwrap().is_empty());
 }
 
 pub async fn due_is_what_may_end_now_longest_overdue_first_up_to_the_limit(store: &dyn Store) {

@@ -38,6 +38,7 @@ fn leisurely() -> Settings {
         reaper: ReaperSettings { poll: minute, sweep: 10 * minute, ..usual.reaper },
         host: HostSettings { probe_every: minute, ..usual.host },
         directory_poll: minute,
+        watch_every: 10 * minute,
         ..usual
     }
 }

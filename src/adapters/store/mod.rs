@@ -23,7 +23,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
@@ -32,8 +32,6 @@ use getaredis_actors::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, task::JoinError, time::timeout};
-
-use failure::no_connection;
 
 /// Where the database is and how it is used.
 #[derive(Debug, Clone)]
@@ -95,11 +93,10 @@ impl SqlStore {
 }
 
 /// Runs a query on a connection for reading or for writing, as a task of its own on the runtime that opened the store,
-/// and again while it collides with others.
+/// and again while it collides with others. A query on SQLite is one blocking task, whatever it consists of.
 ///
 /// The task is what makes it safe for a caller to give up. Were the query's future dropped half-way on an actor's
-/// thread, its transaction would stay open, and diesel's wrapper for SQLite, which waits there for its blocking call,
-/// would panic. A caller that gives up while it waits for a connection has started nothing.
+/// thread, its transaction would stay open. A caller that gives up while it waits for a connection has started nothing.
 macro_rules! query {
     ($store:ident.$side:ident, $query:ident($($argument:ident),*)) => {
         match &$store.database {
@@ -110,9 +107,9 @@ macro_rules! query {
     };
     (@run $store:ident, $database:ident, $backend:ident, $side:ident, $query:ident($($argument:ident),*)) => {{
         let database = Arc::clone($database);
-        let mut pooled = database.$side.get_owned().await.map_err(no_connection)?;
-        let task = $store.runtime.spawn(async move {
-            let conn: &mut $backend::Conn = &mut pooled;
+        let mut lent = database.$side.get().await?;
+        let task = query!(@spawn $backend, $store, async move {
+            let conn: &mut $backend::Conn = &mut lent;
             let attempts = async {
                 let mut pauses = pool::pauses();
                 loop {
@@ -136,12 +133,19 @@ macro_rules! query {
                 },
             };
             // The connection goes home before the file can be given to another process.
-            drop(pooled);
+            drop(lent);
             drop(database);
             answer
         });
         settle(task.await)
     }};
+    (@spawn sqlite, $store:ident, $query:expr) => {{
+        let runtime = $store.runtime.clone();
+        $store.runtime.spawn_blocking(move || runtime.block_on($query))
+    }};
+    (@spawn $server:ident, $store:ident, $query:expr) => {
+        $store.runtime.spawn($query)
+    };
 }
 
 fn settle<T>(task: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {
@@ -185,6 +189,11 @@ impl Store for SqlStore {
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
         query!(self.read, live())
+    }
+
+    async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {
+        let hosts = hosts.to_vec();
+        query!(self.read, carried(hosts))
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Instance>, StoreError> {

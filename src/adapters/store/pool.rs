@@ -1,19 +1,25 @@
 //! Connections to a database server, as many as are wanted and only such as work.
 //!
 //! Owns what is the same for every server: how long anything on the network may take, when a connection is tested,
-//! renewed or thrown away, and how often a transaction that lost against another is repeated. Must not know a dialect.
+//! renewed or thrown away, whose turn it is, and how often a transaction that lost against another is repeated. Must not know a dialect.
 
 use std::{
     fmt,
+    ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use bb8::{ErrorSink, ManageConnection, Pool};
+use bb8::{ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
 use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager, pooled_connection::PoolableConnection};
 use getaredis_actors::ports::StoreError;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::failure::no_connection;
 
 /// Longest time for a connection to be made, TLS and password included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,12 +89,60 @@ impl<S: Server> ManageConnection for Manager<S> {
     }
 }
 
+/// A pool whose connections are lent in the order in which they were asked for. bb8 gives a connection to whoever comes
+/// first after it is back, so that of many who wait some wait for ever.
+pub(super) struct Fair<M: ManageConnection> {
+    pool: Pool<M>,
+    turns: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// A connection that was lent; dropping it gives it back.
+pub(super) struct Lent<M: ManageConnection> {
+    // First, so that it is back when the next turn begins.
+    connection: PooledConnection<'static, M>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl<M: ManageConnection> Deref for Lent<M> {
+    type Target = M::Connection;
+
+    fn deref(&self) -> &M::Connection {
+        &self.connection
+    }
+}
+
+impl<M: ManageConnection> DerefMut for Lent<M> {
+    fn deref_mut(&mut self) -> &mut M::Connection {
+        &mut self.connection
+    }
+}
+
+impl<M: ManageConnection<Error: fmt::Display>> Fair<M> {
+    /// Lends the `size` connections of this pool, each waited for no longer than `patience`.
+    pub(super) fn new(pool: Pool<M>, size: u32, patience: Duration) -> Self {
+        Self { pool, turns: Arc::new(Semaphore::new(size as usize)), patience }
+    }
+
+    /// Waits for a connection. Who gives up waiting has caused nothing.
+    pub(super) async fn get(&self) -> Result<Lent<M>, StoreError> {
+        let lend = async {
+            let turn = Arc::clone(&self.turns).acquire_owned().await;
+            // Nobody closes the semaphore.
+            let _turn = turn.map_err(|closed| StoreError::Unavailable(closed.to_string()))?;
+            let connection = self.pool.get_owned().await.map_err(no_connection)?;
+            Ok(Lent { connection, _turn })
+        };
+        timeout(self.patience, lend).await.unwrap_or_else(|_| Err(no_connection(RunError::<M::Error>::TimedOut)))
+    }
+}
+
 /// The connections to one server; readers and writers share them.
 pub(super) struct Connections<S: Server> {
     /// For what only reads.
-    pub(super) read: Pool<Manager<S>>,
+    pub(super) read: Arc<Fair<Manager<S>>>,
     /// For what writes.
-    pub(super) write: Pool<Manager<S>>,
+    pub(super) write: Arc<Fair<Manager<S>>>,
 }
 
 impl<S: Server> Connections<S> {
@@ -103,7 +157,8 @@ impl<S: Server> Connections<S> {
             .error_sink(Box::new(LogErrors::default()))
             .build(Manager(server))
             .await?;
-        Ok(Self { read: pool.clone(), write: pool })
+        let pool = Arc::new(Fair::new(pool, size, acquire_timeout));
+        Ok(Self { read: Arc::clone(&pool), write: pool })
     }
 }
 

@@ -7,7 +7,7 @@
 //! takes the counter of live rows with [`gate`] first and looks afterwards, so that of all who look, on all servers, one
 //! does at a time.
 
-use std::{fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
@@ -228,6 +228,27 @@ pub(in super::super) async fn live(conn: &mut Conn) -> Result<Vec<Instance>, Fai
         .load(conn)
         .await?;
     parsed(rows)
+}
+
+pub(in super::super) async fn carried(
+    conn: &mut Conn,
+    hosts: Vec<HostName>,
+) -> Result<BTreeMap<HostName, u32>, Failure> {
+    let mut carried = BTreeMap::new();
+    for hosts in hosts.chunks(BATCH as usize) {
+        let counts: Vec<(String, i64)> = instances::table
+            .filter(instances::ended_at.is_null())
+            .filter(instances::host.eq_any(hosts.iter().map(HostName::as_str)))
+            .group_by(instances::host)
+            .select((instances::host, count_star()))
+            .load(conn)
+            .await?;
+        for (host, count) in counts {
+            let host = host.parse().map_err(|why| StoreError::Corrupt(format!("column host of an instance: {why}")))?;
+            carried.insert(host, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+    Ok(carried)
 }
 
 pub(in super::super) async fn due(conn: &mut Conn, now: Timestamp, limit: u32) -> Result<Vec<Instance>, Failure> {

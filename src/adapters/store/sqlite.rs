@@ -3,31 +3,70 @@
 //! Owns what only SQLite needs: one connection that writes and several that read, the pragmas, the classification of
 //! its messages. Every database is a sibling of this module with the same names in it.
 
-use std::time::Duration;
+use std::{error::Error, future::ready, time::Duration};
 
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
-use diesel_async::{
-    AsyncConnection, SimpleAsyncConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
-    sync_connection_wrapper::SyncConnectionWrapper,
+use diesel::{
+    Connection, ConnectionError, ConnectionResult, SqliteConnection,
+    connection::{AnsiTransactionManager, SimpleConnection},
 };
-use futures_util::FutureExt;
+use diesel_async::{
+    TransactionManager,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
+    sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper, SyncTransactionManagerWrapper},
+};
+use futures_util::{FutureExt, future::BoxFuture};
 use getaredis_actors::ports::StoreError;
 
-use super::{failure::Trouble, file::DatabaseFile, pool::LogErrors};
+use super::{
+    failure::{Failure, Trouble},
+    file::DatabaseFile,
+    pool::{Fair, LogErrors},
+};
 
 #[path = "queries.rs"]
 pub(super) mod queries;
 
-/// A connection: diesel's blocking one, each call on a blocking thread.
-pub(super) type Conn = SyncConnectionWrapper<SqliteConnection>;
+/// A connection: diesel's blocking one. Whoever uses it is on a blocking thread already.
+pub(super) type Conn = SyncConnectionWrapper<SqliteConnection, Here>;
+
+/// Runs diesel's blocking calls where they are made: a whole query is one visit to a blocking thread. With diesel's own
+/// way each statement would be one, and the visits cost more than the statements.
+pub(super) struct Here;
+
+impl SpawnBlocking for Here {
+    fn spawn_blocking<'a, R: Send + 'static>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> BoxFuture<'a, Result<R, Box<dyn Error + Send + Sync + 'static>>> {
+        ready(Ok(task())).boxed()
+    }
+
+    fn get_runtime() -> Self {
+        Self
+    }
+}
 
 /// A transaction that has the write lock from its first statement on. A deferred one would take it at its first
 /// write and fail, without waiting, whenever another had written since its first read.
 macro_rules! write_transaction {
     ($conn:expr, $work:expr) => {
-        $conn.immediate_transaction::<_, $crate::adapters::store::failure::Failure, _>($work).await
+        $crate::adapters::store::sqlite::immediately($conn, $work).await
     };
+}
+
+/// Does the work in a transaction that has the write lock from its beginning.
+pub(super) async fn immediately<T>(
+    conn: &mut Conn,
+    work: impl AsyncFnOnce(&mut Conn) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    type Ends = SyncTransactionManagerWrapper<AnsiTransactionManager>;
+    conn.spawn_blocking(|conn| AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")).await?;
+    let done = work(conn).await;
+    match done {
+        Ok(_) => Ends::commit_transaction(conn).await?,
+        Err(_) => Ends::rollback_transaction(conn).await?,
+    }
+    done
 }
 
 /// The row, new or over the old one with the same key.
@@ -52,8 +91,7 @@ use write_transaction;
 /// ROLLBACK then finds nothing, and its complaint takes the place of the cause.
 const ROLLED_BACK: &str = "no transaction is active";
 
-/// A local file answers or fails, and a lock is waited for by SQLite itself. Besides, diesel's wrapper must not be
-/// dropped in the middle.
+/// A local file answers or fails, and a lock is waited for by SQLite itself.
 pub(super) const QUERY_TIMEOUT: Option<Duration> = None;
 
 /// Reads a message of SQLite's. It knows no collisions: who writes has the lock from the beginning.
@@ -80,10 +118,10 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
 /// An open database: the claim on its file and the connections to it.
 pub(super) struct Database {
     /// Connections that only read; writers never stand in their way.
-    pub(super) read: Pool<Conn>,
+    pub(super) read: Fair<AsyncDieselConnectionManager<Conn>>,
     /// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair
     /// and wakes at once, waiting for SQLite's lock is polling.
-    pub(super) write: Pool<Conn>,
+    pub(super) write: Fair<AsyncDieselConnectionManager<Conn>>,
     /// Last, so that it is given back after the connections are closed.
     _file: DatabaseFile,
 }
@@ -112,10 +150,10 @@ async fn connect(
     size: u32,
     access: Access,
     acquire_timeout: Duration,
-) -> Result<Pool<Conn>, StoreError> {
+) -> Result<Fair<AsyncDieselConnectionManager<Conn>>, StoreError> {
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |path| set_up(path.to_owned(), access, acquire_timeout).boxed());
-    Pool::builder()
+    let pool = Pool::builder()
         .max_size(size)
         .min_idle(Some(1))
         // A local file has no peer that closes a connection behind our back: nothing to renew, nothing to test.
@@ -126,11 +164,18 @@ async fn connect(
         .error_sink(Box::new(LogErrors::default()))
         .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
         .await
-        .map_err(|e| file.unusable(&e.to_string()))
+        .map_err(|e| file.unusable(&e.to_string()))?;
+    Ok(Fair::new(pool, size, acquire_timeout))
 }
 
 async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionResult<Conn> {
-    let mut conn = Conn::establish(&path).await?;
+    let set_up = tokio::task::spawn_blocking(move || prepared(&path, access, patience));
+    let conn = set_up.await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
+    conn.map(Conn::new)
+}
+
+fn prepared(path: &str, access: Access, patience: Duration) -> ConnectionResult<SqliteConnection> {
+    let mut conn = SqliteConnection::establish(path)?;
     // The busy timeout comes first because the others may need a lock. NORMAL: in WAL mode a crash of the process
     // loses nothing and one of the machine at most the last moments, never consistency.
     let pragmas = format!(
@@ -138,6 +183,6 @@ async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionR
         patience.as_millis(),
         matches!(access, Access::Read)
     );
-    conn.batch_execute(&pragmas).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }

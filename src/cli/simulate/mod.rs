@@ -18,6 +18,12 @@ use crate::config::{Config, Layers};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// What the table has in its columns.
+pub(super) const COLUMNS: &str = "\
+The table shows the configuration beside the rule of 2015 (one empty host, always), a clairvoyant (who knows every
+arrival and every end and packs them well; the best possible schedule may be a little cheaper) and a bound that no
+schedule can be cheaper than. Quotas and rates are not simulated; nothing is bought.";
+
 /// What is simulated; the pool is as configured (`--set fleet.standby=2`).
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
@@ -58,6 +64,8 @@ enum ProfileName {
     Daily,
     /// As daily, and two or three times a day 40 to 160 more within ten minutes
     Bursty,
+    /// A team's builds: 150 an hour for 5 to 20 minutes in the working hours of five days a week, hardly any else
+    Builds,
     /// Three lessons a day on five days a week, each a class of 25 to 35 within five minutes
     Classroom,
 }
@@ -68,6 +76,7 @@ impl From<ProfileName> for Profile {
             ProfileName::Steady => Self::Steady,
             ProfileName::Daily => Self::Daily,
             ProfileName::Bursty => Self::Bursty,
+            ProfileName::Builds => Self::Builds,
             ProfileName::Classroom => Self::Classroom,
         }
     }
@@ -97,6 +106,7 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
         configured: simulate(configured)?,
         seed_rule: simulate(seed)?,
         price_per_hour: command.price_per_hour,
+        max_hosts: config.scaling.policy(config.fleet.slots).max_hosts,
         days: length.as_secs_f64() / DAY.as_secs_f64(),
     };
     if command.json {

@@ -3,12 +3,16 @@
 use getaredis_actors::sim::simulation::{Outcome, optimum::Optimum};
 use serde_json::{Value, json};
 
+/// The share of creates above which a reserve is called too small.
+const ACCEPTABLE_WAITS: f64 = 0.01;
+
 /// All figures of one call.
 pub(super) struct Report {
     pub(super) configured: Outcome,
     pub(super) seed_rule: Outcome,
     pub(super) optimum: Optimum,
     pub(super) price_per_hour: f64,
+    pub(super) max_hosts: u32,
     pub(super) days: f64,
 }
 
@@ -91,7 +95,26 @@ impl Report {
         let most = |run: &Outcome| run.most_hosts.to_string();
         let clairvoyant = self.optimum.most_hosts.to_string();
         line("most droplets at once", [most(runs[0]), most(runs[1]), clairvoyant, String::new()]);
+        self.hints().iter().for_each(|hint| table.push_str(&format!("\n{hint}\n")));
         table
+    }
+
+    /// What an operator may want to change.
+    fn hints(&self) -> Vec<String> {
+        let (run, mut hints) = (&self.configured, Vec::new());
+        if run.refused > 0 && run.most_hosts >= self.max_hosts as usize {
+            let most = self.max_hosts;
+            let (refused, creates) = (run.refused, run.creates);
+            hints.push(format!(
+                "{refused} of {creates} creates were refused, with all {most} hosts of fleet.max_hosts in use."
+            ));
+        }
+        if run.share_waited() > ACCEPTABLE_WAITS {
+            hints.push(
+                "More than 1 % waited for a boot: a larger reserve, such as fleet.standby_slots, helps.".to_owned(),
+            );
+        }
+        hints
     }
 }
 
@@ -112,7 +135,7 @@ mod tests {
         };
         let seed_rule = Outcome { droplet_hours: 150.0, ..configured.clone() };
         let optimum = Optimum { clairvoyant_hours: 100.0, bound_hours: 90.0, most_hosts: 3 };
-        Report { configured, seed_rule, optimum, price_per_hour: 0.1, days: 7.0 }
+        Report { configured, seed_rule, optimum, price_per_hour: 0.1, max_hosts: 4, days: 7.0 }
     }
 
     #[test]
@@ -128,6 +151,17 @@ mod tests {
         assert_eq!(row("droplet-hours"), ["120.0", "150.0", "100.0", "90.0"]);
         assert_eq!(row("times clairvoyant"), ["1.20", "1.50", "1.00", "0.90"]);
         assert_eq!(row("money"), ["12.00", "15.00", "10.00", "9.00"]);
+    }
+
+    #[test]
+    fn the_table_ends_with_what_may_be_changed_if_anything() {
+        let mut report = report();
+        assert!(
+            report.table().ends_with("helps.\n")
+                && report.table().contains("1 of 200 creates were refused, with all 4")
+        );
+        (report.configured.refused, report.configured.waited) = (0, 2);
+        assert_eq!(report.hints(), Vec::<String>::new());
     }
 
     #[test]

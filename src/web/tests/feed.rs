@@ -58,7 +58,7 @@ impl Feed {
             seq: stream.seq,
             at: now(),
             hosts: vec![host("local", Health::Up, 1)],
-            instances: vec![InstanceView::from(&instance())],
+            instances: vec![Arc::new(InstanceView::from(&instance()))],
             actors: vec![actor("reaper", "up")],
             totals: Totals { started: 12 },
             reaper: ReaperStatus::default(),

@@ -1,7 +1,7 @@
 //! Stubs behind every door and port, with answers that a test can replace, and a way to ask the application.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -261,6 +261,9 @@ impl Store for Rows {
         unreachable!("{UNUSED}")
     }
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn carried(&self, _: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn due(&self, _: Timestamp, _: u32) -> Result<Vec<Instance>, StoreError> {
