@@ -10,3 +10,4 @@ mod harness;
 mod orders;
 mod redis_server;
 mod serve;
+mod telling;
