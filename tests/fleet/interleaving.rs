@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
+    SOON,
     api::{Api, Instance},
+    eventually,
     tenant::must_work,
     world::{World, in_a_world},
 };
@@ -25,12 +27,10 @@ fn in_fifty_random_interleavings_of_create_and_shrink_no_live_instance_is_ever_d
         let mut rng = StdRng::seed_from_u64(seed);
         world.start();
         world.answers().await;
-        let mut live = vec![world.api().create().await, world.api().create().await];
-        let mut met = 0;
-        for round in 0.. {
-            if met >= INTERLEAVINGS {
-                break;
-            }
+        let mut live = vec![first(&world.api()).await, world.api().create().await];
+        let (mut met, mut round) = (0, 0);
+        while met < INTERLEAVINGS {
+            round += 1;
             let leaves = live.remove(rng.random_range(0..live.len()));
             let api = world.api();
             // Each of those who come may meet what becomes of the host that was left.
@@ -53,6 +53,15 @@ fn in_fifty_random_interleavings_of_create_and_shrink_no_live_instance_is_ever_d
         }
         world.settles_at(0).await;
     });
+}
+
+/// Until the server has looked at its fleet, nobody knows that there will be room.
+async fn first(api: &Api) -> Instance {
+    eventually("room is foreseen", SOON, async || {
+        let answer = api.post(serde_json::json!({})).await;
+        if answer.status == 503 { Err(format!("{answer:?}")) } else { Ok(answer.created()) }
+    })
+    .await
 }
 
 /// Somebody wants one at this moment, and gets it however full the fleet is.

@@ -81,9 +81,10 @@ async fn disk_full(scene: &Scene<'_>) {
     // There is a slot now, and the busiest host is the first to be tried. What its last container left may not be room.
     scene.machine.fill_disk(0).unwrap();
     scene.others_are_served_elsewhere().await;
+    assert!(world.logged("no space left on device", scene.name()));
     must_work(stays).await;
     scene.machine.free_disk().unwrap();
-    takes_instances_again(scene).await;
+    scene.takes_instances_again().await;
 }
 
 /// The engine answers, and nothing can be started: who is sent there is served elsewhere, and what was begun there is
@@ -92,26 +93,14 @@ async fn starts_nothing(scene: &Scene<'_>) {
     let (world, stays) = (scene.world, &scene.tenants[0]);
     scene.machine.stop("containerd").unwrap();
     scene.others_are_served_elsewhere().await;
+    assert!(world.logged("instance.start_failed", scene.name()));
     must_work(stays).await;
     scene.shows("up").await;
     scene.machine.resume("containerd").unwrap();
-    takes_instances_again(scene).await;
+    scene.takes_instances_again().await;
     let left = async || match world.containers() {
         1 => Ok(()),
         more => Err(format!("{more} containers")),
     };
     eventually("what was begun is gone", SOON, left).await;
-}
-
-/// Waits until the droplet, of which a part is free, is given instances.
-async fn takes_instances_again(scene: &Scene<'_>) {
-    let world = scene.world;
-    let back = async || {
-        let other = world.api().create().await;
-        let home = world.home_of(&other).name().to_owned();
-        must_work(&other).await;
-        assert_eq!(world.api().delete(&other).await.status, 204);
-        if home == scene.name() { Ok(()) } else { Err(home) }
-    };
-    eventually("the droplet takes instances again", SOON, back).await;
 }

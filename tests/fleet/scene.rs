@@ -115,4 +115,17 @@ impl<'a> Scene<'a> {
         .await;
         assert!(self.world.paid_for().contains(self.name()), "no droplet with a live instance is deleted");
     }
+
+    /// Waits until the droplet, of which a part is free, is given instances.
+    pub(crate) async fn takes_instances_again(&self) {
+        let world = self.world;
+        let back = async || {
+            let other = world.api().create().await;
+            let home = world.home_of(&other).name().to_owned();
+            must_work(&other).await;
+            assert_eq!(world.api().delete(&other).await.status, 204);
+            if home == self.name() { Ok(()) } else { Err(home) }
+        };
+        eventually("the droplet takes instances again", SOON, back).await;
+    }
 }
