@@ -37,7 +37,7 @@ fn what_is_lost_with_a_droplet_is_told_and_the_broken_ones_are_replaced_and_dele
             if world.paid_for().contains(&dud) { Err(format!("{:?}", world.paid_for())) } else { Ok(()) }
         })
         .await;
-        assert!(world.logged("droplet.deleted", &dud));
+        world.logs(&["droplet.deleted"], &dud).await;
 
         world.settles_at(1).await;
         let scene = Scene::on(world, &first).await;
@@ -87,7 +87,7 @@ async fn deleted_by_somebody_else(scene: &Scene<'_>) {
     for tenant in &scene.tenants {
         assert_eq!(lost(&world.api(), tenant).await, "lost");
     }
-    assert!(world.logged("droplet.row_closed", scene.name()));
+    world.logs(&["droplet.row_closed"], scene.name()).await;
 }
 
 /// It never answers again: it is paid for as long as anybody may live on it, and no longer.
@@ -107,7 +107,7 @@ async fn frozen_for_good(scene: &Scene<'_>) {
         if world.paid_for().contains(scene.name()) { Err(format!("{:?}", world.paid_for())) } else { Ok(()) }
     })
     .await;
-    assert!(world.logged("droplet.deleted", scene.name()));
+    world.logs(&["droplet.deleted"], scene.name()).await;
 }
 
 /// Waits until the instance has ended; the reason that its owner is told.

@@ -61,8 +61,13 @@ impl World {
         whole.map(|line| serde_json::from_str::<Decision>(line).unwrap().plan.explanation).unwrap_or_default()
     }
 
-    /// Whether the log has this event of this host.
-    pub(crate) fn logged(&self, event: &str, host: &str) -> bool {
-        self.log().lines().any(|line| line.contains(event) && line.contains(host))
+    /// Waits until the log has one of these events of this host.
+    pub(crate) async fn logs(&self, events: &[&str], host: &str) {
+        eventually(&format!("{events:?} of {host} is in the log"), NOTICED, async || {
+            let log = self.log();
+            let of_it = |line: &&str| line.contains(host) && events.iter().any(|event| line.contains(event));
+            log.lines().find(of_it).map(drop).ok_or_else(|| "it is not".to_owned())
+        })
+        .await;
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     SOON, eventually,
     scene::Scene,
     tenant::must_work,
-    world::{QUICK, in_a_world},
+    world::{QUICK, containers_on, in_a_world},
 };
 
 #[test]
@@ -81,7 +81,7 @@ async fn disk_full(scene: &Scene<'_>) {
     // There is a slot now, and the busiest host is the first to be tried. What its last container left may not be room.
     scene.machine.fill_disk(0).unwrap();
     scene.others_are_served_elsewhere().await;
-    assert!(world.logged("no space left on device", scene.name()));
+    world.logs(&["no space left on device"], scene.name()).await;
     must_work(stays).await;
     scene.machine.free_disk().unwrap();
     scene.takes_instances_again().await;
@@ -93,12 +93,12 @@ async fn starts_nothing(scene: &Scene<'_>) {
     let (world, stays) = (scene.world, &scene.tenants[0]);
     scene.machine.stop("containerd").unwrap();
     scene.others_are_served_elsewhere().await;
-    assert!(world.logged("instance.start_failed", scene.name()));
+    world.logs(&["instance.start_failed"], scene.name()).await;
     must_work(stays).await;
     scene.shows("up").await;
     scene.machine.resume("containerd").unwrap();
     scene.takes_instances_again().await;
-    let left = async || match world.containers() {
+    let left = async || match containers_on(&scene.machine) {
         1 => Ok(()),
         more => Err(format!("{more} containers")),
     };

@@ -268,8 +268,7 @@ impl World {
 
     /// Containers that there are on all hosts, running or not.
     pub(crate) fn containers(&self) -> usize {
-        let all = |machine: &Droplet| machine.run(&["docker", "ps", "--all", "--quiet"]).unwrap();
-        self.cloud.droplets().iter().map(|machine| all(machine).lines().count()).sum()
+        self.cloud.droplets().iter().map(containers_on).sum()
     }
 
     /// The machine of this name.
@@ -320,6 +319,11 @@ impl World {
             eprintln!("--- the console of {} ---\n{}", machine.name(), machine.console());
         }
     }
+}
+
+/// Containers that there are on a machine whose engine is up, running or not.
+pub(crate) fn containers_on(machine: &Droplet) -> usize {
+    machine.run(&["docker", "ps", "--all", "--quiet"]).unwrap().lines().count()
 }
 
 /// The server's process, which ends with this.
