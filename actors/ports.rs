@@ -491,6 +491,10 @@ pub trait HostProvider: Send + Sync {
     /// Deletes every machine of this name; fine when there is none.
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError>;
 
+    /// There is no machine of this name any more, or never was: lets go of what was kept for it. Fine when that is
+    /// nothing.
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError>;
+
     /// What a machine costs at the place that is asked first.
     async fn price(&self) -> Result<HourlyPrice, ProviderError>;
 }

@@ -82,6 +82,10 @@ fn failed(error: impl std::fmt::Display) -> Stop {
     Stop::Failed(error.to_string(), Duration::ZERO)
 }
 
+fn wants_rest(time: Duration) -> String {
+    format!("the provider wants {} s of rest", time.as_secs())
+}
+
 impl Tools {
     /// Makes a pass. Where it is paused, or another server looks after the pool, it only looks and explains.
     pub(super) async fn pass(self, mut memory: Memory) -> Passed {
@@ -93,7 +97,10 @@ impl Tools {
                 match why {
                     Stop::NotNow(why) => status.explanation.push(why),
                     Stop::Failed(why, _) => status.errors.push(why),
-                    Stop::Rest(time) => rest = Some(time),
+                    Stop::Rest(time) => {
+                        status.errors.push(wants_rest(time));
+                        rest = Some(time);
+                    }
                 }
                 return Passed { memory, status, rest, growth: None };
             }
@@ -196,7 +203,7 @@ impl Tools {
             let (words, again, rest) = match why {
                 Stop::NotNow(words) => (words, Duration::ZERO, None),
                 Stop::Failed(words, again) => (words, again, None),
-                Stop::Rest(time) => (format!("the provider wants {} s of rest", time.as_secs()), time, Some(time)),
+                Stop::Rest(time) => (wants_rest(time), time, Some(time)),
             };
             tracing::warn!(?action, error = %words, "scaling.failed");
             status.errors.push(format!("{action:?}: {words}"));
@@ -243,6 +250,7 @@ impl Tools {
             Action::Create => self.create(status).await,
             Action::Confirm(name) | Action::Keep(name) => self.put(name, DropletState::Created, born(name)).await,
             Action::Close(name) => {
+                self.cloud(self.cloud.forget(name)).await?;
                 tracing::info!(droplet = %name, "droplet.row_closed");
                 patience::store(self.store.remove_droplet(name)).await.map_err(failed)
             }

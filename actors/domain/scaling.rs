@@ -101,6 +101,7 @@ pub fn plan(snapshot: &FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) ->
     plan.explanation.insert(0, need.describe(&tally, snapshot, policy));
     plan.grow(&tally, &need, snapshot, policy, now);
     plan.shrink(&tally, &need, snapshot, policy, now);
+    plan.outlook.may_grow |= plan.makes_room(snapshot, policy);
     plan
 }
 
@@ -239,6 +240,14 @@ impl Plan {
             first_ordered: tally.first_ordered.or((ordered > 0).then_some(now)),
             may_grow: hold.is_none() && room > ordered && budget > ordered,
         };
+    }
+
+    /// Whether what leaves by this plan is room for more: it is taken back if it is needed, or replaced once it is gone.
+    fn makes_room(&self, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> bool {
+        let those = |which: fn(&Action) -> bool| count(self.actions.iter().filter(|action| which(action)).count());
+        let ordered = those(|action| *action == Action::Create);
+        let leave = those(|action| matches!(action, Action::Drain(_) | Action::Delete(_) | Action::Discard(_)));
+        leave > 0 && count(snapshot.droplets.len()) + ordered < policy.max_hosts + leave
     }
 
     /// Gives back the last in the order that placement fills first.

@@ -18,7 +18,7 @@ use tokio::{
 use super::{desk::Desk, line::Line, messages::CreateError};
 use crate::{
     autoscaler::messages::{GrowthForeseen, PressureChanged},
-    domain::{Creator, HostName, InstanceId, NoPlace},
+    domain::{Cordon, Creator, HostName, InstanceId, NoPlace},
     scheduler::messages::HostView,
 };
 
@@ -102,7 +102,8 @@ impl Desk {
     ) -> Result<Room, CreateError> {
         let (queue, settings) = (&self.queue, self.tools.settings.queue);
         let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
-        if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !queue.is_worth_it() {
+        let may_hope = queue.is_worth_it() || self.gives_hosts_back();
+        if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !may_hope {
             self.peers.pressure.do_send(PressureChanged);
             return refuse(refusal);
         }
@@ -130,6 +131,13 @@ impl Desk {
         self.leave_line(creator, id, &mut receiver);
         let refusal = self.ledger.borrow().refusal(self.tools.settings.strategy).unwrap_or(refusal);
         refuse(refusal)
+    }
+
+    /// Whether an empty host is about to be given back. It may be taken back, or its place be bought anew, which the
+    /// autoscaler says in its next pass: until then there is something to hope for.
+    fn gives_hosts_back(&self) -> bool {
+        let goes = |host: &HostView| host.cordon == Some(Cordon::Draining) && host.used == 0;
+        self.queue.growth.get().is_some() && self.ledger.borrow().views().iter().any(goes)
     }
 
     fn leave_line(&self, creator: &Creator, id: &InstanceId, room: &mut oneshot::Receiver<Room>) {

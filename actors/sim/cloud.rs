@@ -169,6 +169,10 @@ impl HostProvider for SimCloud {
         self.0.faults.around("cloud.delete", ProviderError::Unknown, delete).await
     }
 
+    async fn forget(&self, _: &HostName) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {
         self.0.faults.around("cloud.price", ProviderError::Unknown, || Ok(PRICE)).await
     }

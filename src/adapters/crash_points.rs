@@ -61,6 +61,7 @@ const CALLS: &[&str] = &[
     "runtime.remove",
     "hostprovider.create",
     "hostprovider.delete",
+    "hostprovider.forget",
     "webhooks.post",
 ];
 
@@ -312,6 +313,10 @@ impl HostProvider for Crashing<dyn HostProvider> {
 
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         self.around("hostprovider.delete", self.port.delete(name)).await
+    }
+
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.around("hostprovider.forget", self.port.forget(name)).await
     }
 
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {

@@ -12,3 +12,4 @@ mod image_command;
 mod orders;
 mod redis_server;
 mod serve;
+mod telling;

@@ -71,7 +71,7 @@ fn ways(point: &str) -> &'static [Way] {
         "store.apply.Moved" => &[],
         // Nobody sells droplets to these servers.
         "store.order_droplet" | "store.condemn_droplet" | "store.put_droplet" | "store.remove_droplet" => &[],
-        "hostprovider.create" | "hostprovider.delete" => &[],
+        "hostprovider.create" | "hostprovider.delete" | "hostprovider.forget" => &[],
         unknown => panic!("there is no way to {unknown} yet: add one"),
     }
 }

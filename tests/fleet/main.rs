@@ -6,9 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod baking;
+mod booting;
 mod directory;
 mod growing;
+mod interleaving;
+mod isolating;
+mod losing;
+mod networks;
+mod operator;
+mod programs;
 mod resuming;
+mod scene;
 mod serving;
 mod world;
 
@@ -16,6 +24,9 @@ mod world;
 #[allow(dead_code)]
 #[path = "../e2e/support/api.rs"]
 mod api;
+#[allow(dead_code)]
+#[path = "../e2e/support/feed.rs"]
+mod feed;
 #[allow(dead_code)]
 #[path = "../e2e/support/secrets.rs"]
 mod secrets;

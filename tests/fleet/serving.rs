@@ -16,7 +16,8 @@ fn from_nothing_a_click_leads_to_a_working_redis_and_told_so_the_fleet_goes_back
         world.start();
         let hosts = world.settles_at(1).await;
         let host = hosts.first().unwrap();
-        let (public, private) = world.addresses(host);
+        let machine = world.machine(host);
+        let (public, private) = (machine.public_address(), machine.private_address());
         let beat = world.directory().await.heartbeat(host).await;
         assert_eq!((&beat["Name"], &beat["Engine"]), (&host.as_str().into(), &"up".into()), "{beat}");
         assert_eq!(beat["PublicIP"], public.to_string(), "{beat}");

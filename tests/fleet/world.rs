@@ -5,9 +5,11 @@
 //! nothing left of the cloud. What a scenario does happens in the cloud's network too.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs::{self, OpenOptions},
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -24,7 +26,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
-    api::{Api, http},
+    api::{Api, Instance, http},
     directory::{self, Directory},
     eventually,
     secrets::Secrets,
@@ -33,19 +35,31 @@ use crate::{
 /// Time for a droplet to boot and settle, on a machine that is busy with other things.
 pub(crate) const BOOT: Duration = Duration::from_secs(90);
 
-const TOKEN: &str = "dop_v1_0123456789abcdef";
-const OPERATOR: &str = "operator-hunter2-hunter2";
+/// Opens the account at the API.
+pub(crate) const TOKEN: &str = "dop_v1_0123456789abcdef";
+/// Opens the operator's page.
+pub(crate) const OPERATOR: &str = "operator-hunter2-hunter2";
 const DIRECTORY_PASSWORD: &str = "control-hunter2-hunter2";
 /// The network is the cloud's own, so every port is free.
-const SERVER: &str = "127.0.0.1:20080";
+pub(crate) const SERVER: &str = "127.0.0.1:20080";
 const DEPLOYMENT: &str = "fleet";
+
+/// Settings with which faults of hosts are noticed soon, and nothing is given up because of them.
+pub(crate) const QUICK: [(&str, &str); 5] = [
+    ("fleet.max_hosts", "3"),
+    ("directory.ttl", "5s"),
+    ("docker.call_timeout", "3s"),
+    ("docker.start_timeout", "6s"),
+    ("fleet.strategy", "fill"),
+];
 
 /// See the module's header.
 pub(crate) struct World {
     pub(crate) bought: api::Api,
+    machines: Arc<Droplets>,
     settings: BTreeMap<String, String>,
     crash_at: Option<&'static str>,
-    child: Option<Running>,
+    child: RefCell<Option<Running>>,
     home: TempDir,
     secrets: Secrets,
     cloud: Arc<Cloud>,
@@ -57,7 +71,7 @@ pub(crate) fn in_a_world(settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&
     in_a_world_of(Tier::Lite, settings, scenario);
 }
 
-/// The same, with machines that are as real as `tier` says.
+/// The same, with droplets that are as real as `tier` says.
 pub(crate) fn in_a_world_of(tier: Tier, settings: &[(&str, &str)], scenario: impl AsyncFnOnce(&mut World) + Send) {
     if let Some(reason) = why_impossible() {
         assert!(std::env::var_os("GETAREDIS_TEST_DROPLETS").is_none(), "no longer possible: {reason}");
@@ -85,17 +99,17 @@ impl World {
     fn new(tier: Tier, settings: &[(&str, &str)]) -> Self {
         let cloud = Arc::new(Cloud::start().unwrap());
         let listener = cloud.network().inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let droplets = Arc::new(Droplets::new(Arc::clone(&cloud), tier));
-        let bought = api::Api::start_on(listener, Scheme::Http, TOKEN, api::Settings::default(), droplets).unwrap();
+        let machines = Arc::new(Droplets::new(Arc::clone(&cloud), tier));
+        let bought =
+            api::Api::start_on(listener, Scheme::Http, TOKEN, api::Settings::default(), machines.clone()).unwrap();
         // The server looks at its fleet far more often than one that serves people would.
         bought.limit_rates(RateLimits { per_hour: 100_000, per_minute: 10_000 });
         let home = TempDir::new().unwrap();
         fs::write(home.path().join("token"), TOKEN).unwrap();
         let directory = directory::url(&cloud.directory().to_string(), DIRECTORY_PASSWORD);
-        let operator = format!("{:x}", Sha256::digest(OPERATOR));
         let mut all: BTreeMap<_, _> = [
             ("http.bind", SERVER),
-            ("admin.token_sha256", &operator),
+            ("admin.token_sha256", &format!("{:x}", Sha256::digest(OPERATOR))),
             ("fleet.deployment", DEPLOYMENT),
             ("fleet.provider", "digitalocean"),
             ("fleet.slots", "2"),
@@ -103,6 +117,8 @@ impl World {
             ("fleet.max_hosts", "1"),
             ("fleet.idle", "0s"),
             ("fleet.min_age", "0s"),
+            ("fleet.cooldown", "0s"),
+            ("fleet.retry_after", "1s"),
             ("fleet.boot_deadline", "3m"),
             ("fleet.list_grace", "2s"),
             ("fleet.pass_every", "500ms"),
@@ -126,9 +142,9 @@ impl World {
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let secrets = Secrets::default();
         secrets.keep(TOKEN);
-        secrets.keep(OPERATOR);
         secrets.keep(DIRECTORY_PASSWORD);
-        Self { bought, settings: all, crash_at: None, child: None, home, secrets, cloud }
+        secrets.keep(OPERATOR);
+        Self { bought, machines, settings: all, crash_at: None, child: RefCell::default(), home, secrets, cloud }
     }
 
     /// From its next start on the server has this setting.
@@ -143,8 +159,8 @@ impl World {
     }
 
     /// Starts the server on what is there.
-    pub(crate) fn start(&mut self) {
-        assert!(self.child.is_none(), "it runs");
+    pub(crate) fn start(&self) {
+        assert!(self.child.borrow().is_none(), "it runs");
         let log = OpenOptions::new().create(true).append(true).open(self.home.path().join("server.log")).unwrap();
         let mut server = self.command(&["serve"]);
         server
@@ -152,7 +168,7 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        self.child = Some(Running(server.spawn().unwrap()));
+        *self.child.borrow_mut() = Some(Running(server.spawn().unwrap()));
     }
 
     /// Runs a command of the program to its end, beside the server; what it wrote.
@@ -187,23 +203,23 @@ impl World {
     }
 
     /// The server dies here and now (`kill -9`).
-    pub(crate) fn kill(&mut self) {
+    pub(crate) fn kill(&self) {
         drop(self.child.take().unwrap());
     }
 
     /// Tells the server to end, and waits until it has.
-    pub(crate) async fn stop(&mut self) {
-        let id = self.child.as_ref().unwrap().0.id().to_string();
+    pub(crate) async fn stop(&self) {
+        let id = self.child.borrow().as_ref().unwrap().0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         self.ends().await;
     }
 
     /// Waits until the server has ended by itself.
-    pub(crate) async fn ends(&mut self) {
-        let child = &mut self.child.as_mut().unwrap().0;
-        let ended = async || child.try_wait().unwrap().map(drop).ok_or_else(|| "it runs".to_owned());
+    pub(crate) async fn ends(&self) {
+        let has_ended = || self.child.borrow_mut().as_mut().unwrap().0.try_wait().unwrap();
+        let ended = async || has_ended().map(drop).ok_or_else(|| "it runs".to_owned());
         eventually("the server ends", BOOT, ended).await;
-        self.child = None;
+        self.child.take();
     }
 
     /// A visitor from the cloud's network.
@@ -248,16 +264,19 @@ impl World {
         Directory::open(&directory::url(&self.cloud.directory().to_string(), DIRECTORY_PASSWORD)).await
     }
 
+    /// Hosts that take instances, as far as anybody answers.
+    pub(crate) async fn hosts_up(&self) -> Option<u64> {
+        let answer = self.api().try_send(self.api().request(Method::GET, "/v1/capacity")).await.ok()?;
+        answer.body["hosts_up"].as_u64()
+    }
+
     /// Waits until so many hosts are up, and droplets, machines, rows, keys and users are of the same hosts; their names.
     pub(crate) async fn settles_at(&self, hosts: usize) -> BTreeSet<String> {
         let mut directory = self.directory().await;
         let what = format!("a fleet of {hosts}, in agreement");
         let within = BOOT * u32::try_from(hosts.max(1)).unwrap();
         eventually(&what, within, async || {
-            let up = match self.api().try_send(self.api().request(Method::GET, "/v1/capacity")).await {
-                Ok(answer) => answer.body["hosts_up"].as_u64(),
-                Err(_) => None,
-            };
+            let up = self.hosts_up().await;
             let (paid, rows) = (self.paid_for(), self.rows()?);
             let machines: BTreeSet<_> = self.cloud.droplets().iter().map(|machine| machine.name().to_owned()).collect();
             let (announced, users) = (directory.announced().await, directory.users().await);
@@ -273,14 +292,7 @@ impl World {
 
     /// Containers that there are on all hosts, running or not.
     pub(crate) fn containers(&self) -> usize {
-        let all = |machine: &Droplet| machine.run(&["docker", "ps", "--all", "--quiet"]).unwrap();
-        self.cloud.droplets().iter().map(|machine| all(machine).lines().count()).sum()
-    }
-
-    /// Where tenants reach the machine of this name, and where its engine is reached.
-    pub(crate) fn addresses(&self, host: &str) -> (Ipv4Addr, Ipv4Addr) {
-        let machine = self.machine(host);
-        (machine.public_address(), machine.private_address())
+        self.cloud.droplets().iter().map(containers_on).sum()
     }
 
     /// The machine of this name.
@@ -288,20 +300,38 @@ impl World {
         self.cloud.droplets().into_iter().find(|machine| machine.name() == host).unwrap()
     }
 
-    fn log(&self) -> String {
+    /// The machine that an instance lives on.
+    pub(crate) fn home_of(&self, instance: &Instance) -> Droplet {
+        let lives_there = |machine: &Droplet| machine.public_address().to_string() == instance.host;
+        self.cloud.droplets().into_iter().find(lives_there).unwrap()
+    }
+
+    /// The next machines that are bought are on and never answer.
+    pub(crate) fn next_never_boot(&self, count: u32) {
+        self.machines.next_never_boot(count);
+    }
+
+    /// The server's working directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
     }
 
     fn end(self) {
         let log = self.log();
-        let Self { bought, child, secrets, cloud, .. } = self;
+        let Self { bought, machines, settings, child, secrets, cloud, .. } = self;
         drop(child);
+        let (most, allowed) = (bought.most_droplets(), settings["fleet.max_hosts"].parse::<usize>().unwrap());
+        assert!(most <= allowed, "{most} droplets were paid for at once, and {allowed} are allowed");
         let alarming = |line: &&str| line.contains(r#""level":"ERROR""#) || line.contains("panicked at");
         let complaints: Vec<_> = log.lines().filter(alarming).collect();
         assert!(complaints.is_empty(), "this must not be in a log: {complaints:#?}");
         let told = secrets.found_in(&log);
         assert!(told.is_empty(), "secrets are in the log: {told:#?}");
-        drop(bought);
+        drop((bought, machines));
         wait_for("the last boot is over", BOOT, || Arc::strong_count(&cloud) == 1).unwrap();
         Arc::into_inner(cloud).unwrap().end().unwrap();
     }
@@ -313,6 +343,11 @@ impl World {
             eprintln!("--- the console of {} ---\n{}", machine.name(), machine.console());
         }
     }
+}
+
+/// Containers that there are on a machine whose engine is up, running or not.
+pub(crate) fn containers_on(machine: &Droplet) -> usize {
+    machine.run(&["docker", "ps", "--all", "--quiet"]).unwrap().lines().count()
 }
 
 /// The server's process, which ends with this.

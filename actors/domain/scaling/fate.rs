@@ -114,6 +114,9 @@ impl Droplet {
             (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
             (0, _) => Fate::Failed(None, format!("{what}, and the provider does not list it")),
             (used, _) if late => Fate::Failed(None, format!("{what}; {used} instances on it are not given up yet")),
+            (used, _) if host.state.health == Health::Unannounced => {
+                Fate::Leave(format!("it does not announce itself and carries {used} instances"))
+            }
             (used, _) => Fate::Leave(format!("it is silent and carries {used} instances")),
         }
     }

@@ -278,6 +278,18 @@ fn the_outlook_says_what_is_on_the_way_and_whether_more_may_be() {
 }
 
 #[test]
+fn what_is_given_back_is_room_for_who_comes_now_unless_the_pool_is_too_large() {
+    let full = |names: &[&str]| names.iter().map(|name| up(name, 40)).collect::<Vec<_>>();
+    let may_grow = |droplets: Vec<Droplet>| plan(&snapshot(droplets), &policy(), NOW).outlook.may_grow;
+    let leaving = || draining(up("z", 0), true);
+    let idle = ScalingPolicy { standby: 0, ..policy() };
+    let drains = plan(&snapshot([full(&["a", "b", "c"]), vec![up("z", 0)]].concat()), &idle, NOW);
+    assert_eq!((drains.actions, drains.outlook.may_grow), (vec![Action::Drain(name("z"))], true));
+    assert!(plan(&snapshot([full(&["a", "b", "c"]), vec![leaving()]].concat()), &idle, NOW).outlook.may_grow);
+    assert!(!may_grow([full(&["a", "b", "c", "d"]), vec![leaving()]].concat()));
+}
+
+#[test]
 fn rows_and_the_list_of_the_cloud_are_brought_together() {
     let ordered = booting("a", DropletState::Creating, MINUTE);
     assert_eq!(actions(vec![ordered]), [Action::Confirm(name("a"))]);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::{DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
+    domain::{Cordon, DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
     scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView},
     settings::{QueueSettings, Settings},
     sim::{
@@ -199,6 +199,22 @@ async fn a_slot_that_is_given_back_is_for_who_waits_and_not_for_who_comes_later(
     let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
     ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
     assert!(matches!(town.create(3).await, Ok(Ok(_))));
+}
+
+#[actix::test]
+async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_place() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
+    ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
+    while town.fleet().await.hosts[0].cordon != Some(Cordon::Draining) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let asked = Instant::now();
+    let next = town.create(2).await;
+    assert!(matches!(next, Ok(Ok(_))), "{next:?}");
+    assert!(asked.elapsed() < seconds(5), "it is taken back: {:?}", asked.elapsed());
+    assert_eq!((town.served(), town.cloud.ordered()), (vec![creator(2).to_string()], 1));
 }
 
 #[actix::test]

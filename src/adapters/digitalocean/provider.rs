@@ -126,6 +126,11 @@ impl HostProvider for DigitalOcean {
         Ok(())
     }
 
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.unsettled.lock().await.remove(name);
+        Ok(())
+    }
+
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {
         let first = self.settings.placements.first();
         let ask = async || {

@@ -1,7 +1,7 @@
 //! A provider whose machines can announce themselves: each has a user of the directory for as long as it is there.
 //!
-//! Owns when a user is made and taken away: before a machine is ordered, after it is deleted, and again with every list
-//! for those that the directory has lost. Buys nothing itself.
+//! Owns when a user is made and taken away: before a machine is ordered, after it is deleted or turned out not to
+//! exist, and again with every list for those that the directory has lost. Buys nothing itself.
 
 use std::sync::Arc;
 
@@ -25,6 +25,11 @@ impl EnrollingProvider {
     pub fn new(provider: Arc<dyn HostProvider>, users: Arc<HostUsers>) -> Self {
         Self { provider, users }
     }
+
+    async fn revoke(&self, name: &HostName) -> Result<(), ProviderError> {
+        let revoked = self.users.revoke(name).await;
+        revoked.map_err(|error| ProviderError::Unknown(format!("the user of {name} is left in the directory: {error}")))
+    }
 }
 
 #[async_trait]
@@ -43,14 +48,25 @@ impl HostProvider for EnrollingProvider {
         let granted = self.users.grant(name).await;
         granted
             .map_err(|error| ProviderError::Refused(format!("{name} would have no user in the directory: {error}")))?;
-        self.provider.create(name).await
+        let ordered = self.provider.create(name).await;
+        if ordered.as_ref().is_err_and(ProviderError::without_effect)
+            && let Err(error) = self.revoke(name).await
+        {
+            // The refusal is what matters; a user without a machine opens nothing but its own key.
+            tracing::warn!(%error, "directory.user_left");
+        }
+        ordered
     }
 
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         self.provider.delete(name).await?;
         // Not done until the user is gone too; deleting again what is gone costs nothing.
-        let revoked = self.users.revoke(name).await;
-        revoked.map_err(|error| ProviderError::Unknown(format!("the user of {name} is left in the directory: {error}")))
+        self.revoke(name).await
+    }
+
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.provider.forget(name).await?;
+        self.revoke(name).await
     }
 
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {

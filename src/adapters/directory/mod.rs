@@ -1,6 +1,8 @@
 //! Where hosts announce themselves: a list in the configuration, or keys in a Redis.
 
 mod enrolling;
+#[cfg(test)]
+mod enrolling_tests;
 mod heartbeat;
 mod redis;
 #[cfg(test)]

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Droplets {
     cloud: Arc<Cloud>,
     tier: Tier,
+    duds: AtomicU32,
     droplets: Mutex<BTreeMap<u64, Droplet>>,
     turn: Arc<Turn<()>>,
 }
@@ -36,7 +40,18 @@ impl Droplets {
     /// the last boot is over.
     #[must_use]
     pub fn new(cloud: Arc<Cloud>, tier: Tier) -> Self {
-        Self { cloud, tier, droplets: Mutex::default(), turn: Arc::default() }
+        Self { cloud, tier, duds: AtomicU32::new(0), droplets: Mutex::default(), turn: Arc::default() }
+    }
+
+    /// The next `count` machines are powered on and never answer.
+    pub fn next_never_boot(&self, count: u32) {
+        self.duds.store(count, Ordering::Relaxed);
+    }
+
+    /// What the next machine is.
+    fn next_tier(&self) -> Tier {
+        let is_dud = self.duds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if is_dud { Tier::Dead } else { self.tier }
     }
 
     fn droplets(&self) -> MutexGuard<'_, BTreeMap<u64, Droplet>> {
@@ -53,7 +68,7 @@ impl Machines for Droplets {
     async fn boot(&self, order: Boot) -> Result<Addresses, String> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let id = order.id;
-        let (cloud, spec) = (Arc::clone(&self.cloud), spec(order, self.tier));
+        let (cloud, spec) = (Arc::clone(&self.cloud), spec(order, self.next_tier()));
         let droplet = blocking(move || cloud.boot(&spec)).await?;
         self.droplets().insert(id, droplet.clone());
         let addresses = Addresses { public: droplet.public_address(), private: droplet.private_address() };
@@ -110,7 +125,8 @@ fn spec(order: Boot, tier: Tier) -> Spec {
 
 /// Waits until the droplet has settled, or is off or no more, and only then lets the next one boot.
 fn settle(droplet: &Droplet, turn: OwnedMutexGuard<()>) {
-    for _ in 0..LONGEST_BOOT {
+    let waits = if droplet.tier() == Tier::Dead { 0 } else { LONGEST_BOOT };
+    for _ in 0..waits {
         let settled = droplet.wait_until_settled(LOOK_EVERY);
         if !matches!(settled, Err(Error::Deadline { .. })) || droplet.is_destroyed() || !droplet.is_on() {
             break;

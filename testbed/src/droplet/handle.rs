@@ -38,6 +38,12 @@ impl Droplet {
         &self.0.name
     }
 
+    /// How much of it is real.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.0.tier
+    }
+
     /// The address in 198.51.100.0/24.
     #[must_use]
     pub fn public_address(&self) -> Ipv4Addr {

@@ -140,6 +140,12 @@ impl Api {
         self.try_send(self.request(Method::POST, "/v1/instances").header("idempotency-key", key)).await
     }
 
+    /// The same, for so many seconds.
+    pub async fn try_post_with_key_for(&self, key: &str, seconds: u64) -> Result<Answer, reqwest::Error> {
+        let request = self.request(Method::POST, "/v1/instances").header("idempotency-key", key);
+        self.try_send(request.json(&json!({"ttl": seconds}))).await
+    }
+
     pub async fn post_with_key(&self, key: &str) -> Answer {
         self.try_post_with_key(key).await.unwrap()
     }

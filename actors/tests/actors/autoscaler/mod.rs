@@ -1,5 +1,6 @@
 //! The autoscaler through its messages.
 
+mod interleaving;
 mod pressure;
 mod two_servers;
 mod world;

@@ -150,11 +150,20 @@ impl World {
     }
 
     pub(super) fn new(policy: ScalingPolicy) -> Self {
+        let settings = Settings { scaling_every: seconds(30), ..harness::settings() };
+        let mut world = Self::idle(policy, BOOT, settings);
+        world.start();
+        world
+    }
+
+    /// One whose autoscaler was not started, with machines that boot for so long.
+    pub(super) fn idle(policy: ScalingPolicy, boot: Duration, settings: Settings) -> Self {
         let (faults, clock) = (Faults::new(), SimClock::new());
         let directory = SimDirectory::new(Some(seconds(10)), faults.clone());
         let runtimes = SimRuntimes::new(Pace::default(), faults.clone());
         let store = SimStore::new(faults.clone());
-        let cloud = SimCloud::new(BOOT, SLOTS, clock.clone(), directory.clone(), runtimes.clone(), faults.clone());
+        let cloud =
+            SimCloud::new(boot, policy.slots, clock.clone(), directory.clone(), runtimes.clone(), faults.clone());
         let ports = Ports {
             clock: Arc::new(clock),
             store: Arc::new(store.clone()),
@@ -175,11 +184,8 @@ impl World {
             growth: Arc::default(),
             shown: Arc::default(),
         };
-        let settings = Settings { scaling: Some(policy), scaling_every: seconds(30), ..harness::settings() };
-        let mut world =
-            Self { faults, store, cloud, fleet, ports, settings: Arc::new(settings), child: None, roster: roster() };
-        world.start();
-        world
+        let settings = Arc::new(Settings { scaling: Some(policy), ..settings });
+        Self { faults, store, cloud, fleet, ports, settings, child: None, roster: roster() }
     }
 
     pub(super) fn start(&mut self) {
@@ -277,6 +283,10 @@ impl HostProvider for Auditor {
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
         self.expect(name, DropletState::Deleting).await;
         self.cloud.delete(name).await
+    }
+
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
+        self.cloud.forget(name).await
     }
 
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {

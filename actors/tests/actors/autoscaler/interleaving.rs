@@ -1,0 +1,153 @@
+//! Creates and deletions that meet a shrinking pool at every moment, in thousands.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{future::join_all, join};
+use getaredis_actors::{
+    brain::Brain,
+    domain::{DeploymentId, EndReason, InstanceId, MasterKey, scaling::ScalingPolicy},
+    scheduler::messages::DeleteInstance,
+    settings::{HostSettings, ReaperSettings, Settings},
+    sim::harness::{creator, request, settings},
+    supervision::{Status, ask},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::sleep;
+
+use super::world::{MINUTE, World, policy};
+use crate::support::seconds;
+
+const WORLDS: u64 = 50;
+const INTERLEAVINGS: u64 = 200;
+const SLOTS: u32 = 2;
+const MAX_HOSTS: u32 = 3;
+/// From a host's last instance to its deletion it takes two passes, which are at least a second apart.
+const RACE_MS: u64 = 3_000;
+
+/// A pool that gives back at once what it does not need.
+fn hasty() -> ScalingPolicy {
+    ScalingPolicy {
+        standby: 0,
+        max_hosts: MAX_HOSTS,
+        slots: SLOTS,
+        idle: Duration::ZERO,
+        min_age: Duration::ZERO,
+        create_burst: MAX_HOSTS,
+        ..policy()
+    }
+}
+
+/// The defaults, but with everything that is done periodically done less often: this is long.
+fn leisurely() -> Settings {
+    let usual = settings();
+    Settings {
+        scaling_every: seconds(30),
+        reaper: ReaperSettings { poll: seconds(10), sweep: MINUTE, ..usual.reaper },
+        host: HostSettings { probe_every: seconds(30), ..usual.host },
+        directory_poll: seconds(1),
+        ..usual
+    }
+}
+
+/// A whole brain on its pool, and the instances that were lent and not given back.
+struct Pool {
+    world: World,
+    brain: Option<Brain>,
+    live: Vec<InstanceId>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let world = World::idle(hasty(), seconds(5), leisurely());
+        let mut pool = Self { world, brain: None, live: Vec::new() };
+        pool.start();
+        pool
+    }
+
+    fn start(&mut self) {
+        let (ports, settings) = (self.world.ports.clone(), self.world.settings.clone());
+        let deployment = DeploymentId::parse("test").unwrap();
+        self.brain = Some(Brain::start(deployment, ports, settings, Arc::new(MasterKey::new([7; 32]))));
+    }
+
+    /// The server dies with all that it knew, and another one starts.
+    async fn restart(&mut self) {
+        self.brain = None;
+        sleep(seconds(1)).await;
+        self.start();
+        // Until it knows its hosts it serves nobody.
+        sleep(seconds(5)).await;
+    }
+
+    fn brain(&self) -> &Brain {
+        self.brain.as_ref().unwrap()
+    }
+
+    async fn create_at(&self, moment: Duration, who: u16) -> InstanceId {
+        sleep(moment).await;
+        let created = ask(&self.brain().doors.create, request(creator(who)), 3 * MINUTE).await.unwrap();
+        created.unwrap().instance.id
+    }
+
+    async fn delete_at(&self, moment: Duration, id: Option<InstanceId>) {
+        sleep(moment).await;
+        let Some(id) = id else { return };
+        let delete = DeleteInstance { id, reason: EndReason::Deleted };
+        ask(&self.brain().doors.delete, delete, MINUTE).await.unwrap().unwrap();
+    }
+
+    /// One leaves and others come, each at a moment of its own.
+    async fn interleave(&mut self, rng: &mut StdRng) {
+        let leaves = match self.live.len() {
+            0 => None,
+            many => Some(self.live.swap_remove(rng.random_range(0..many))),
+        };
+        let room = (SLOTS * MAX_HOSTS) as usize - self.live.len() - usize::from(leaves.is_some());
+        let coming = rng.random_range(0..=room.min(2));
+        let mut moment = |within| Duration::from_millis(rng.random_range(0..within));
+        let leave_at = moment(RACE_MS / 2);
+        let moments: Vec<_> = (0..coming).map(|_| moment(RACE_MS)).collect();
+        let creates = join_all(moments.into_iter().zip(0..).map(|(moment, who)| self.create_at(moment, who)));
+        let (created, ()) = join!(creates, self.delete_at(leave_at, leaves));
+        self.live.extend(created);
+    }
+
+    /// Nothing that is lent is gone, and nothing was ever deleted under anybody.
+    fn agrees(&self, what: &str) {
+        assert_eq!(self.world.fleet.runtimes.casualties(), [], "{what}");
+        let mut there: Vec<_> = self.world.fleet.runtimes.leftovers().into_iter().map(|(_, id)| id).collect();
+        let mut lent = self.live.clone();
+        there.sort();
+        lent.sort();
+        assert_eq!(there, lent, "{what}");
+        assert!(self.world.cloud.most_ever() <= MAX_HOSTS as usize, "{what}");
+    }
+}
+
+#[actix::test]
+async fn in_ten_thousand_interleavings_of_create_and_shrink_no_live_instance_is_ever_deleted() {
+    tokio::time::pause();
+    let mut ordered = 0;
+    for seed in 0..WORLDS {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut pool = Pool::new();
+        sleep(seconds(5)).await;
+        for n in 0..INTERLEAVINGS {
+            if rng.random_ratio(1, 40) {
+                pool.restart().await;
+            }
+            pool.interleave(&mut rng).await;
+            pool.agrees(&format!("seed {seed}, interleaving {n}"));
+        }
+        for id in std::mem::take(&mut pool.live) {
+            pool.delete_at(Duration::ZERO, Some(id)).await;
+        }
+        sleep(10 * MINUTE).await;
+        assert_eq!(pool.world.cloud.alive(), [], "seed {seed}");
+        for report in pool.brain().roster.reports() {
+            assert_eq!((&report.status, report.restarts), (&Status::Up, 0), "seed {seed}: {report:?}");
+        }
+        ordered += pool.world.cloud.ordered();
+    }
+    assert!(ordered > 1_000, "{ordered} droplets: it hardly ever shrank");
+}

@@ -1,0 +1,73 @@
+//! What the operator is told: by the console's snapshot, the metrics, the autoscaler's grounds and the log.
+
+use std::{fs, time::Duration};
+
+use getaredis_actors::domain::scaling::Decision;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{
+    eventually,
+    feed::Feed,
+    world::{OPERATOR, SERVER, World},
+};
+
+/// Time for a change to be noticed: a probe that hangs, and a key that runs out, on a busy machine.
+const NOTICED: Duration = Duration::from_secs(45);
+
+impl World {
+    /// The hosts as the operator's page shows them.
+    pub(crate) async fn hosts(&self) -> Vec<Value> {
+        let snapshot = Feed::open(SERVER, OPERATOR).await.snapshot().await;
+        snapshot["hosts"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the operator's page and the metrics show this host in this state; what is shown of it.
+    pub(crate) async fn shows(&self, host: &str, state: &str) -> Value {
+        eventually(&format!("{host} is shown as {state}"), NOTICED, async || {
+            let hosts = self.hosts().await;
+            let shown = hosts.iter().find(|shown| shown["name"] == host);
+            let counted = self.metric(&format!(r#"getaredis_hosts{{state="{state}"}}"#)).await;
+            match shown {
+                Some(shown) if shown["state"] == state && counted.is_some_and(|count| count >= 1.0) => {
+                    Ok(shown.clone())
+                }
+                _ => Err(format!("{hosts:?}, counted {counted:?}")),
+            }
+        })
+        .await
+    }
+
+    /// A number of the metrics, by its name with labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.api().request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Waits until the autoscaler's latest decision is explained with these words.
+    pub(crate) async fn explains(&self, words: &str) {
+        eventually(&format!("the autoscaler says {words:?}"), NOTICED, async || {
+            let explanation = self.explanation();
+            if explanation.iter().any(|line| line.contains(words)) { Ok(()) } else { Err(format!("{explanation:#?}")) }
+        })
+        .await;
+    }
+
+    /// The grounds of the autoscaler's latest decision.
+    fn explanation(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.home().join("getaredis-scaling.jsonl")).unwrap_or_default();
+        // The last line may be half written.
+        let whole = log.rfind('\n').map(|end| &log[..end]).and_then(|log| log.lines().last());
+        whole.map(|line| serde_json::from_str::<Decision>(line).unwrap().plan.explanation).unwrap_or_default()
+    }
+
+    /// Waits until the log has one of these events of this host.
+    pub(crate) async fn logs(&self, events: &[&str], host: &str) {
+        eventually(&format!("{events:?} of {host} is in the log"), NOTICED, async || {
+            let log = self.log();
+            let of_it = |line: &&str| line.contains(host) && events.iter().any(|event| line.contains(event));
+            log.lines().find(of_it).map(drop).ok_or_else(|| "it is not".to_owned())
+        })
+        .await;
+    }
+}

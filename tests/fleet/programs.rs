@@ -1,0 +1,106 @@
+//! A droplet's programs and its disk fail, and come back.
+
+use crate::{
+    SOON, eventually,
+    scene::Scene,
+    tenant::must_work,
+    world::{QUICK, containers_on, in_a_world},
+};
+
+#[test]
+fn programs_that_die_or_hang_are_told_apart_and_no_tenant_notices() {
+    in_a_world(&QUICK, async |world| {
+        let scene = Scene::set(world).await;
+        for program in ["dockerd", "containerd", "nginx"] {
+            comes_back_from_its_death(&scene, program).await;
+        }
+        // It keeps its sockets and answers nobody, so only a deadline shows it; the heart beats on.
+        for program in ["dockerd", "nginx"] {
+            scene.machine.stop(program).unwrap();
+            scene.is_unreachable().await;
+            assert!(world.directory().await.announced().await.contains(scene.name()));
+            scene.is_reached().await;
+            scene.machine.resume(program).unwrap();
+            scene.is_well_again().await;
+        }
+        heartbeat_gone(&scene).await;
+        door_gone(&scene).await;
+        disk_full(&scene).await;
+        starts_nothing(&scene).await;
+    });
+}
+
+/// Tenants go on meanwhile, others are served, and its successor works. (An engine that starts makes the rules anew by
+/// which new connections come in; those that are there do not need them.)
+async fn comes_back_from_its_death(scene: &Scene<'_>, program: &str) {
+    let ids = || scene.machine.run(&["pidof", program]).unwrap_or_default();
+    let before = ids();
+    scene.machine.kill(program).unwrap();
+    scene.stays_connected().await;
+    scene.others_are_served_elsewhere().await;
+    let back = async || {
+        let now = ids();
+        let is_new = !now.is_empty() && now.split_whitespace().all(|id| before.split_whitespace().all(|old| old != id));
+        if is_new { Ok(()) } else { Err(format!("{now:?}, before {before:?}")) }
+    };
+    eventually(&format!("another {program}"), SOON, back).await;
+    scene.stays_connected().await;
+    scene.is_well_again().await;
+}
+
+/// The engine answers while the heartbeat stays away: nothing is wrong with who lives there, and nobody else comes.
+async fn heartbeat_gone(scene: &Scene<'_>) {
+    let world = scene.world;
+    scene.machine.run(&["systemctl", "stop", "getaredis-heartbeat"]).unwrap();
+    let shown = scene.shows("unannounced").await;
+    assert_eq!(shown["reason"], "its announcement ran out", "{shown}");
+    world.explains(&format!("{}: it does not announce itself and carries 2 instances", scene.name())).await;
+    scene.tenants_are("running").await;
+    scene.is_reached().await;
+    scene.others_are_served_elsewhere().await;
+    scene.machine.run(&["systemctl", "start", "getaredis-heartbeat"]).unwrap();
+    scene.is_well_again().await;
+}
+
+/// The heartbeat goes on while there is no way to the engine.
+async fn door_gone(scene: &Scene<'_>) {
+    scene.machine.run(&["systemctl", "stop", "getaredis-door"]).unwrap();
+    scene.is_unreachable().await;
+    assert!(scene.world.directory().await.announced().await.contains(scene.name()));
+    scene.is_reached().await;
+    scene.machine.run(&["systemctl", "start", "getaredis-door"]).unwrap();
+    scene.is_well_again().await;
+}
+
+/// What needs the disk fails and is done elsewhere; what is in memory goes on.
+async fn disk_full(scene: &Scene<'_>) {
+    let (world, [stays, leaves]) = (scene.world, &scene.tenants);
+    scene.machine.fill_disk(0).unwrap();
+    assert_eq!(world.api().delete(leaves).await.status, 204);
+    world.api().until_ended(leaves).await;
+    // There is a slot now, and the busiest host is the first to be tried. What its last container left may not be room.
+    scene.machine.fill_disk(0).unwrap();
+    scene.others_are_served_elsewhere().await;
+    world.logs(&["no space left on device"], scene.name()).await;
+    must_work(stays).await;
+    scene.machine.free_disk().unwrap();
+    scene.takes_instances_again().await;
+}
+
+/// The engine answers, and nothing can be started: who is sent there is served elsewhere, and what was begun there is
+/// removed when that can be done.
+async fn starts_nothing(scene: &Scene<'_>) {
+    let (world, stays) = (scene.world, &scene.tenants[0]);
+    scene.machine.stop("containerd").unwrap();
+    scene.others_are_served_elsewhere().await;
+    world.logs(&["instance.start_failed"], scene.name()).await;
+    must_work(stays).await;
+    scene.shows("up").await;
+    scene.machine.resume("containerd").unwrap();
+    scene.takes_instances_again().await;
+    let left = async || match containers_on(&scene.machine) {
+        1 => Ok(()),
+        more => Err(format!("{more} containers")),
+    };
+    eventually("what was begun is gone", SOON, left).await;
+}
