@@ -158,7 +158,7 @@ fn settle<T>(task: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreE
 #[async_trait]
 impl Store for SqlStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
-        query!(self.write, admit(admission))
+        query!(self.gate, admit(admission))
     }
 
     async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>, StoreError> {
@@ -184,7 +184,7 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<Relocated, StoreError> {
         let (id, host) = (id.clone(), host.clone());
-        query!(self.write, relocate(id, host, slots, now))
+        query!(self.gate, relocate(id, host, slots, now))
     }
 
     async fn live(&self) -> Result<Vec<Instance>, StoreError> {
@@ -258,12 +258,12 @@ impl Store for SqlStore {
 
     async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
         let row = row.clone();
-        query!(self.write, order_droplet(row, most))
+        query!(self.gate, order_droplet(row, most))
     }
 
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
         let name = name.clone();
-        query!(self.write, condemn_droplet(name, created_at))
+        query!(self.gate, condemn_droplet(name, created_at))
     }
 
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {

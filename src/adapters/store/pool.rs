@@ -1,7 +1,8 @@
 //! Connections to a database server, as many as are wanted and only such as work.
 //!
 //! Owns what is the same for every server: how long anything on the network may take, when a connection is tested,
-//! renewed or thrown away, whose turn it is, and how often a transaction that lost against another is repeated. Must not know a dialect.
+//! renewed or thrown away, whose turn it is, and how often a transaction that lost against another is repeated. Must not
+//! know a dialect.
 
 use std::{
     fmt,
@@ -31,6 +32,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(400);
 /// Longest time for a query with all its repetitions. With the default wait for a connection it stays below the time
 /// that the brain waits. What takes longer has lost its connection, which then must not keep a place in the pool.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// Queries of one server that may wait for the lock of admissions at once: one that has it, and one that is there when it
+/// lets go.
+const AT_THE_GATE: usize = 2;
 
 /// Idle connections are closed after this time: a burst does not occupy the server for ever.
 const IDLE: Duration = Duration::from_secs(300);
@@ -94,6 +99,7 @@ impl<S: Server> ManageConnection for Manager<S> {
 pub(super) struct Fair<M: ManageConnection> {
     pool: Pool<M>,
     turns: Arc<Semaphore>,
+    gate: Option<Arc<Semaphore>>,
     patience: Duration,
 }
 
@@ -102,6 +108,7 @@ pub(super) struct Lent<M: ManageConnection> {
     // First, so that it is back when the next turn begins.
     connection: PooledConnection<'static, M>,
     _turn: OwnedSemaphorePermit,
+    _gate: Option<OwnedSemaphorePermit>,
 }
 
 impl<M: ManageConnection> Deref for Lent<M> {
@@ -121,20 +128,38 @@ impl<M: ManageConnection> DerefMut for Lent<M> {
 impl<M: ManageConnection<Error: fmt::Display>> Fair<M> {
     /// Lends the `size` connections of this pool, each waited for no longer than `patience`.
     pub(super) fn new(pool: Pool<M>, size: u32, patience: Duration) -> Self {
-        Self { pool, turns: Arc::new(Semaphore::new(size as usize)), patience }
+        Self { pool, turns: Arc::new(Semaphore::new(size as usize)), gate: None, patience }
     }
 
-    /// Waits for a connection. Who gives up waiting has caused nothing.
-    pub(super) async fn get(&self) -> Result<Lent<M>, StoreError> {
-        let lend = async {
-            let turn = Arc::clone(&self.turns).acquire_owned().await;
-            // Nobody closes the semaphore.
-            let _turn = turn.map_err(|closed| StoreError::Unavailable(closed.to_string()))?;
-            let connection = self.pool.get_owned().await.map_err(no_connection)?;
-            Ok(Lent { connection, _turn })
-        };
-        timeout(self.patience, lend).await.unwrap_or_else(|_| Err(no_connection(RunError::<M::Error>::TimedOut)))
+    /// The same connections, for queries that wait for each other in the database: few of them at once, so that the
+    /// others neither occupy connections nor use up the time of a query while they wait.
+    pub(super) fn gated(&self) -> Self {
+        let (pool, turns) = (self.pool.clone(), Arc::clone(&self.turns));
+        Self { pool, turns, gate: Some(Arc::new(Semaphore::new(AT_THE_GATE))), patience: self.patience }
     }
+
+    /// Waits for a connection, and before that at the gate if there is one. Who gives up waiting has caused nothing.
+    pub(super) async fn get(&self) -> Result<Lent<M>, StoreError> {
+        let _gate = match &self.gate {
+            Some(gate) => Some(self.patiently(turn(gate)).await?),
+            None => None,
+        };
+        self.patiently(async {
+            let _turn = turn(&self.turns).await?;
+            let connection = self.pool.get_owned().await.map_err(no_connection)?;
+            Ok(Lent { connection, _turn, _gate })
+        })
+        .await
+    }
+
+    async fn patiently<T>(&self, wait: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        timeout(self.patience, wait).await.unwrap_or_else(|_| Err(no_connection(RunError::<M::Error>::TimedOut)))
+    }
+}
+
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, StoreError> {
+    // Nobody closes it.
+    Arc::clone(turns).acquire_owned().await.map_err(|closed| StoreError::Unavailable(closed.to_string()))
 }
 
 /// The connections to one server; readers and writers share them.
@@ -143,6 +168,8 @@ pub(super) struct Connections<S: Server> {
     pub(super) read: Arc<Fair<Manager<S>>>,
     /// For what writes.
     pub(super) write: Arc<Fair<Manager<S>>>,
+    /// For what waits for its turn among all admissions.
+    pub(super) gate: Fair<Manager<S>>,
 }
 
 impl<S: Server> Connections<S> {
@@ -158,7 +185,7 @@ impl<S: Server> Connections<S> {
             .build(Manager(server))
             .await?;
         let pool = Arc::new(Fair::new(pool, size, acquire_timeout));
-        Ok(Self { read: Arc::clone(&pool), write: pool })
+        Ok(Self { gate: pool.gated(), read: Arc::clone(&pool), write: pool })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns what only SQLite needs: one connection that writes and several that read, the pragmas, the classification of
 //! its messages. Every database is a sibling of this module with the same names in it.
 
-use std::{error::Error, future::ready, time::Duration};
+use std::{error::Error, future::ready, sync::Arc, time::Duration};
 
 use diesel::{
     Connection, ConnectionError, ConnectionResult, SqliteConnection,
@@ -121,7 +121,9 @@ pub(super) struct Database {
     pub(super) read: Fair<AsyncDieselConnectionManager<Conn>>,
     /// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair
     /// and wakes at once, waiting for SQLite's lock is polling.
-    pub(super) write: Fair<AsyncDieselConnectionManager<Conn>>,
+    pub(super) write: Arc<Fair<AsyncDieselConnectionManager<Conn>>>,
+    /// The same: who writes has every lock there is.
+    pub(super) gate: Arc<Fair<AsyncDieselConnectionManager<Conn>>>,
     /// Last, so that it is given back after the connections are closed.
     _file: DatabaseFile,
 }
@@ -135,7 +137,8 @@ impl Database {
             .map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
         let read = connect(&file, pool.saturating_sub(1).max(1), Access::Read, acquire_timeout).await?;
         let write = connect(&file, 1, Access::Write, acquire_timeout).await?;
-        Ok(Self { read, write, _file: file })
+        let write = Arc::new(write);
+        Ok(Self { read, gate: Arc::clone(&write), write, _file: file })
     }
 }
 
