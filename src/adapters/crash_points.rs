@@ -340,6 +340,7 @@ mod tests {
         "store.instance",
         "store.by_key",
         "store.live",
+        "store.carried",
         "store.due",
         "store.warnings_due",
         "store.waiting_deliveries",
