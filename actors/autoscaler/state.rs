@@ -32,6 +32,8 @@ pub(super) struct Readings {
 pub(super) struct Memory {
     pub(super) setbacks: Setbacks,
     boots: Boots,
+    /// When the first pass was made. Droplets that were ordered before it may have been up for long.
+    since: Option<Timestamp>,
     /// `None` before the first pass, which reads it from the rows.
     budget: Option<OrderBudget>,
     grown_at: Option<Timestamp>,
@@ -127,10 +129,11 @@ impl Memory {
         self.drained_by_plan.retain(|name| hosts.contains_key(name));
     }
 
-    /// Learns how long droplets take to boot.
+    /// Learns how long droplets take to boot, of those whose order it has seen.
     fn watch_boots(&mut self, rows: &BTreeMap<&HostName, &DropletRow>, now: Timestamp) {
+        let since = *self.since.get_or_insert(now);
         self.boots.keep(|name| rows.contains_key(name));
-        for row in rows.values().filter(|row| row.state != DropletState::Deleting) {
+        for row in rows.values().filter(|row| row.state != DropletState::Deleting && row.created_at >= since) {
             match self.hosts.get(&row.name) {
                 Some(host) if host.health == Health::Up => {
                     if self.boots.came_up(&row.name, now) {
@@ -290,17 +293,19 @@ mod tests {
     }
 
     #[test]
-    fn boots_that_were_seen_are_what_an_estimate_is_made_of() {
-        let row = |state| DropletRow { name: name("d1"), state, created_at: later(0) };
+    fn boots_of_droplets_whose_order_was_seen_are_what_an_estimate_is_made_of() {
+        let row = |state| DropletRow { name: name("d1"), state, created_at: later(10) };
         let booting = Readings { rows: vec![row(DropletState::Created)], ..readings(vec![]) };
         let up = Readings { rows: booting.rows.clone(), ..readings(vec![host("d1", 0, None)]) };
         let outlook = Outlook { coming: 1, first_ordered: Some(later(100)), may_grow: false };
         let mut memory = Memory::default();
-        memory.observe(&up, &policy(), later(50));
-        assert_eq!(memory.estimate(&outlook, later(100)), None, "it was up when it was seen first");
+        memory.observe(&booting, &policy(), later(5000));
+        memory.observe(&up, &policy(), later(5001));
+        assert_eq!(memory.estimate(&outlook, later(100)), None, "it was up before this process was");
         let mut memory = Memory::default();
-        memory.observe(&booting, &policy(), later(1));
-        memory.observe(&up, &policy(), later(70));
+        memory.observe(&readings(vec![]), &policy(), later(9));
+        memory.observe(&booting, &policy(), later(11));
+        memory.observe(&up, &policy(), later(80));
         assert_eq!(memory.estimate(&outlook, later(100)), Some(Duration::from_secs(70)));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -67,9 +67,15 @@ impl Inner {
         if length > 0 && length + line.len() as u64 >= self.full {
             fs::rename(&self.path, self.predecessor())?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.path)?;
+        // A line that was torn, by a full disk or the end of power, must not spoil the next one.
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        let start = if last == [b'\n'] { "" } else { "\n" };
         // In one piece, so that a line is whole or not there.
-        file.write_all(format!("{line}\n").as_bytes())
+        file.write_all(format!("{start}{line}\n").as_bytes())
     }
 
     fn last(&self, n: usize) -> io::Result<Vec<String>> {
@@ -121,6 +127,17 @@ mod tests {
             assert!(meta.len() <= 100, "{meta:?}");
             assert_eq!(meta.permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_does_not_spoil_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scaling.jsonl");
+        let journal = FileJournal::new(path.clone());
+        journal.append("one").await.unwrap();
+        fs::write(&path, "one\ntw").unwrap();
+        journal.append("three").await.unwrap();
+        assert_eq!(journal.last(9).await.unwrap(), ["one", "tw", "three"]);
     }
 
     #[tokio::test]

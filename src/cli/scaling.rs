@@ -117,11 +117,16 @@ fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
 fn replay(path: &Path, all: bool, output: &Output) -> Result<(), Failure> {
     let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", path.display()));
     let file = File::open(path).map_err(|error| unusable(&error))?;
-    let (mut made, mut different) = (0, 0);
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line?;
-        let decision: Decision =
-            serde_json::from_str(&line).map_err(|error| unusable(&format!("line {}: {error}", number + 1)))?;
+    let (mut made, mut different, mut unreadable) = (0, 0, Vec::new());
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        // A line may have been torn, by a full disk or the end of power; the others are good all the same.
+        let decision: Decision = match serde_json::from_slice(&line?) {
+            Ok(decision) => decision,
+            Err(error) => {
+                unreadable.push(format!("line {} is left out: {error}", number + 1));
+                continue;
+            }
+        };
         made += 1;
         let again = decision.differs();
         if all || again.is_some() {
@@ -131,6 +136,12 @@ fn replay(path: &Path, all: bool, output: &Output) -> Result<(), Failure> {
             different += 1;
             output.text(&described(&decision, "would decide now", &again))?;
         }
+    }
+    if made == 0 && !unreadable.is_empty() {
+        return Err(unusable(&unreadable.swap_remove(0)));
+    }
+    for line in &unreadable {
+        output.line(line)?;
     }
     output.line(&format!("{made} decisions, {different} of them would be made differently now"))?;
     if different > 0 { Err(Failure::Said(Exit::Unexpected)) } else { Ok(()) }

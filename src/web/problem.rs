@@ -68,7 +68,7 @@ kinds! {
     FleetFull "fleet-full" SERVICE_UNAVAILABLE "Every place is taken";
     Busy "busy" SERVICE_UNAVAILABLE "The server is busy";
     Restarting "restarting" SERVICE_UNAVAILABLE "A part of the server is restarting";
-    StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE "The database does not answer";
+    StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE "The database is unavailable";
     HostFailed "host-failed" SERVICE_UNAVAILABLE "The instance could not be started";
     Internal "internal" INTERNAL_SERVER_ERROR "Something broke on our side";
 }

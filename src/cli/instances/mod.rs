@@ -95,7 +95,7 @@ impl Target {
 
     fn elsewhere(id: &str, token: Option<SecretString>, server: Option<&Server>) -> Result<Self, Failure> {
         let id = InstanceId::parse(id)
-            .map_err(|_| Failure::Usage(format!("no instance that begins with {id:?} was made here")))?;
+            .map_err(|_| Failure::Unknown(format!("no instance that begins with {id:?} was made here")))?;
         let token = token.ok_or_else(|| {
             Failure::Unknown(format!(
                 "{id} has ended, or was not made here; in that case give its token with --token or GETAREDIS_TOKEN"

@@ -151,7 +151,7 @@ impl Problem {
     pub(in crate::web) fn of_store(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(words) => {
-                Self::new(Kind::StoreUnavailable, "The server cannot reach its records at the moment.")
+                Self::new(Kind::StoreUnavailable, "The server cannot read or write its records at the moment.")
                     .retry_after(AFTER_THE_STORE)
                     .because(words)
             }
