@@ -31,8 +31,6 @@ pub struct Candidate {
     pub slots: u32,
     /// Slots that are taken or reserved.
     pub used: u32,
-    /// Whether what was started there last failed to start.
-    pub doubtful: bool,
 }
 
 impl Candidate {
@@ -96,9 +94,7 @@ impl fmt::Display for NoPlace {
 impl std::error::Error for NoPlace {}
 
 /// Chooses a host for one instance. `hosts` come in their declared order, which decides between equals, so the
-/// same snapshot always gives the same host. Hosts in `failed` were tried already and are passed over; doubtful ones are
-/// chosen only when no other has room, because a host may answer its engine's probes and start nothing, and every create
-/// that is sent there waits for that.
+/// same snapshot always gives the same host. Hosts in `failed` were tried already and are passed over.
 ///
 /// # Errors
 /// [`NoPlace`] when no schedulable host has a free slot.
@@ -119,7 +115,6 @@ pub fn place<'a>(hosts: &'a [Candidate], strategy: Strategy, failed: &[HostName]
         } else if host.free() == 0 {
             refusal.full += 1;
         } else if best.is_none_or(|best| match strategy {
-            _ if host.doubtful != best.doubtful => best.doubtful,
             Strategy::Fill => host.used > best.used,
             Strategy::Spread => host.free() > best.free(),
         }) {
@@ -134,7 +129,7 @@ mod tests {
     use super::*;
     use crate::domain::host::Cordon;
     use proptest::{
-        prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof},
+        prelude::{Just, prop, prop_assert, prop_assert_eq, prop_oneof},
         proptest,
         strategy::Strategy as Generator,
     };
@@ -142,22 +137,11 @@ mod tests {
     const UP: HostState = HostState { health: Health::Up, cordon: None };
 
     fn host(name: &str, slots: u32, used: u32) -> Candidate {
-        Candidate { name: HostName::parse(name).unwrap(), state: UP, slots, used, doubtful: false }
+        Candidate { name: HostName::parse(name).unwrap(), state: UP, slots, used }
     }
 
     fn chosen(hosts: &[Candidate], strategy: Strategy) -> Option<&str> {
         place(hosts, strategy, &[]).ok().map(HostName::as_str)
-    }
-
-    #[test]
-    fn a_doubtful_host_is_taken_only_when_no_other_has_room() {
-        let doubtful = |name, slots, used| Candidate { doubtful: true, ..host(name, slots, used) };
-        for strategy in [Strategy::Fill, Strategy::Spread] {
-            assert_eq!(chosen(&[doubtful("a", 9, 3), host("b", 4, 2)], strategy), Some("b"));
-            assert_eq!(chosen(&[host("b", 4, 2), doubtful("a", 9, 3)], strategy), Some("b"));
-            assert_eq!(chosen(&[doubtful("a", 9, 3), host("b", 4, 4)], strategy), Some("a"));
-        }
-        assert_eq!(chosen(&[doubtful("a", 4, 0), doubtful("b", 4, 1)], Strategy::Fill), Some("b"));
     }
 
     #[test]
@@ -196,15 +180,12 @@ mod tests {
         let (up, joining) = (Just(Health::Up), Just(Health::Joining));
         let health = prop_oneof![joining, up, Just(Health::Unreachable), Just(Health::Unannounced)];
         let cordon = prop_oneof![Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
-        ("[a-z]{1,4}", health, cordon, 0u32..6, 0u32..8, any::<bool>()).prop_map(
-            |(name, health, cordon, slots, used, doubtful)| Candidate {
-                name: HostName::parse(&name).unwrap(),
-                state: HostState { health, cordon },
-                slots,
-                used,
-                doubtful,
-            },
-        )
+        ("[a-z]{1,4}", health, cordon, 0u32..6, 0u32..8).prop_map(|(name, health, cordon, slots, used)| Candidate {
+            name: HostName::parse(&name).unwrap(),
+            state: HostState { health, cordon },
+            slots,
+            used,
+        })
     }
 
     proptest! {

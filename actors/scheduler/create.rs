@@ -230,13 +230,9 @@ impl Desk {
         let mut failed = Vec::new();
         loop {
             let why = match self.start_on(&instance, flavour, deadline).await {
-                Ok(endpoint) => {
-                    self.ledger.borrow_mut().trust(&instance.host);
-                    return self.finish(instance, endpoint).await;
-                }
+                Ok(endpoint) => return self.finish(instance, endpoint).await,
                 Err(why) => why,
             };
-            self.ledger.borrow_mut().doubt(&instance.host, Instant::now());
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
             failed.push(instance.host.clone());
             instance = match self.try_elsewhere(instance, &mut failed, deadline).await? {

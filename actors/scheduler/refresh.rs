@@ -97,7 +97,6 @@ impl Desk {
             self.learn_end(&id, &host).await;
         }
         self.forget_empty_hosts();
-        self.ledger.borrow_mut().forget_old_doubts(Instant::now());
         *last = Some(began);
         Ok(())
     }

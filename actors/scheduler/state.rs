@@ -3,12 +3,7 @@
 //! Plain and synchronous, so that looking for room and taking it happen in one turn of the loop. It is rebuilt from the
 //! store and the directory on every start; nothing in here is durable.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
-
-use tokio::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     domain::{
@@ -30,9 +25,6 @@ enum Hold {
     Leftover,
 }
 
-/// How long a host on which a start failed is the last to be chosen: one create in so long may wait for it in vain.
-const DOUBT: Duration = Duration::from_secs(5 * 60);
-
 /// A host in the ledger.
 #[derive(Debug, Clone)]
 struct Entry {
@@ -44,8 +36,6 @@ struct Entry {
     reason: Option<String>,
     isolated: bool,
     vitals: Option<Box<HostVitals>>,
-    /// When a start there failed last, if none has succeeded since.
-    doubted: Option<Instant>,
 }
 
 impl Entry {
@@ -112,29 +102,7 @@ impl Ledger {
                 reason: None,
                 isolated,
                 vitals: None,
-                doubted: None,
             }),
-        }
-    }
-
-    /// A start on this host failed: others are preferred until one succeeds there or [`DOUBT`] is over.
-    pub fn doubt(&mut self, name: &HostName, now: Instant) {
-        if let Some(entry) = self.entry(name) {
-            entry.doubted = Some(now);
-        }
-    }
-
-    /// A start on this host succeeded.
-    pub fn trust(&mut self, name: &HostName) {
-        if let Some(entry) = self.entry(name) {
-            entry.doubted = None;
-        }
-    }
-
-    /// Hosts that have been doubted for long enough get another chance.
-    pub fn forget_old_doubts(&mut self, now: Instant) {
-        for entry in &mut self.hosts {
-            entry.doubted = entry.doubted.filter(|since| now.saturating_duration_since(*since) < DOUBT);
         }
     }
 
@@ -330,7 +298,6 @@ impl Ledger {
             state: h.effective(),
             slots: h.record.slots,
             used: self.used(&h.record.name),
-            doubtful: h.doubted.is_some(),
         };
         self.hosts.iter().map(candidate).collect()
     }
