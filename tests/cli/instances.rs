@@ -174,7 +174,7 @@ fn an_instance_made_elsewhere_needs_its_id_and_token() {
     let unknown = elsewhere.run(&["--server", &bench.fake.url, "show", &id]);
     assert_eq!(unknown.code, 5);
     assert!(unknown.err.contains("--token"), "{}", unknown.err);
-    assert_eq!(elsewhere.run(&["show", "abc"]).code, 2);
+    assert_eq!(elsewhere.run(&["show", "abc"]).code, 5);
 
     let mut command = elsewhere.command(&["--server", &bench.fake.url, "show", &id, "--url"]);
     let shown = done(command.env("GETAREDIS_TOKEN", format!("gar_{id}")).output().unwrap());

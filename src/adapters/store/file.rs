@@ -8,6 +8,7 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
@@ -17,6 +18,9 @@ use getaredis_actors::ports::StoreError;
 use super::{failure::Failure, migrate::migrate, sqlite::trouble};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// How long a start waits for somebody who looks into the file or copies it, such as an operator's own tools.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const SCHEME: &str = "sqlite://";
 
@@ -65,7 +69,8 @@ impl DatabaseFile {
     /// Switches to write-ahead logging as well, which stays with the file.
     fn migrate(&self) -> Result<(), StoreError> {
         let mut conn = SqliteConnection::establish(&self.path).map_err(|e| self.unusable(&e.to_string()))?;
-        conn.batch_execute("PRAGMA journal_mode = WAL;").map_err(|e| self.explain(e.into()))?;
+        let first = format!("PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL;", PATIENCE.as_millis());
+        conn.batch_execute(&first).map_err(|e| self.explain(e.into()))?;
         migrate(&mut conn, MIGRATIONS, &self.path)
     }
 

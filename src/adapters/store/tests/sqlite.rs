@@ -50,6 +50,20 @@ async fn run_one(store: &SqlStore, n: u128) -> Instance {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_somebody_who_looks_into_the_file() {
+    let (store, dir) = empty_file().await;
+    drop(store);
+    let mut reader = by_hand(&dir);
+    reader.batch_execute("PRAGMA journal_mode = DELETE; BEGIN; SELECT * FROM counters;").unwrap();
+    let looks_for_a_while = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        reader.batch_execute("COMMIT").unwrap();
+    };
+    let (store, ()) = tokio::join!(open(&dir, PATIENCE), looks_for_a_while);
+    store.unwrap().ping().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_reopened_file_holds_what_was_written() {
     let (store, dir) = empty_file().await;
     let running = run_one(&store, 1).await;
