@@ -164,8 +164,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError::NotFound`]; [`StoreError::Illegal`] when the event cannot happen in the row's state.
     async fn apply(&self, id: &InstanceId, event: &InstanceEvent, now: Timestamp) -> Result<Instance, StoreError>;
 
-    /// Every instance that has not ended, oldest first.
-    async fn live(&self) -> Result<Vec<Instance>, StoreError>;
+    /// Up to `limit` instances that have not ended, oldest first (of one age by their ids), beginning after that place in
+    /// this order. Of many calls, each going on where the one before ended, every instance that is there all the time
+    /// is in exactly one; what begins or ends meanwhile may be in one or not.
+    async fn live(&self, after: Option<&(Timestamp, InstanceId)>, limit: u32) -> Result<Vec<Instance>, StoreError>;
 
     /// How many instances that have not ended are on each of these hosts; one that has none is left out.
     async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError>;

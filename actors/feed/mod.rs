@@ -183,9 +183,11 @@ async fn read(store: Arc<dyn Store>, peers: Peers) -> Result<Model, String> {
     if !fleet.ready {
         return Err("scheduler: it is starting".to_owned());
     }
-    let live = patience::store(store.live()).await.map_err(|error| error.to_string())?;
+    let mut live = Vec::new();
+    let read = patience::live_rows(&*store, |rows| live.extend(rows.iter().map(InstanceView::from)));
+    read.await.map_err(|error| error.to_string())?;
     let totals = patience::store(store.totals()).await.map_err(|error| error.to_string())?;
-    let model = Model::new(fleet.hosts, live.iter().map(InstanceView::from), (peers.actors)(), totals);
+    let model = Model::new(fleet.hosts, live, (peers.actors)(), totals);
     Ok(model.with_scaling(scaling.ok()))
 }
 

@@ -45,7 +45,7 @@ use crate::{
 use messages::{DescribeReaper, ExtendError, ExtendLease, Orphans, ReaperStatus, SweepNow};
 use passes::{Review, review, warn};
 use silence::Silences;
-use state::{Ending, Endings};
+use state::{Claim, Ending, Endings};
 use steady::Steady;
 use sweep::{Sweep, sweep};
 
@@ -143,7 +143,7 @@ impl ReaperActor {
         let due = async move { patience::store(tools.store.due(tools.clock.now(), limit)).await };
         ctx.spawn(due.into_actor(self).map(|due, actor, ctx| {
             match due {
-                Ok(rows) => rows.iter().for_each(|row| actor.want(Ending::of(row, EndReason::Expired))),
+                Ok(rows) => rows.iter().for_each(|row| actor.want(Claim::from(row).ending(EndReason::Expired))),
                 Err(error) => actor.note_error(&error.to_string()),
             }
             actor.work(ctx);
@@ -352,7 +352,7 @@ impl Handler<InstanceExited> for ReaperActor {
         let row = async move { patience::store(store.instance(&id)).await };
         ctx.spawn(row.into_actor(self).map(move |row, actor, ctx| match row {
             Ok(Some(row)) if row.state.is_lent() && row.host == exited.host => {
-                actor.want(Ending::of(&row, EndReason::Exited));
+                actor.want(Claim::from(&row).ending(EndReason::Exited));
                 actor.work(ctx);
             }
             // Somebody ends it already, or it is an orphan; the sweep knows.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Peers, Tools,
     silence::{Hearsay, Silences, Steps},
+    state,
 };
 use crate::{
     discovery::messages::DescribeDirectory,
@@ -40,14 +41,14 @@ pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Sile
     let within = tools.settings.host.call_timeout;
     let directory = ask(&peers.directory, DescribeDirectory, within).await.unwrap_or_default();
     let mut review = Review::default();
-    let (fleet, rows) = match (ask(&peers.fleet, DescribeFleet, within).await, tools.store.live()) {
-        (Ok(fleet), rows) => (fleet, patience::store(rows).await),
-        (Err(error), _) => {
+    let fleet = match ask(&peers.fleet, DescribeFleet, within).await {
+        Ok(fleet) => fleet,
+        Err(error) => {
             review.errors.push(format!("the scheduler did not answer: {error}"));
             return review;
         }
     };
-    let rows = match rows {
+    let rows = match state::claims(&*tools.store).await {
         Ok(rows) => rows,
         Err(error) => {
             review.errors.push(error.to_string());

@@ -11,9 +11,10 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::state::Claim;
 use crate::{
     discovery::messages::DirectoryView,
-    domain::{Health, HostName, Instance, InstanceEvent, InstanceId, InstanceState, Timestamp},
+    domain::{Health, HostName, InstanceEvent, InstanceId, InstanceState, Timestamp},
     scheduler::messages::FleetView,
 };
 
@@ -90,7 +91,7 @@ impl Silences {
     /// Takes in a look at the live rows. `wall` is the time of day at `now`.
     pub(super) fn look(
         &mut self,
-        rows: &[Instance],
+        rows: &[Claim],
         hearsay: &Hearsay,
         lost_after: Duration,
         wall: Timestamp,
@@ -139,7 +140,12 @@ fn is_over(since: Timestamp, time: Duration, wall: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::EndReason, ports::HostRecord, scheduler::messages::HostView, sim::samples::a_request};
+    use crate::{
+        domain::{EndReason, Instance},
+        ports::HostRecord,
+        scheduler::messages::HostView,
+        sim::samples::a_request,
+    };
 
     const HOUR: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -214,7 +220,7 @@ mod tests {
         ];
         for (row, health, event) in looks {
             let what = format!("{:?} {health:?}", row.state);
-            let steps = Silences::default().look(&[row], &says(health), HOUR, START, Instant::now());
+            let steps = Silences::default().look(&[Claim::from(&row)], &says(health), HOUR, START, Instant::now());
             assert_eq!(steps.events, event.map(|event| (id(), event)).into_iter().collect::<Vec<_>>(), "{what}");
         }
     }
@@ -228,7 +234,7 @@ mod tests {
         for (minutes, health, off) in looks {
             let at = *minutes * MINUTE;
             let wall = START + at + jiff::SignedDuration::from_mins(*off);
-            steps = silences.look(&[known.clone()], &says(*health), HOUR, wall, start + at);
+            steps = silences.look(&[Claim::from(&known)], &says(*health), HOUR, wall, start + at);
             for (_, event) in &steps.events {
                 known = known.after(event, wall).unwrap();
             }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{EndReason, HostName, Instance, InstanceId, InstanceState, Timestamp},
-    ports::Found,
+    patience,
+    ports::{Found, Store, StoreError},
 };
 
 /// The wait before a failed ending is tried again; it doubles with every failure up to the configured maximum.
@@ -28,13 +29,46 @@ pub struct Ending {
     pub due: Option<Timestamp>,
 }
 
-impl Ending {
-    /// The ending of a row.
-    #[must_use]
-    pub fn of(row: &Instance, reason: EndReason) -> Self {
-        let due = (reason == EndReason::Expired).then_some(row.lease.expires_at);
-        Self { id: row.id.clone(), host: row.host.clone(), reason, due }
+/// What the reaper needs of a live row. Of a large fleet it holds all rows twice while the hosts are asked.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Which instance.
+    pub id: InstanceId,
+    /// Where its container is, shall be or was.
+    pub host: HostName,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// When its lease ends.
+    pub expires_at: Timestamp,
+    /// Since when its host has been silent, if it is.
+    pub unreachable_since: Option<Timestamp>,
+}
+
+impl From<&Instance> for Claim {
+    fn from(row: &Instance) -> Self {
+        let Instance { id, host, state, lease, unreachable_since, .. } = row;
+        let (id, host) = (id.clone(), host.clone());
+        Self { id, host, state: *state, expires_at: lease.expires_at, unreachable_since: *unreachable_since }
     }
+}
+
+impl Claim {
+    /// Its ending.
+    #[must_use]
+    pub fn ending(&self, reason: EndReason) -> Ending {
+        let due = (reason == EndReason::Expired).then_some(self.expires_at);
+        Ending { id: self.id.clone(), host: self.host.clone(), reason, due }
+    }
+}
+
+/// All of them, read step by step.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn claims(store: &dyn Store) -> Result<Vec<Claim>, StoreError> {
+    let mut claims = Vec::new();
+    patience::live_rows(store, |rows| claims.extend(rows.iter().map(Claim::from))).await?;
+    Ok(claims)
 }
 
 /// What a comparison of one host's rows and containers calls for.
@@ -48,7 +82,7 @@ pub struct Findings {
 
 /// Rows by the host that they name.
 #[must_use]
-pub fn by_host(rows: &[Instance]) -> HashMap<&HostName, Vec<&Instance>> {
+pub fn by_host(rows: &[Claim]) -> HashMap<&HostName, Vec<&Claim>> {
     let mut hosts: HashMap<_, Vec<_>> = HashMap::new();
     for row in rows {
         hosts.entry(&row.host).or_default().push(row);
@@ -62,17 +96,17 @@ pub fn by_host(rows: &[Instance]) -> HashMap<&HostName, Vec<&Instance>> {
 /// its container is made and ended after it is gone, so a container is an orphan only if no row **after** claims it,
 /// and a row has lost its container only if it ran **before** already and still does.
 #[must_use]
-pub fn compare(before: &[&Instance], inventory: &[Found], after: &[&Instance]) -> Findings {
+pub fn compare(before: &[&Claim], inventory: &[Found], after: &[&Claim]) -> Findings {
     let ids: BTreeSet<&InstanceId> = after.iter().map(|row| &row.id).collect();
     let orphans = inventory.iter().filter(|found| !ids.contains(&found.id)).map(|found| found.id.clone()).collect();
 
     let ran_before: BTreeSet<&InstanceId> =
         before.iter().filter(|row| row.state.is_lent()).map(|row| &row.id).collect();
     let found: BTreeMap<&InstanceId, bool> = inventory.iter().map(|found| (&found.id, found.running)).collect();
-    let runs_still = |row: &&&Instance| row.state.is_lent() && ran_before.contains(&row.id);
+    let runs_still = |row: &&&Claim| row.state.is_lent() && ran_before.contains(&row.id);
     let to_end = after.iter().filter(runs_still).filter_map(|row| match found.get(&row.id) {
-        None => Some(Ending::of(row, EndReason::Lost)),
-        Some(false) => Some(Ending::of(row, EndReason::Exited)),
+        None => Some(row.ending(EndReason::Lost)),
+        Some(false) => Some(row.ending(EndReason::Exited)),
         Some(true) => None,
     });
     Findings { orphans, to_end: to_end.collect() }
@@ -81,9 +115,9 @@ pub fn compare(before: &[&Instance], inventory: &[Found], after: &[&Instance]) -
 /// Rows that a crash, or an ending that could not be confirmed, left behind. What is still being created is the
 /// scheduler's to judge, who knows which servers live.
 #[must_use]
-pub fn left_behind(rows: &[Instance]) -> Vec<Ending> {
-    let stopping = |row: &Instance| match row.state {
-        InstanceState::Stopping(reason) => Some(Ending::of(row, reason)),
+pub fn left_behind(rows: &[Claim]) -> Vec<Ending> {
+    let stopping = |row: &Claim| match row.state {
+        InstanceState::Stopping(reason) => Some(row.ending(reason)),
         _ => None,
     };
     rows.iter().filter_map(stopping).collect()
@@ -190,7 +224,6 @@ impl Endings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Creator, Lease};
 
     fn id(n: u128) -> InstanceId {
         InstanceId::from_uuid(uuid::Uuid::from_u128(n))
@@ -200,25 +233,8 @@ mod tests {
         HostName::parse(&format!("h{n}")).unwrap()
     }
 
-    fn row(n: u128, on: u8, state: InstanceState) -> Instance {
-        let at = Timestamp::UNIX_EPOCH;
-        Instance {
-            id: id(n),
-            creator: Creator::of([192, 0, 2, 1].into()),
-            flavour: "redis".into(),
-            label: None,
-            host: host(on),
-            state,
-            endpoint: None,
-            idempotency_key: None,
-            fingerprint: String::new(),
-            rotation: 0,
-            created_at: at,
-            lease: Lease { expires_at: at, max_expires_at: at, warn_at: None },
-            server: None,
-            unreachable_since: None,
-            ended_at: None,
-        }
+    fn row(n: u128, on: u8, state: InstanceState) -> Claim {
+        Claim { id: id(n), host: host(on), state, expires_at: Timestamp::UNIX_EPOCH, unreachable_since: None }
     }
 
     fn ending(n: u128, on: u8, reason: EndReason) -> Ending {
@@ -226,7 +242,7 @@ mod tests {
     }
 
     /// What is found on host 1.
-    fn on_one(before: &[Instance], inventory: &[Found], after: &[Instance]) -> Findings {
+    fn on_one(before: &[Claim], inventory: &[Found], after: &[Claim]) -> Findings {
         let here = |rows| by_host(rows).remove(&host(1)).unwrap_or_default();
         compare(&here(before), inventory, &here(after))
     }

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     domain::{EndReason, Health, HostName, InstanceId},
-    patience,
     ports::{Found, Removal},
     scheduler::messages::{DescribeFleet, HostInventory, RemoveOrphan},
     supervision::ask,
@@ -49,7 +48,7 @@ impl Sweep {
 
 /// Looks at everything once: the rows for what was left behind, and every host that answers in both directions.
 pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
-    let before = match patience::store(tools.store.live()).await {
+    let before = match state::claims(&*tools.store).await {
         Ok(rows) => rows,
         Err(error) => return Sweep::failed(error.to_string()),
     };
@@ -66,7 +65,7 @@ pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
     // whenever one answers.
     let inventories = stream::iter(answering).map(|host| inventory_of(tools, peers, host));
     let inventories: Vec<_> = inventories.buffer_unordered(HOSTS_AT_ONCE).collect().await;
-    let after = match patience::store(tools.store.live()).await {
+    let after = match state::claims(&*tools.store).await {
         Ok(rows) => rows,
         Err(error) => {
             sweep.errors.push(error.to_string());

@@ -20,7 +20,7 @@ use crate::{
     domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
     feed::messages::{Fact, Publish},
     patience,
-    ports::Totals,
+    ports::{StoreError, Totals},
     supervision::ask,
 };
 
@@ -89,14 +89,11 @@ impl Desk {
     }
 
     /// Fills the ledger from the store. What cannot be read is an error.
-    pub(super) async fn rebuild(&self) -> Result<(), String> {
-        let read = async {
-            // Before anything is created: a server that was never heard of is a dead one.
-            self.be_alive().await?;
-            self.count_at_least(patience::store(self.tools.store.totals()).await?);
-            self.refresh(Instant::now()).await
-        };
-        read.await.map_err(|error| error.to_string())?;
+    pub(super) async fn rebuild(&self) -> Result<(), StoreError> {
+        // Before anything is created: a server that was never heard of is a dead one.
+        self.be_alive().await?;
+        self.count_at_least(patience::store(self.tools.store.totals()).await?);
+        self.refresh(Instant::now()).await?;
         self.ready.set(true);
         tracing::info!(server = %self.tools.server, started = self.started.get(), "scheduler.rebuilt");
         Ok(())

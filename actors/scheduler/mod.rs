@@ -32,7 +32,8 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
 };
-use tokio::time::{Instant, timeout};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     answers_probe,
@@ -119,25 +120,31 @@ impl SchedulerActor {
         Self { desk: Rc::new(Desk::new(tools, peers)) }
     }
 
-    /// Rebuilds the ledger, and tries again later when that fails.
+    /// Rebuilds the ledger. When that takes long, the mailbox is served meanwhile, by an actor that says that it starts.
     fn rebuild(&self) -> impl ActorFuture<Self, Output = ()> + use<> {
         let desk = Rc::clone(&self.desk);
-        async move { timeout(REBUILD_PATIENCE, desk.rebuild()).await }.into_actor(self).map(|outcome, actor, ctx| {
-            let error = match outcome {
-                Ok(Ok(())) => {
-                    actor.ask_for_hosts(ctx);
-                    if actor.desk.tools.store.is_shared() {
-                        ctx.run_later(BEAT_EVERY, Self::beat);
-                    }
-                    ctx.run_later(actor.desk.refresh_every(), Self::refresh);
-                    return;
-                }
-                Ok(Err(error)) => error,
-                Err(_) => format!("took longer than {} s", REBUILD_PATIENCE.as_secs()),
-            };
-            tracing::warn!(error, "scheduler.rebuild_failed");
-            ctx.run_later(REBUILD_AGAIN, |actor, ctx| ctx.wait(actor.rebuild()));
+        let rebuild = Box::pin(async move { desk.rebuild().await });
+        select(rebuild, Box::pin(sleep(REBUILD_PATIENCE))).into_actor(self).map(|first, actor, ctx| match first {
+            Either::Left((outcome, _)) => actor.rebuilt(outcome, ctx),
+            Either::Right(((), rebuild)) => {
+                tracing::warn!("scheduler.rebuild_takes_long");
+                ctx.spawn(rebuild.into_actor(actor).map(|outcome, actor, ctx| actor.rebuilt(outcome, ctx)));
+            }
         })
+    }
+
+    /// The ledger is rebuilt, or that is tried again later.
+    fn rebuilt(&mut self, outcome: Result<(), StoreError>, ctx: &mut Context<Self>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "scheduler.rebuild_failed");
+            ctx.run_later(REBUILD_AGAIN, |actor, ctx| ctx.wait(actor.rebuild()));
+            return;
+        }
+        self.ask_for_hosts(ctx);
+        if self.desk.tools.store.is_shared() {
+            ctx.run_later(BEAT_EVERY, Self::beat);
+        }
+        ctx.run_later(self.desk.refresh_every(), Self::refresh);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::yield_now, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     desk::{Desk, Shown},
@@ -29,9 +29,6 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// The same where nobody else writes rows: a net for a write of an earlier incarnation that arrived late.
 const REFRESH_ALONE_EVERY: Duration = Duration::from_secs(60);
-
-/// Rows that are compared in one turn of the loop. Of many thousands all at once would make every actor wait.
-const AT_ONCE: usize = 1000;
 
 /// A server whose last sign of life is older than this may be taken for dead soon, so it gives one before it writes a
 /// row that is being created.
@@ -70,20 +67,15 @@ impl Desk {
         }
         let (began, store) = (Instant::now(), &self.tools.store);
         self.ledger.borrow_mut().begin_comparison();
-        let mut rows = patience::store(store.live()).await?.into_iter();
-        let (before, mut shown, mut creating) = (self.shown.take(), HashMap::new(), Vec::new());
-        loop {
-            let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
-            if some.is_empty() {
-                break;
-            }
-            self.ledger.borrow_mut().compare(&some, |id| self.is_making(id));
+        let (mut shown, mut creating) = (HashMap::new(), Vec::new());
+        let read = patience::live_rows(&**store, |rows| {
+            self.ledger.borrow_mut().compare(&rows, |id| self.is_making(id));
             if store.is_shared() {
-                self.tell_of_changes(&some, &before, &mut shown);
+                self.tell_of_changes(&rows, &mut shown);
             }
-            creating.extend(some.into_iter().filter(|row| row.state == InstanceState::Creating));
-            yield_now().await;
-        }
+            creating.extend(rows.into_iter().filter(|row| row.state == InstanceState::Creating));
+        });
+        read.await?;
         self.shown.replace(shown);
         let compared = self.ledger.borrow_mut().end_comparison(|id| self.is_making(id));
         for host in &compared.hosts {
@@ -132,7 +124,8 @@ impl Desk {
 
     /// Tells the feed of every instance that is not what it was at the last comparison. What this server did itself it
     /// has told already, and the feed knows that it is no news.
-    fn tell_of_changes(&self, rows: &[Instance], before: &Shown, now: &mut Shown) {
+    fn tell_of_changes(&self, rows: &[Instance], now: &mut Shown) {
+        let before = self.shown.borrow();
         for row in rows {
             let digest = digest(row);
             if before.get(&row.id) != Some(&digest) {

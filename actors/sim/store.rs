@@ -223,11 +223,13 @@ impl Store for SimStore {
         self.faults.around("store.relocate", StoreError::Unavailable, write).await
     }
 
-    async fn live(&self) -> Result<Vec<Instance>, StoreError> {
+    async fn live(&self, after: Option<&(Timestamp, InstanceId)>, limit: u32) -> Result<Vec<Instance>, StoreError> {
         let read = || {
-            let mut live: Vec<_> = self.tables().live().cloned().collect();
-            live.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-            Ok(live)
+            let tables = self.tables();
+            let place = |i: &&Instance| (i.created_at, i.id.clone());
+            let mut live: Vec<_> = tables.live().filter(|i| after.is_none_or(|after| place(i) > *after)).collect();
+            live.sort_by_key(place);
+            Ok(live.into_iter().take(limit as usize).cloned().collect())
         };
         self.faults.around("store.live", StoreError::Unavailable, read).await
     }

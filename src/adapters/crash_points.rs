@@ -231,8 +231,8 @@ impl Store for Crashing<dyn Store> {
         self.port.by_key(creator, key).await
     }
 
-    async fn live(&self) -> Result<Vec<Instance>, StoreError> {
-        self.port.live().await
+    async fn live(&self, after: Option<&(Timestamp, InstanceId)>, limit: u32) -> Result<Vec<Instance>, StoreError> {
+        self.port.live(after, limit).await
     }
 
     async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 
-use super::{CROWD, RACERS, admitted, applied, by, count_new, host, key, onto, started, stop, with_key, within};
+use super::{CROWD, RACERS, admitted, applied, by, count_new, host, key, live, onto, started, stop, with_key, within};
 use crate::{
     domain::{Creator, EndReason, Instance, InstanceEvent, Label, QuotaExceeded},
     ports::{Admitted, Relocated, Store, StoreError},
@@ -30,12 +30,12 @@ pub async fn an_id_is_admitted_once(store: &dyn Store) {
     let first = admitted(store, a_request(1)).await;
     let second = store.admit(by(a_request(1), 2)).await;
     assert!(matches!(second, Err(StoreError::Corrupt(_))), "{second:?}");
-    assert_eq!(store.live().await.unwrap(), [first]);
+    assert_eq!(live(store).await, [first]);
 }
 
 pub async fn of_forty_at_once_a_quota_of_six_admits_exactly_six(store: &dyn Store) {
     assert_eq!(count_new(store, (0..RACERS).map(|n| within(a_request(n), 6, 0))).await, 6);
-    assert_eq!(store.live().await.unwrap().len(), 6);
+    assert_eq!(live(store).await.len(), 6);
 }
 
 pub async fn of_forty_at_once_a_global_cap_of_ten_admits_exactly_ten(store: &dyn Store) {
@@ -72,7 +72,7 @@ pub async fn one_creator_does_not_use_up_the_quota_of_another(store: &dyn Store)
 pub async fn of_forty_repeats_of_one_request_one_is_new_and_the_rest_get_its_instance(store: &dyn Store) {
     let repeats = (0..RACERS).map(|n| store.admit(with_key(a_request(n), "k")));
     let answers: Vec<_> = join_all(repeats).await.into_iter().map(Result::unwrap).collect();
-    let [only] = &store.live().await.unwrap()[..] else { panic!("one request, one instance") };
+    let [only] = &live(store).await[..] else { panic!("one request, one instance") };
     let existing = Admitted::Existing(Box::new(only.clone()));
     assert_eq!(answers.iter().filter(|a| **a == Admitted::New).count(), 1);
     assert_eq!(answers.iter().filter(|a| **a == existing).count(), answers.len() - 1);
@@ -115,7 +115,7 @@ pub async fn the_key_of_an_ended_instance_may_be_used_again(store: &dyn Store) {
 
 pub async fn of_two_hundred_at_once_a_quota_of_six_admits_exactly_six(store: &dyn Store) {
     assert_eq!(count_new(store, (0..CROWD).map(|n| within(a_request(n), 6, 0))).await, 6);
-    assert_eq!(store.live().await.unwrap().len(), 6);
+    assert_eq!(live(store).await.len(), 6);
 }
 
 pub async fn of_forty_at_once_a_host_with_ten_slots_takes_exactly_ten(store: &dyn Store) {
@@ -177,7 +177,7 @@ pub async fn of_moves_and_admissions_at_once_no_host_is_overfilled(store: &dyn S
     let newcomers = count_new(store, (half..RACERS).map(|n| onto(a_request(n), "h2", 10)));
     let (moves, newcomers) = join(moves, newcomers).await;
     assert_eq!(moves.iter().filter(|moved| **moved).count() + newcomers, 10);
-    let live = store.live().await.unwrap();
+    let live = live(store).await;
     assert_eq!(live.iter().filter(|i| i.host == there).count(), 10);
 }
 
@@ -199,7 +199,7 @@ pub async fn the_cap_agrees_with_the_rows_after_any_life(store: &dyn Store) {
     store.admit(onto(a_request(9), "h2", 1)).await.unwrap();
     store.admit(a_request(1)).await.unwrap_err();
     store.purge(later(9), 1).await.unwrap();
-    let live = u32::try_from(store.live().await.unwrap().len()).unwrap();
+    let live = u32::try_from(live(store).await.len()).unwrap();
     assert_eq!(live, 5);
     assert_eq!(
         store.admit(within(a_request(9), 0, live)).await.unwrap(),

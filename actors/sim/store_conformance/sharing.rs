@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 
-use super::{CROWD, RACERS, admitted, applied, by, host, onto, sinks, started, stop, within};
+use super::{CROWD, RACERS, admitted, applied, by, host, live, onto, sinks, started, stop, within};
 use crate::{
     domain::{EndReason, InstanceEvent},
     ports::{Admission, Admitted, Store},
@@ -14,7 +14,7 @@ pub async fn what_one_store_writes_the_other_reads(a: &dyn Store, b: &dyn Store)
     let row = admitted(a, a_request(1)).await;
     assert_eq!(b.instance(&id(1)).await.unwrap(), Some(row));
     let running = applied(b, 1, started()).await;
-    assert_eq!(a.live().await.unwrap(), [running]);
+    assert_eq!(live(a).await, [running]);
     assert_eq!(a.totals().await.unwrap(), b.totals().await.unwrap());
 }
 
@@ -26,7 +26,7 @@ async fn admitted_by_both(a: &dyn Store, b: &dyn Store, request: impl Fn(u128) -
 
 pub async fn of_two_hundred_at_two_stores_a_quota_of_six_admits_exactly_six(a: &dyn Store, b: &dyn Store) {
     assert_eq!(admitted_by_both(a, b, |n| within(a_request(n), 6, 0)).await, 6);
-    assert_eq!(b.live().await.unwrap().len(), 6);
+    assert_eq!(live(b).await.len(), 6);
 }
 
 pub async fn of_two_hundred_at_two_stores_a_cap_and_a_slot_admit_exactly_as_many(a: &dyn Store, b: &dyn Store) {
@@ -117,7 +117,7 @@ pub async fn two_stores_that_do_everything_at_once_never_say_so(a: &dyn Store, b
         }
     };
     join(join(here, there), upkeep).await;
-    assert_eq!(a.live().await.unwrap(), []);
+    assert_eq!(live(a).await, []);
     assert_eq!(b.totals().await.unwrap().started, u64::try_from(half).unwrap());
     admitted(b, within(a_request(9999), 0, 1)).await;
 }

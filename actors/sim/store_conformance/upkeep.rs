@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{RACERS, admitted, applied, host, onto, sinks, started, stop};
+use super::{RACERS, admitted, applied, host, live, onto, sinks, started, stop};
 use crate::{
     domain::{EndReason, InstanceEvent, Notice, SinkName},
     ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Relocated, Store},
@@ -34,7 +34,7 @@ pub async fn a_purge_takes_what_ended_before_oldest_first_and_no_live_row(store:
     assert_eq!(store.purge(later(9999), 0).await.unwrap(), 0);
     assert_eq!(store.purge(later(9999), u32::MAX).await.unwrap(), 1);
     assert_eq!(left().await, [id(1), id(6)]);
-    assert_eq!(store.live().await.unwrap().len(), 2);
+    assert_eq!(live(store).await.len(), 2);
 }
 
 pub async fn a_start_a_warning_and_an_end_are_told_to_every_sink(store: &dyn Store) {

@@ -187,3 +187,21 @@ async fn a_scheduler_that_restarts_while_discovery_is_away_finds_its_hosts_later
         .await;
     world.finish().await;
 }
+
+#[actix::test]
+async fn a_scheduler_whose_rows_always_take_long_to_read_answers_meanwhile_and_is_ready_in_the_end() {
+    tokio::time::pause();
+    let mut world = World::new(settings(), &[("a", 4)]);
+    for _ in 0..100 {
+        world.faults.slow_next("store.totals", Duration::from_secs(4));
+    }
+    let start = Instant::now();
+    world.start_without_waiting();
+    world.eventually("it answers", async |world| world.fleet().await.is_some_and(|fleet| !fleet.ready)).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    world.eventually("it is ready", async |world| world.fleet().await.is_some_and(|fleet| fleet.ready)).await;
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    world.faults.heal("store.totals");
+    world.must_create(creator(1)).await;
+    world.finish().await;
+}

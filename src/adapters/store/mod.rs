@@ -187,8 +187,9 @@ impl Store for SqlStore {
         query!(self.gate, relocate(id, host, slots, now))
     }
 
-    async fn live(&self) -> Result<Vec<Instance>, StoreError> {
-        query!(self.read, live())
+    async fn live(&self, after: Option<&(Timestamp, InstanceId)>, limit: u32) -> Result<Vec<Instance>, StoreError> {
+        let after = after.cloned();
+        query!(self.read, live(after, limit))
     }
 
     async fn carried(&self, hosts: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
     dsl::{count_star, min},
     insert_into, update,
 };
@@ -220,10 +220,18 @@ pub(in super::super) async fn ping(conn: &mut Conn) -> Result<(), Failure> {
     count(conn, STARTED, 0).await
 }
 
-pub(in super::super) async fn live(conn: &mut Conn) -> Result<Vec<Instance>, Failure> {
+pub(in super::super) async fn live(
+    conn: &mut Conn,
+    after: Option<(Timestamp, InstanceId)>,
+    limit: u32,
+) -> Result<Vec<Instance>, Failure> {
+    let (age, id) = after.map_or((i64::MIN, String::new()), |(at, id)| (at.as_millisecond(), id.to_string()));
     let rows = instances::table
         .filter(instances::ended_at.is_null())
+        // First the bound that an index can begin at.
+        .filter(instances::created_at.ge(age).and(instances::created_at.gt(age).or(instances::id.gt(id))))
         .order((instances::created_at, instances::id))
+        .limit(limit.into())
         .select(InstanceRow::as_select())
         .load(conn)
         .await?;

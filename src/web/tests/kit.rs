@@ -260,7 +260,7 @@ impl Store for Rows {
     async fn apply(&self, _: &InstanceId, _: &InstanceEvent, _: Timestamp) -> Result<Instance, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn live(&self) -> Result<Vec<Instance>, StoreError> {
+    async fn live(&self, _: Option<&(Timestamp, InstanceId)>, _: u32) -> Result<Vec<Instance>, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn carried(&self, _: &[HostName]) -> Result<BTreeMap<HostName, u32>, StoreError> {

@@ -135,7 +135,7 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         Call::Apply(id, event, now) => words(store.apply(&id, &event, now).await),
         Call::ByKey(creator, key) => words(store.by_key(&creator, &key).await),
         Call::Due(now, limit) => words(store.due(now, limit).await),
-        Call::Live => words(store.live().await),
+        Call::Live => words(store.live(None, u32::MAX).await),
         Call::Totals => words(store.totals().await),
         Call::Relocate(id, host, slots, now) => words(store.relocate(&id, &host, slots, now).await),
         Call::WarningsDue(now, limit) => words(store.warnings_due(now, limit).await),
@@ -168,7 +168,7 @@ async fn everything(store: &dyn Store) -> String {
     for n in 0..IDS {
         rows.push(store.instance(&id(n)).await.unwrap());
     }
-    let (live, totals) = (store.live().await.unwrap(), store.totals().await.unwrap());
+    let (live, totals) = (store.live(None, u32::MAX).await.unwrap(), store.totals().await.unwrap());
     format!("{rows:#?} {live:#?} {totals:#?} {:#?}", store.droplets().await.unwrap())
 }
 

@@ -52,7 +52,7 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     store.relocate(&id(1), &HostName::parse("h2").unwrap(), 1000, now()).await.unwrap();
     store.by_key(&creator(1), &key).await.unwrap();
     store.instance(&id(1)).await.unwrap();
-    store.live().await.unwrap();
+    store.live(None, u32::MAX).await.unwrap();
     store.due(later(1), 10).await.unwrap();
     store.warnings_due(later(1), 10).await.unwrap();
     store.apply(&id(1), &InstanceEvent::StopRequested { reason: EndReason::Lost }, now()).await.unwrap();

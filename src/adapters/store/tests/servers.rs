@@ -53,7 +53,7 @@ async fn survives_the_death_of_its_server(kind: Kind) {
         server.start_again().await;
         answers_again(&store, kind).await;
     }
-    assert_eq!(store.live().await.unwrap().len(), 17);
+    assert_eq!(store.live(None, u32::MAX).await.unwrap().len(), 17);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn a_reopened_file_holds_what_was_written() {
     store.put_droplet(&droplet("d1")).await.unwrap();
     drop(store);
     let store = open(&dir, PATIENCE).await.unwrap();
-    assert_eq!(store.live().await.unwrap(), [running]);
+    assert_eq!(store.live(None, u32::MAX).await.unwrap(), [running]);
     assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
     assert_eq!(store.totals().await.unwrap().started, 1);
 }
@@ -164,7 +164,7 @@ async fn a_damaged_database_is_reported_as_corrupt() {
     bytes[4096..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
     let outcome = match open(&dir, PATIENCE).await {
-        Ok(store) => store.live().await.unwrap_err(),
+        Ok(store) => store.live(None, u32::MAX).await.unwrap_err(),
         Err(error) => error,
     };
     assert!(matches!(&outcome, StoreError::Corrupt(why) if why.contains("malformed")), "{outcome:?}");
@@ -222,7 +222,7 @@ async fn a_lock_that_is_held_too_long_is_unavailable_and_passes() {
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let refused = store.admit(a_request(1)).await;
     assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("locked")), "{refused:?}");
-    assert_eq!(store.live().await.unwrap(), [], "readers do not wait for writers");
+    assert_eq!(store.live(None, u32::MAX).await.unwrap(), [], "readers do not wait for writers");
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(store.admit(a_request(1)).await.unwrap(), Admitted::New);
 }
@@ -243,7 +243,7 @@ async fn a_full_disk_is_unavailable_and_passes() {
         assert!(admitted < 1000, "the disk never filled");
     };
     assert!(matches!(&refused, StoreError::Unavailable(why) if why.contains("full")), "{refused:?}");
-    assert_eq!(store.live().await.unwrap().len() as u128, admitted);
+    assert_eq!(store.live(None, u32::MAX).await.unwrap().len() as u128, admitted);
     pages("PRAGMA max_page_count = 1000000").await;
     assert_eq!(store.admit(a_request(admitted)).await.unwrap(), Admitted::New);
 }
@@ -272,7 +272,7 @@ async fn a_caller_that_gives_up_half_way_leaves_a_whole_row_or_none_and_no_lock(
         drop(call);
     }
     assert_eq!(store.admit(a_request(1000)).await.unwrap(), Admitted::New);
-    let live = store.live().await.unwrap().len();
+    let live = store.live(None, u32::MAX).await.unwrap().len();
     assert!((1..=61).contains(&live), "{live}");
 }
 
@@ -292,7 +292,7 @@ async fn a_disk_that_takes_no_writes_is_unavailable_and_passes() {
     write("PRAGMA query_only = ON").await;
     let refused = store.admit(a_request(1)).await;
     assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("readonly")), "{refused:?}");
-    assert_eq!(store.live().await.unwrap(), [], "it can be read");
+    assert_eq!(store.live(None, u32::MAX).await.unwrap(), [], "it can be read");
     write("PRAGMA query_only = OFF").await;
     assert_eq!(store.admit(a_request(1)).await.unwrap(), Admitted::New);
 }

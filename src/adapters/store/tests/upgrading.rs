@@ -34,7 +34,7 @@ async fn keeps_everything_and_goes_on(name: &str, store: &SqlStore) {
         live.extend(row.state.is_live().then_some(row));
     }
     assert!(live.len() >= 4, "{name}: {live:?}");
-    assert_eq!(store.live().await.unwrap(), live, "{name}");
+    assert_eq!(store.live(None, u32::MAX).await.unwrap(), live, "{name}");
     assert_eq!(store.totals().await.unwrap().started, 4, "{name}");
     let droplets = store.droplets().await.unwrap();
     let droplets: Vec<_> = droplets.iter().map(|d| (d.name.to_string(), d.state)).collect();
@@ -59,7 +59,7 @@ async fn keeps_everything_and_goes_on(name: &str, store: &SqlStore) {
         }
         store.apply(&row.id, &InstanceEvent::ConfirmedGone, later(20)).await.unwrap();
     }
-    assert_eq!(store.live().await.unwrap(), [a_request(99).instance], "{name}");
+    assert_eq!(store.live(None, u32::MAX).await.unwrap(), [a_request(99).instance], "{name}");
     assert_eq!(store.purge(later(9999), 100).await.unwrap(), global + 2, "{name}");
 }
 
