@@ -71,7 +71,7 @@ macro_rules! store_conformance {
             a_droplet_row_is_written_over_and_forgotten,
             of_forty_orders_at_once_no_more_are_written_than_there_may_be,
             a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_gets_none,
-            a_store_answers_a_ping,
+            a_store_answers_pings_and_keeps_nothing_of_them,
         );
     };
     (@each $make:path, $subject:ident: $($rule:ident,)*) => {

@@ -66,7 +66,9 @@ impl Instances {
             ("instances.max_ttl", self.max_ttl),
             ("instances.max_lifetime", self.max_lifetime),
         ];
-        for pair in order.windows(2) {
+        // What is not known is left out, so that its neighbours are compared with each other.
+        let known: Vec<_> = order.into_iter().filter(|(key, _)| reader.knows(key)).collect();
+        for pair in known.windows(2) {
             if let [(shorter, least), (longer, most)] = pair {
                 reader.rule(least <= most, &[shorter, longer], "the first must not be longer than the second");
             }

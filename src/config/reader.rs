@@ -51,11 +51,15 @@ impl<'a> Reader<'a> {
         kind(&entry.default).ok()
     }
 
+    /// Whether the value of `key` is what the operator wrote, and not a stand-in.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        !self.incomplete && !self.unknown.contains(key)
+    }
+
     /// A rule that several keys must keep together. `keys` are all that it looks at, and begin with the one to change
     /// most likely. Nothing is said of values that are not known.
     pub(super) fn rule(&mut self, kept: bool, keys: &[&str], message: &str) {
-        let known = !self.incomplete && !keys.iter().any(|key| self.unknown.contains(*key));
-        if known && !kept {
+        if !kept && keys.iter().all(|key| self.knows(key)) {
             let places = keys.iter().filter_map(|key| self.layers.entry(key)).map(|entry| entry.place()).collect();
             self.problems.push(Problem { places, message: message.to_owned() });
         }

@@ -56,6 +56,10 @@ async fn a_full_disk_refuses_creates_clearly_and_ends_nothing_until_there_is_roo
     .await;
     assert_eq!(refused.problem(503), "store-unavailable", "{refused:?}");
     assert!(refused.retry_after() > 0);
+    for _ in 0..5 {
+        assert_eq!(api.get("/readyz").await.status, 503, "visitors are sent elsewhere, however often it is asked");
+    }
+    assert_eq!(api.post(json!({})).await.problem(503), "store-unavailable");
     for instance in &answered {
         must_work(instance).await;
         assert_eq!(api.show(instance).await.status, 200, "what is written can be read");
@@ -68,6 +72,7 @@ async fn a_full_disk_refuses_creates_clearly_and_ends_nothing_until_there_is_roo
     })
     .await;
     must_work(&new).await;
+    assert_eq!(api.get("/readyz").await.status, 200);
     answered.push(new);
     let ids = answered.iter().map(|instance| instance.id.clone()).collect();
     assert_eq!(everything_agrees(&server, &answered).await, ids);

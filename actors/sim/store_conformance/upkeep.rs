@@ -213,6 +213,9 @@ pub async fn a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_get
     admitted(store, onto(a_request(3), "h1", 9)).await;
 }
 
-pub async fn a_store_answers_a_ping(store: &dyn Store) {
-    store.ping().await.unwrap();
+pub async fn a_store_answers_pings_and_keeps_nothing_of_them(store: &dyn Store) {
+    let (one, another) = futures_util::join!(store.ping(), store.ping());
+    one.and(another).unwrap();
+    assert_eq!(store.live().await.unwrap(), []);
+    assert_eq!(store.totals().await.unwrap().started, 0);
 }

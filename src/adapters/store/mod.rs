@@ -9,6 +9,7 @@
 // Three times the same file, each against another backend's names.
 #![allow(clippy::duplicate_mod)]
 
+mod checkpoints;
 mod failure;
 mod file;
 mod migrate;

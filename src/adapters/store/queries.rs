@@ -22,6 +22,7 @@ use getaredis_actors::{
     },
     ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, StoreError, Totals},
 };
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -215,9 +216,30 @@ fn missing(counter: &str) -> StoreError {
     StoreError::Corrupt(format!("counter {counter} is missing"))
 }
 
-/// Writes without changing anything: a database that can only be read is of no use, and says so here first.
+/// Writes what an admission writes, and takes it back: a database that can only be read, or a disk that has room for
+/// less, is of no use, and says so here first.
 pub(in super::super) async fn ping(conn: &mut Conn) -> Result<(), Failure> {
-    count(conn, STARTED, 0).await
+    write_transaction!(conn, async move |conn| {
+        // Of its own each time: several servers may ask at once.
+        let id = InstanceId::from_uuid(Uuid::now_v7()).to_string();
+        let nobody = (
+            instances::id.eq(&id),
+            instances::creator.eq("ping"),
+            instances::flavour.eq("ping"),
+            instances::host.eq("ping"),
+            instances::state.eq(InstanceState::Creating.as_str()),
+            instances::idempotency_key.eq(&id),
+            instances::fingerprint.eq("ping"),
+            instances::rotation.eq(0),
+            instances::created_at.eq(0),
+            instances::expires_at.eq(0),
+            instances::max_expires_at.eq(0),
+            instances::warn_at.eq(0),
+        );
+        insert_into(instances::table).values(nobody).execute(conn).await?;
+        delete(instances::table.find(&id)).execute(conn).await?;
+        count(conn, STARTED, 0).await
+    })
 }
 
 pub(in super::super) async fn live(

@@ -14,13 +14,14 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
     sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper, SyncTransactionManagerWrapper},
 };
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use getaredis_actors::ports::StoreError;
 
 use super::{
+    checkpoints::Checkpoints,
     failure::{Failure, Trouble},
     file::DatabaseFile,
-    pool::{Fair, LogErrors},
+    pool::{Fair, Lent, LogErrors},
 };
 
 #[path = "queries.rs"]
@@ -91,6 +92,10 @@ use write_transaction;
 /// ROLLBACK then finds nothing, and its complaint takes the place of the cause.
 const ROLLED_BACK: &str = "no transaction is active";
 
+/// Pages in the log (128 MiB of them) after which the next commit has to move them into the database itself. That is seldom
+/// so: only where [`Checkpoints`] found somebody writing whenever it was done, and then little is left to move.
+pub(super) const LONGEST_LOG: u32 = 32_768;
+
 /// A local file answers or fails, and a lock is waited for by SQLite itself.
 pub(super) const QUERY_TIMEOUT: Option<Duration> = None;
 
@@ -119,11 +124,10 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
 pub(super) struct Database {
     /// Connections that only read; writers never stand in their way.
     pub(super) read: Fair<AsyncDieselConnectionManager<Conn>>,
-    /// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair
-    /// and wakes at once, waiting for SQLite's lock is polling.
-    pub(super) write: Arc<Fair<AsyncDieselConnectionManager<Conn>>>,
+    /// The one connection that writes.
+    pub(super) write: Arc<Writer>,
     /// The same: who writes has every lock there is.
-    pub(super) gate: Arc<Fair<AsyncDieselConnectionManager<Conn>>>,
+    pub(super) gate: Arc<Writer>,
     /// Last, so that it is given back after the connections are closed.
     _file: DatabaseFile,
 }
@@ -136,9 +140,28 @@ impl Database {
             .await
             .map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
         let read = connect(&file, pool.saturating_sub(1).max(1), Access::Read, acquire_timeout).await?;
-        let write = connect(&file, 1, Access::Write, acquire_timeout).await?;
-        let write = Arc::new(write);
+        let connection = connect(&file, 1, Access::Write, acquire_timeout).await?;
+        let own = set_up(file.path().to_owned(), Access::Write, acquire_timeout).await;
+        let own = own.map_err(|e| file.unusable(&e.to_string()))?;
+        let checkpoints = Checkpoints::begin(own).map_err(|e| file.unusable(&format!("no thread: {e}")))?;
+        let write = Arc::new(Writer { connection, checkpoints });
         Ok(Self { read, gate: Arc::clone(&write), write, _file: file })
+    }
+}
+
+/// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair and wakes
+/// at once, waiting for SQLite's lock is polling.
+pub(super) struct Writer {
+    connection: Fair<AsyncDieselConnectionManager<Conn>>,
+    checkpoints: Checkpoints,
+}
+
+impl Writer {
+    /// Waits for the connection, for one write.
+    pub(super) async fn get(&self) -> Result<Lent<AsyncDieselConnectionManager<Conn>>, StoreError> {
+        let lent = self.connection.get().await?;
+        self.checkpoints.count();
+        Ok(lent)
     }
 }
 
@@ -155,7 +178,8 @@ async fn connect(
     acquire_timeout: Duration,
 ) -> Result<Fair<AsyncDieselConnectionManager<Conn>>, StoreError> {
     let mut config = ManagerConfig::default();
-    config.custom_setup = Box::new(move |path| set_up(path.to_owned(), access, acquire_timeout).boxed());
+    config.custom_setup =
+        Box::new(move |path| set_up(path.to_owned(), access, acquire_timeout).map_ok(Conn::new).boxed());
     let pool = Pool::builder()
         .max_size(size)
         .min_idle(Some(1))
@@ -171,10 +195,9 @@ async fn connect(
     Ok(Fair::new(pool, size, acquire_timeout))
 }
 
-async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionResult<Conn> {
+async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionResult<SqliteConnection> {
     let set_up = tokio::task::spawn_blocking(move || prepared(&path, access, patience));
-    let conn = set_up.await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
-    conn.map(Conn::new)
+    set_up.await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?
 }
 
 fn prepared(path: &str, access: Access, patience: Duration) -> ConnectionResult<SqliteConnection> {
@@ -182,9 +205,11 @@ fn prepared(path: &str, access: Access, patience: Duration) -> ConnectionResult<
     // The busy timeout comes first because the others may need a lock. NORMAL: in WAL mode a crash of the process
     // loses nothing and one of the machine at most the last moments, never consistency.
     let pragmas = format!(
-        "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA query_only = {};",
+        "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA query_only = {}; \
+         PRAGMA wal_autocheckpoint = {};",
         patience.as_millis(),
-        matches!(access, Access::Read)
+        matches!(access, Access::Read),
+        LONGEST_LOG
     );
     conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)

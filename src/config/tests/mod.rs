@@ -321,6 +321,17 @@ fn a_broken_rule_is_reported_beside_every_bad_value_that_it_does_not_look_at() {
 }
 
 #[test]
+fn a_rule_is_judged_over_a_key_between_that_is_not_known() {
+    let said = problems(&set(&[
+        ("instances.min_ttl", "30h"),
+        ("instances.default_ttl", "soon"),
+        ("instances.max_ttl", "24h"),
+    ]));
+    let both = said.iter().any(|it| it.contains("instances.min_ttl") && it.contains("instances.max_ttl"));
+    assert!(said.len() == 2 && both, "{said:?}");
+}
+
+#[test]
 fn no_rule_is_judged_while_a_layer_is_unreadable() {
     let (_dir, path) = file("[docker\n");
     let inputs = Inputs { file: Some(path), ..set(&[("instances.min_ttl", "13h")]) };

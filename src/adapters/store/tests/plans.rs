@@ -38,9 +38,8 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     };
     match &store.database {
         Database::Sqlite(database) => {
-            for pool in [&database.read, &database.write] {
-                pool.get().await.unwrap().set_instrumentation(listen());
-            }
+            database.read.get().await.unwrap().set_instrumentation(listen());
+            database.write.get().await.unwrap().set_instrumentation(listen());
         }
         Database::Mysql(database) => database.write.get().await.unwrap().set_instrumentation(listen()),
         Database::Postgres(database) => database.write.get().await.unwrap().set_instrumentation(listen()),

@@ -119,6 +119,25 @@ async fn dropping_the_store_closes_the_database() {
 }
 
 #[tokio::test]
+async fn what_is_committed_is_moved_into_the_database_long_before_a_commit_has_to() {
+    let (store, dir) = empty_file().await;
+    let size = || dir.path().join("test.db").metadata().unwrap().len();
+    let before = size();
+    let moved = async {
+        let admissions = 1u32..;
+        for n in admissions {
+            store.admit(a_request(n.into())).await.unwrap();
+            if size() > before {
+                return n;
+            }
+        }
+        unreachable!()
+    };
+    let admitted = timeout(PATIENCE, moved).await.unwrap();
+    assert!(admitted < sqlite::LONGEST_LOG / 12, "after {admitted} admissions of less than 12 pages");
+}
+
+#[tokio::test]
 async fn a_url_that_names_no_file_is_refused_without_showing_it() {
     for bad in ["", "oracle://user:hunter2@db/x", "sqlite://", "sqlite://:memory:", "sqlite://a.db?mode=ro"] {
         let refused = refusal(bad).await;
