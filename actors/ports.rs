@@ -384,7 +384,7 @@ pub struct DirectoryReading {
     /// How they fare, where they say so. Apart from the records, for it differs with every look and a record only when
     /// the host does.
     pub vitals: BTreeMap<HostName, HostVitals>,
-    /// Entries that could not be read, each with the reason. They count as not being there, unless only what they say
+    /// Entries that could not be read, or are of another deployment, each with the reason. They count as not being there, unless only what they say
     /// of how the host fares makes no sense: then that is left out, and the host is among the others.
     pub malformed: Vec<(String, String)>,
 }

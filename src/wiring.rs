@@ -335,6 +335,7 @@ fn redis_settings(config: &Config) -> Result<RedisSettings> {
     let read =
         |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
     Ok(RedisSettings {
+        deployment: config.fleet.deployment.clone(),
         url: directory.url.clone(),
         ca: directory.tls_ca.as_ref().map(read).transpose()?,
         prefix: directory.prefix.clone(),

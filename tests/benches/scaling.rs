@@ -279,6 +279,7 @@ async fn a_whole_brain(dir: &Path) {
         (0..INSTANCES).for_each(|slot| runtimes.plant(&name(n), &id(u128::from(n * INSTANCES + slot))));
     }
     let directory = RedisDirectory::new(RedisSettings {
+        deployment: DeploymentId::parse("bench").unwrap(),
         url: server.url().into(),
         ca: None,
         prefix: String::new(),
