@@ -48,6 +48,9 @@ pub struct GrowthForeseen {
     pub may_grow: bool,
     /// How long until the first of them, or of those that would be ordered, has room; nothing when nobody knows.
     pub ready_in: Option<Duration>,
+    /// Nothing could be seen in this pass. What was foreseen before still holds; where nothing was, there is nothing to
+    /// hope for.
+    pub blind: bool,
 }
 
 /// What the last pass saw, decided and did.

@@ -150,14 +150,14 @@ impl AutoscalerActor {
         let peers = tools.peers.clone();
         let pass = tools.pass(std::mem::take(&mut self.memory));
         ctx.spawn(pass.into_actor(self).map(move |passed, this, ctx| {
-            let Passed { memory, status, rest, growth: foreseen } = passed;
+            let Passed { memory, status, rest, saw, growth } = passed;
             this.passing = false;
             this.memory = memory;
-            this.take_in(status, foreseen.is_some());
+            this.take_in(status, saw);
             this.tell(&peers);
             this.rest_until = rest.map(|rest| Instant::now() + rest);
-            if let Some(foreseen) = foreseen {
-                peers.growth.do_send(foreseen);
+            if let Some(growth) = growth {
+                peers.growth.do_send(growth);
             }
             for whom in waiting {
                 // Whoever stopped waiting needs no answer.

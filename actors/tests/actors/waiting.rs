@@ -33,6 +33,8 @@ struct Town {
     store: SimStore,
     cloud: SimCloud,
     runtimes: SimRuntimes,
+    ports: Ports,
+    settings: Arc<Settings>,
     brain: Brain,
 }
 
@@ -44,7 +46,15 @@ impl Town {
     }
 
     async fn on_paused_time(max_hosts: u32, queue: QueueSettings) -> Self {
-        let (faults, clock) = (Faults::new(), SimClock::new());
+        let town = Self::just_started(max_hosts, queue, Faults::new());
+        // The autoscaler's first pass.
+        sleep(seconds(5)).await;
+        town
+    }
+
+    /// Just started: nobody has looked at anything yet.
+    fn just_started(max_hosts: u32, queue: QueueSettings, faults: Faults) -> Self {
+        let clock = SimClock::new();
         let directory = SimDirectory::new(Some(seconds(10)), faults.clone());
         let runtimes = SimRuntimes::new(Pace::default(), faults.clone());
         let store = SimStore::new(faults.clone());
@@ -59,13 +69,16 @@ impl Town {
             webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let policy = ScalingPolicy { standby: 0, max_hosts, slots: SLOTS, ..samples::scaling_policy() };
-        let settings = Settings { scaling: Some(policy), queue, ..settings() };
-        let key = Arc::new(MasterKey::new([7; 32]));
-        let brain = Brain::start(DeploymentId::parse("town").unwrap(), ports, Arc::new(settings), key);
-        let town = Self { faults, store, cloud, runtimes, brain };
-        // The autoscaler's first pass.
-        sleep(seconds(5)).await;
-        town
+        let settings = Arc::new(Settings { scaling: Some(policy), queue, ..settings() });
+        let brain = start(&ports, &settings);
+        Self { faults, store, cloud, runtimes, ports, settings, brain }
+    }
+
+    /// Another server in place of the one before.
+    fn restart(self) -> Self {
+        drop(self.brain);
+        let brain = start(&self.ports, &self.settings);
+        Self { brain, ..self }
     }
 
     async fn create(&self, who: u16) -> Answer {
@@ -86,6 +99,11 @@ impl Town {
         creators.sort();
         creators
     }
+}
+
+fn start(ports: &Ports, settings: &Arc<Settings>) -> Brain {
+    let (name, key) = (DeploymentId::parse("town").unwrap(), Arc::new(MasterKey::new([7; 32])));
+    Brain::start(name, ports.clone(), Arc::clone(settings), key)
 }
 
 fn queue(wait: u64, most: usize) -> QueueSettings {
@@ -151,6 +169,52 @@ async fn more_than_may_wait_are_refused_at_once_with_what_is_on_the_way() {
     let seconds: u64 = why.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
     assert!((30..60).contains(&seconds), "{why}");
     assert_eq!(first.instance.creator, creator(0));
+}
+
+#[actix::test]
+async fn who_comes_before_anybody_has_looked_waits_for_what_is_bought() {
+    tokio::time::pause();
+    let town = Town::just_started(1, queue(90, 100), Faults::new());
+    let answer = town.create(1).await;
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+    assert_eq!(town.cloud.ordered(), 1);
+}
+
+#[actix::test]
+async fn who_comes_just_after_a_restart_gets_the_room_there_is() {
+    let town = Town::with(1, queue(90, 100)).await;
+    assert!(matches!(town.create(1).await, Ok(Ok(_))));
+    // No more than this one may be bought, so there is nothing to hope for but to find it again.
+    let town = town.restart();
+    let asked = Instant::now();
+    let answer = town.create(2).await;
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+    assert_eq!((town.served().len(), town.cloud.ordered()), (2, 1));
+    // And who comes then is told that it is full.
+    assert_eq!(refusal(&town.create(3).await), "1 host full");
+}
+
+#[actix::test]
+async fn when_the_first_look_fails_nobody_waits_for_another_one() {
+    tokio::time::pause();
+    let faults = Faults::new();
+    faults.fail_always("cloud.list");
+    let town = Town::just_started(1, queue(90, 100), faults);
+    let asked = Instant::now();
+    assert_eq!(refusal(&town.create(1).await), "no hosts");
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+}
+
+#[actix::test]
+async fn a_look_that_fails_later_sends_nobody_away() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let (answer, ()) = tokio::join!(town.create(1), async {
+        sleep(seconds(10)).await;
+        town.faults.fail_next("cloud.list", 1);
+        sleep(seconds(10)).await;
+    });
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
 }
 
 #[actix::test]
