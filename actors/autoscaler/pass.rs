@@ -225,6 +225,7 @@ impl Tools {
     }
 
     async fn read(&self) -> Result<Readings, Stop> {
+        self.pause.settle(&*self.store).await.map_err(failed)?;
         // The cloud's list is read before the rows, so that what is ordered in between has a row; and the fleet last, so
         // that it is the newest of all.
         let listed = self.cloud(self.cloud.list()).await?;
@@ -265,7 +266,12 @@ impl Tools {
                 tracing::info!(droplet = %name, "droplet.row_closed");
                 patience::store(self.store.remove_droplet(name)).await.map_err(failed)
             }
-            Action::Uncordon(name) => self.cordon(name, None).await.map(|_| ()),
+            Action::Uncordon(name) => match self.cordon(name, None).await? {
+                Some(host) if host.cordon.is_some() => {
+                    Err(Stop::NotNow(format!("{name}: not taken back, the operator wants it drained")))
+                }
+                _ => Ok(()),
+            },
             Action::Drain(name) => self.cordon(name, Some(Cordon::Draining)).await.map(|_| ()),
             Action::Delete(name) => {
                 self.check_drained(name).await?;

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use getaredis_actors::{
+    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScalingStatus},
     brain::{Brain, Ports},
     domain::{Cordon, DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
-    scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView},
+    ports::{Orders, Store},
+    scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView, OrderCordon},
     settings::{QueueSettings, Settings},
     sim::{
         clock::SimClock,
@@ -279,6 +281,58 @@ async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_pl
     assert!(matches!(next, Ok(Ok(_))), "{next:?}");
     assert!(asked.elapsed() < seconds(5), "it is taken back: {:?}", asked.elapsed());
     assert_eq!((town.served(), town.cloud.ordered()), (vec![creator(2).to_string()], 1));
+}
+
+#[actix::test]
+async fn a_host_that_the_operator_drains_is_not_taken_back_for_who_waits() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
+    ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
+    while town.fleet().await.hosts[0].cordon != Some(Cordon::Draining) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let drain = OrderCordon { name: first.host, cordon: Some(Cordon::Draining) };
+    ask(&town.brain.doors.cordon, drain, seconds(10)).await.unwrap().unwrap();
+    let next = town.create(2).await;
+    assert!(matches!(next, Ok(Ok(_))), "{next:?}");
+    assert_eq!(town.cloud.ordered(), 2, "its place is bought anew");
+    assert_eq!(town.store.orders().await.unwrap(), Orders::default(), "the order went with the droplet");
+}
+
+async fn scaling(brain: &Brain) -> ScalingStatus {
+    ask(&brain.doors.scaling, DescribeScaling, seconds(5)).await.unwrap()
+}
+
+#[actix::test]
+async fn a_pause_outlives_the_server_and_holds_at_every_other_one() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let other = start(&town.ports, &town.settings);
+    assert!(ask(&town.brain.doors.pause_scaling, PauseScaling, seconds(30)).await.unwrap().paused);
+    sleep(town.settings.scaling_every).await;
+    assert!(scaling(&other).await.paused);
+    drop(other);
+    let town = town.restart();
+    let asked = Instant::now();
+    assert_eq!(refusal(&town.create(1).await), "no hosts");
+    assert!(asked.elapsed() < seconds(5) && scaling(&town.brain).await.paused);
+    assert_eq!(town.cloud.ordered(), 0);
+    assert!(!ask(&town.brain.doors.resume_scaling, ResumeScaling, seconds(30)).await.unwrap().paused);
+    assert!(matches!(town.create(1).await, Ok(Ok(_))));
+}
+
+#[actix::test]
+async fn a_pause_that_cannot_be_written_holds_and_is_written_later() {
+    let town = Town::with(1, queue(90, 100)).await;
+    town.faults.fail_always("store.order_pause");
+    let status = ask(&town.brain.doors.pause_scaling, PauseScaling, seconds(30)).await.unwrap();
+    assert!(status.paused && !status.errors.is_empty(), "{status:?}");
+    assert!(refusal(&town.create(1).await).starts_with("no hosts"));
+    assert!(scaling(&town.brain).await.paused && town.cloud.ordered() == 0);
+    assert!(!town.store.orders().await.unwrap().paused);
+    town.faults.heal("store.order_pause");
+    sleep(2 * town.settings.scaling_every).await;
+    assert!(town.store.orders().await.unwrap().paused && scaling(&town.brain).await.paused);
 }
 
 #[actix::test]
