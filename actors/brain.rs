@@ -32,7 +32,7 @@ use crate::{
     },
     scheduler::{
         self, SchedulerActor,
-        messages::{CordonHost, CreateInstance, DeleteInstance, DescribeFleet, Retire},
+        messages::{CreateInstance, DeleteInstance, DescribeFleet, OrderCordon, Retire},
     },
     settings::Settings,
     supervision::{Change, Child, Cradle, GiveUp, Roster, Spec, ask, supervise},
@@ -76,7 +76,7 @@ pub struct Doors {
     /// To the scheduler.
     pub fleet: Recipient<DescribeFleet>,
     /// To the scheduler.
-    pub cordon: Recipient<CordonHost>,
+    pub cordon: Recipient<OrderCordon>,
     /// To the reaper.
     pub extend: Recipient<ExtendLease>,
     /// To the reaper.

@@ -15,8 +15,8 @@ mod journal;
 pub use self::journal::{Journal, JournalError};
 pub use crate::domain::scaling::DropletState;
 use crate::domain::{
-    Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent, InstanceId,
-    Notice, QuotaExceeded, Quotas, ServerId, SinkName, Timestamp,
+    Cordon, Creator, Endpoint, Flavour, HostName, IdempotencyKey, IllegalTransition, Instance, InstanceEvent,
+    InstanceId, Notice, QuotaExceeded, Quotas, ServerId, SinkName, Timestamp,
 };
 
 // ---- Clock and ids -------------------------------------------------------------------------------------------
@@ -124,6 +124,15 @@ pub struct DropletRow {
     pub created_at: Timestamp,
 }
 
+/// What the operator ordered for all servers, until it is taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Hosts that shall take no new instance.
+    pub cordons: BTreeMap<HostName, Cordon>,
+    /// Whether nothing shall be bought and given back.
+    pub paused: bool,
+}
+
 /// The database: the only arbiter of who gets what. Every method is one transaction, and two of them that collide are
 /// repeated by the store itself. Several servers may use it at once where [`is_shared`](Self::is_shared) says so.
 ///
@@ -228,8 +237,18 @@ pub trait Store: Send + Sync {
     /// Writes the row, new or over the old one of that name.
     async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError>;
 
-    /// Forgets the row; fine when there is none.
+    /// Forgets the row, and what was ordered about that host; fine when there is none.
     async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError>;
+
+    /// The operator's orders that stand.
+    async fn orders(&self) -> Result<Orders, StoreError>;
+
+    /// Writes the cordon that the operator wants a host to have, over the one before. `None` takes the order back; fine
+    /// when there is none.
+    async fn order_cordon(&self, host: &HostName, cordon: Option<Cordon>) -> Result<(), StoreError>;
+
+    /// Writes whether the operator wants the pool paused.
+    async fn order_pause(&self, paused: bool) -> Result<(), StoreError>;
 
     /// Whether it answers and takes writes.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -386,7 +405,7 @@ pub struct DirectoryReading {
     /// How they fare, where they say so. Apart from the records, for it differs with every look and a record only when
     /// the host does.
     pub vitals: BTreeMap<HostName, HostVitals>,
-    /// Entries that could not be read, each with the reason. They count as not being there, unless only what they say
+    /// Entries that could not be read, or are of another deployment, each with the reason. They count as not being there, unless only what they say
     /// of how the host fares makes no sense: then that is left out, and the host is among the others.
     pub malformed: Vec<(String, String)>,
 }

@@ -147,12 +147,21 @@ async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
     };
     let sinks = config.webhooks.sinks.iter().map(sink_settings).collect::<Result<_>>()?;
     let webhooks = Arc::new(HttpWebhooks::new(sinks, config.webhooks.timeout)?);
-    let journal = config.scaling.scaling_log.clone().map(|path| Arc::new(FileJournal::new(path)) as Arc<dyn Journal>);
+    let journal = cloud.as_ref().and(config.scaling.scaling_log.as_deref()).map(journal).transpose()?;
     let clock = Arc::new(SystemClock);
     let ports = Ports { clock, store: Arc::new(store), runtimes, directory, cloud, journal, webhooks };
     #[cfg(feature = "crash-points")]
     let ports = crate::adapters::crash_points::around(ports)?;
     Ok(ports)
+}
+
+/// Where decisions are kept. Found out now, because later nobody would look before the decisions are needed.
+fn journal(path: &Path) -> Result<Arc<dyn Journal>> {
+    let journal = FileJournal::new(path.to_owned());
+    journal
+        .check()
+        .context("fleet.scaling_log cannot be used; name a file in a folder that the server may write, or none")?;
+    Ok(Arc::new(journal))
 }
 
 fn sink_settings(sink: &Sink) -> Result<SinkSettings> {
@@ -335,6 +344,7 @@ fn redis_settings(config: &Config) -> Result<RedisSettings> {
     let read =
         |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {} (directory.tls_ca)", path.display()));
     Ok(RedisSettings {
+        deployment: config.fleet.deployment.clone(),
         url: directory.url.clone(),
         ca: directory.tls_ca.as_ref().map(read).transpose()?,
         prefix: directory.prefix.clone(),

@@ -25,9 +25,10 @@ pub struct DescribeScaling;
 #[rtype(result = "()")]
 pub struct PressureChanged;
 
-/// Change nothing from now on: go on looking and explaining. Sent by the operator; holds from the moment at which it is
-/// received until [`ResumeScaling`] or the end of the process. The reply comes after a pass, so whoever waits for it knows
-/// that what was under way is over. Repeating it changes nothing.
+/// Change nothing from now on: go on looking and explaining. Sent by the operator; holds here from the moment at which it is
+/// received, for every server on the database with their next pass, and over restarts, until [`ResumeScaling`]. The reply
+/// comes after a pass, so whoever waits for it knows that what was under way is over and the pause is written, or among
+/// the errors of that pass that it is not yet. Repeating it changes nothing.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "ScalingStatus")]
 pub struct PauseScaling;
@@ -48,6 +49,9 @@ pub struct GrowthForeseen {
     pub may_grow: bool,
     /// How long until the first of them, or of those that would be ordered, has room; nothing when nobody knows.
     pub ready_in: Option<Duration>,
+    /// Nothing could be seen in this pass. What was foreseen before still holds; where nothing was, there is nothing to
+    /// hope for.
+    pub blind: bool,
 }
 
 /// What the last pass saw, decided and did.

@@ -10,27 +10,24 @@
 //!   writes down what it saw and decided, so that a decision can be made again later.
 //! - **Forgets on restart** since when hosts have been empty, so that they are kept a little longer, and which hosts
 //!   drain by its own plan, so that those are not taken back but deleted and bought anew. Droplets are found again by
-//!   their rows and their tag, and what was ordered lately by the ages of the rows. A pause of the operator outlives it,
-//!   up to the end of the process.
+//!   their rows and their tag, and what was ordered lately by the ages of the rows. A pause of the operator is an order in
+//!   the database.
 
 mod boots;
 pub mod messages;
 mod pass;
+mod pause;
 mod setbacks;
 mod state;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture,
 };
 use tokio::{sync::oneshot, time::Instant};
+
+pub use self::pause::Pause;
 
 use self::{
     messages::{
@@ -68,20 +65,6 @@ pub struct Peers {
     pub growth: Recipient<GrowthForeseen>,
     /// The feed: how every pass went.
     pub feed: Recipient<Publish>,
-}
-
-/// Whether the operator has paused the autoscaler. Clones are the same switch; it outlives the actor.
-#[derive(Debug, Clone, Default)]
-pub struct Pause(Arc<AtomicBool>);
-
-impl Pause {
-    fn set(&self, paused: bool) {
-        self.0.store(paused, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Grows and shrinks the pool. See the module.
@@ -150,14 +133,14 @@ impl AutoscalerActor {
         let peers = tools.peers.clone();
         let pass = tools.pass(std::mem::take(&mut self.memory));
         ctx.spawn(pass.into_actor(self).map(move |passed, this, ctx| {
-            let Passed { memory, status, rest, growth: foreseen } = passed;
+            let Passed { memory, status, rest, saw, growth } = passed;
             this.passing = false;
             this.memory = memory;
-            this.take_in(status, foreseen.is_some());
+            this.take_in(status, saw);
             this.tell(&peers);
             this.rest_until = rest.map(|rest| Instant::now() + rest);
-            if let Some(foreseen) = foreseen {
-                peers.growth.do_send(foreseen);
+            if let Some(growth) = growth {
+                peers.growth.do_send(growth);
             }
             for whom in waiting {
                 // Whoever stopped waiting needs no answer.
@@ -197,7 +180,7 @@ impl AutoscalerActor {
 
     /// Presses or releases the switch, and lets everybody see it at once.
     fn switch(&mut self, paused: bool) {
-        self.pause.set(paused);
+        self.pause.press(paused);
         self.status.paused = paused;
         if let Some(tools) = &self.tools {
             self.tell(&tools.peers);

@@ -11,7 +11,7 @@ use super::{
     state::{Memory, Readings},
 };
 use crate::{
-    discovery::messages::DescribeDirectory,
+    discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Cordon, DeploymentId, HostName, Timestamp,
         scaling::{Action, Decision, DropletState, DropletView, FleetSnapshot, ScalingPolicy, Stage},
@@ -55,7 +55,9 @@ pub(super) struct Passed {
     pub(super) status: ScalingStatus,
     /// How long the cloud wants to be left alone.
     pub(super) rest: Option<Duration>,
-    /// What a create may hope for; nothing when the pass did not get that far.
+    /// Whether the droplets were seen.
+    pub(super) saw: bool,
+    /// What a create may hope for; nothing when the next pass will know better: the hosts are only just being found.
     pub(super) growth: Option<GrowthForeseen>,
 }
 
@@ -93,16 +95,19 @@ impl Tools {
         let readings = match self.read().await {
             Ok(readings) => readings,
             Err(why) => {
-                let mut rest = None;
+                let (mut rest, mut growth) = (None, Some(GrowthForeseen { blind: true, ..GrowthForeseen::default() }));
                 match why {
-                    Stop::NotNow(why) => status.explanation.push(why),
+                    Stop::NotNow(why) => {
+                        status.explanation.push(why);
+                        growth = None;
+                    }
                     Stop::Failed(why, _) => status.errors.push(why),
                     Stop::Rest(time) => {
                         status.errors.push(wants_rest(time));
                         rest = Some(time);
                     }
                 }
-                return Passed { memory, status, rest, growth: None };
+                return Passed { memory, status, rest, saw: false, growth };
             }
         };
         let decision = self.decide(&mut memory, &readings);
@@ -130,9 +135,11 @@ impl Tools {
             booting: outlook.coming.saturating_sub(failed),
             may_grow: outlook.may_grow && only_looks.is_none() && memory.setbacks.hold(now).is_none(),
             ready_in: memory.estimate(&outlook, now),
+            blind: false,
         };
         status.ready_in_s = growth.ready_in.filter(|_| growth.booting > 0).map(|time| time.as_secs());
-        Passed { memory, status, rest, growth: Some(growth) }
+        let found = readings.directory.read_once || readings.directory.unreachable.is_some();
+        Passed { memory, status, rest, saw: true, growth: found.then_some(growth) }
     }
 
     fn decide(&self, memory: &mut Memory, readings: &Readings) -> Decision {
@@ -218,6 +225,7 @@ impl Tools {
     }
 
     async fn read(&self) -> Result<Readings, Stop> {
+        self.pause.settle(&*self.store).await.map_err(failed)?;
         // The cloud's list is read before the rows, so that what is ordered in between has a row; and the fleet last, so
         // that it is the newest of all.
         let listed = self.cloud(self.cloud.list()).await?;
@@ -231,8 +239,12 @@ impl Tools {
         if !fleet.ready {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }
-        // Without discovery nobody can say that a droplet is late, which is what the default view means.
-        Ok(Readings { rows, listed, carried, fleet, directory: directory.unwrap_or_default() })
+        // Without discovery nobody can say that a droplet is late.
+        let directory = directory.unwrap_or_else(|error| DirectoryView {
+            unreachable: Some(format!("discovery did not answer: {error}")),
+            ..DirectoryView::default()
+        });
+        Ok(Readings { rows, listed, carried, fleet, directory })
     }
 
     async fn carry_out(
@@ -254,7 +266,12 @@ impl Tools {
                 tracing::info!(droplet = %name, "droplet.row_closed");
                 patience::store(self.store.remove_droplet(name)).await.map_err(failed)
             }
-            Action::Uncordon(name) => self.cordon(name, None).await.map(|_| ()),
+            Action::Uncordon(name) => match self.cordon(name, None).await? {
+                Some(host) if host.cordon.is_some() => {
+                    Err(Stop::NotNow(format!("{name}: not taken back, the operator wants it drained")))
+                }
+                _ => Ok(()),
+            },
             Action::Drain(name) => self.cordon(name, Some(Cordon::Draining)).await.map(|_| ()),
             Action::Delete(name) => {
                 self.check_drained(name).await?;

@@ -82,7 +82,7 @@ impl Memory {
         let listed: BTreeMap<_, _> = readings.listed.iter().map(|droplet| (&droplet.name, droplet)).collect();
         let known: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (&host.name, host)).collect();
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
-        self.remember(&readings.fleet.hosts, now);
+        self.remember(&readings.fleet, now);
         self.absent.retain(|name, _| is_droplet(name) && !known.contains_key(name));
         self.watch_boots(&rows, now);
         let budget = *self.budget.get_or_insert_with(|| spent(&readings.rows, policy));
@@ -111,16 +111,17 @@ impl Memory {
         }
     }
 
-    fn remember(&mut self, hosts: &[HostView], now: Timestamp) {
+    fn remember(&mut self, fleet: &FleetView, now: Timestamp) {
         let mut old = std::mem::take(&mut self.hosts);
-        for host in hosts {
+        for host in &fleet.hosts {
             let before = old.remove(&host.name);
             let since = before.as_ref().filter(|before| before.health == host.state).map_or(now, |b| b.since);
             let was_up = host.state == Health::Up || before.as_ref().is_some_and(|before| before.was_up);
             let empty_since = before.and_then(|before| before.empty_since).unwrap_or(now);
             let empty_since = (host.used == 0).then_some(empty_since);
             self.hosts.insert(host.name.clone(), HostMemory { health: host.state, since, was_up, empty_since });
-            if host.cordon != Some(Cordon::Draining) {
+            // What the operator drains is not the plan's any more, whoever began.
+            if host.cordon != Some(Cordon::Draining) || fleet.ordered.contains(&host.name) {
                 self.drained_by_plan.remove(&host.name);
             }
         }
@@ -244,11 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_was_taken_back_or_left_does_not_drain_by_a_plan_any_more() {
+    fn a_host_that_was_taken_back_or_left_or_is_the_operators_does_not_drain_by_a_plan_any_more() {
         let draining = || readings(vec![host("d1", 0, Some(Cordon::Draining))]);
         let by_plan =
             |memory: &mut Memory| memory.observe(&draining(), &policy(), later(1)).droplets[0].drained_by_plan;
-        for between in [readings(vec![host("d1", 0, None)]), readings(vec![])] {
+        let mut ordered = draining();
+        ordered.fleet.ordered.insert(name("d1"));
+        for between in [readings(vec![host("d1", 0, None)]), readings(vec![]), ordered] {
             let mut memory = Memory::default();
             memory.drained(name("d1"));
             assert!(by_plan(&mut memory));

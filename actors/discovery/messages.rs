@@ -55,6 +55,6 @@ pub struct DirectoryView {
     pub unreachable: Option<String>,
     /// How they fare, where they say so.
     pub vitals: BTreeMap<HostName, HostVitals>,
-    /// Entries that could not be read, wholly or in part, with the reason.
+    /// Entries that are left out, wholly or in part, with the reason.
     pub malformed: Vec<(String, String)>,
 }

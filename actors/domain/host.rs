@@ -32,6 +32,23 @@ pub enum Cordon {
     Draining,
 }
 
+impl Cordon {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// What a word means, if anything.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Cordoned, Self::Draining].into_iter().find(|cordon| cordon.as_str() == word)
+    }
+}
+
 /// Health and cordon together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostState {

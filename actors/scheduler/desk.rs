@@ -12,8 +12,8 @@ use std::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Peers, Tools, hosts::HostChild, messages::HostView, neighbours::Neighbours, queue::Queue, state::Ledger,
-    turns::Turns,
+    Peers, Tools, cordons::Cordons, hosts::HostChild, messages::HostView, neighbours::Neighbours, queue::Queue,
+    state::Ledger, turns::Turns,
 };
 use crate::{
     discovery::messages::DescribeDirectory,
@@ -38,6 +38,8 @@ pub(super) struct Desk {
     /// Creates that wait for room.
     pub(super) queue: Queue,
     pub(super) hosts: RefCell<HashMap<HostName, HostChild>>,
+    /// What the operator ordered of hosts.
+    pub(super) cordons: Cordons,
     /// Whether the ledger holds every live row.
     pub(super) ready: Cell<bool>,
     /// Creates that are being worked on.
@@ -73,6 +75,7 @@ impl Desk {
             ledger: RefCell::default(),
             queue: Queue::default(),
             hosts: RefCell::default(),
+            cordons: Cordons::default(),
             ready: Cell::new(false),
             in_flight: Cell::new(0),
             making: RefCell::default(),
@@ -88,11 +91,12 @@ impl Desk {
         }
     }
 
-    /// Fills the ledger from the store. What cannot be read is an error.
+    /// Fills the ledger from the store, and learns what was ordered. What cannot be read is an error.
     pub(super) async fn rebuild(&self) -> Result<(), StoreError> {
         // Before anything is created: a server that was never heard of is a dead one.
         self.be_alive().await?;
         self.count_at_least(patience::store(self.tools.store.totals()).await?);
+        self.follow_orders().await?;
         self.refresh(Instant::now()).await?;
         self.ready.set(true);
         tracing::info!(server = %self.tools.server, started = self.started.get(), "scheduler.rebuilt");

@@ -57,8 +57,7 @@ impl Desk {
         // As long as it is the same engine, its actor and what it is doing stay.
         if self.hosts.borrow().get(&name).is_some_and(|child| child.serves(&record)) {
             let isolated = self.ledger.borrow().view(&name).is_none_or(|view| view.isolated);
-            self.ledger.borrow_mut().announce(record, isolated);
-            return self.publish_host(&name);
+            return self.announce(record, isolated);
         }
         self.open(record);
     }
@@ -111,7 +110,13 @@ impl Desk {
         });
         tracing::info!(host = %name, address = %record.public_address, slots = record.slots, "host.joined");
         self.hosts.borrow_mut().insert(name.clone(), HostChild { record: record.clone(), doors, child });
+        self.announce(record, isolated);
+    }
+
+    fn announce(&self, record: HostRecord, isolated: bool) {
+        let name = record.name.clone();
         self.ledger.borrow_mut().announce(record, isolated);
+        self.impose_order(&name);
         self.publish_host(&name);
     }
 

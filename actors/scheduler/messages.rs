@@ -1,6 +1,6 @@
 //! What the scheduler is asked and told.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use actix::Message;
 use serde::{Deserialize, Serialize};
@@ -191,6 +191,8 @@ pub struct FleetView {
     pub waited: u64,
     /// How long those have waited, all together.
     pub waited_for: Duration,
+    /// Hosts whose cordon the operator ordered.
+    pub ordered: BTreeSet<HostName>,
 }
 
 /// A host as it is shown.
@@ -220,7 +222,19 @@ pub struct HostView {
     pub vitals: Option<Box<HostVitals>>,
 }
 
-/// Cordon, drain or uncordon a host. Sent by the operator and the autoscaler. Repeating it changes nothing.
+/// Cordon, drain or uncordon a host until it is taken back, for all servers on the database and over restarts. Sent by the
+/// operator. The reply comes when it is written; repeating it changes nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<HostView, CordonError>")]
+pub struct OrderCordon {
+    /// Which.
+    pub name: HostName,
+    /// The cordon it shall have; `None` takes it away.
+    pub cordon: Option<Cordon>,
+}
+
+/// Cordon, drain or uncordon a host for as long as this server runs. Sent by the autoscaler. What the operator ordered is
+/// not taken back, which the reply shows. Repeating it changes nothing.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<HostView, CordonError>")]
 pub struct CordonHost {
@@ -231,7 +245,7 @@ pub struct CordonHost {
 }
 
 /// Why a cordon was not changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CordonError {
     /// There is no such host.
     #[error("there is no host of that name")]
@@ -239,6 +253,9 @@ pub enum CordonError {
     /// The host cannot take it in its state.
     #[error(transparent)]
     Illegal(#[from] crate::domain::host::IllegalHostEvent),
+    /// The order could not be written, or nobody knows whether it was.
+    #[error(transparent)]
+    Store(StoreError),
 }
 
 /// What is on this host? Sent by the reaper's sweep, forwarded to the host.

@@ -10,11 +10,12 @@
 //! Other servers may work on the same database: it gives signs of life to them, ends what a dead one was creating, and
 //! lets its ledger follow the rows. The database decides when two of them want the last slot.
 //!
-//! Forgets on restart: the whole ledger, reservations, cordons, and creates in flight. Slots come back from the store's
-//! live rows, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
+//! Forgets on restart: the whole ledger, reservations, and creates in flight. Slots come back from the store's live rows,
+//! cordons that the operator ordered from its orders, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
 //! autoscaler renews the cordons of hosts that it drains with every pass.
 
 mod attend;
+mod cordons;
 mod create;
 mod desk;
 mod end;
@@ -39,7 +40,7 @@ use crate::{
     answers_probe,
     autoscaler::messages::{GrowthForeseen, PressureChanged},
     discovery::messages::{DescribeDirectory, HostChanged, HostJoined, HostLost, VitalsSeen},
-    domain::{Cordon, HostEvent, Instance, MasterKey, ServerId},
+    domain::{Instance, MasterKey, ServerId},
     feed::messages::Publish,
     host::messages::{HostUnwell, HostWell, InstanceExited},
     patience,
@@ -51,7 +52,7 @@ use attend::Attended;
 use desk::Desk;
 use messages::{
     CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, FleetView,
-    GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, RemoveOrphan, Retire,
+    GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, OrderCordon, RemoveOrphan, Retire,
 };
 use neighbours::BEAT_EVERY;
 use queue::{Left, Waits};
@@ -175,10 +176,14 @@ impl SchedulerActor {
         }));
     }
 
-    /// Compares the ledger with the rows, and again after a while.
+    /// Compares the ledger with the rows and the orders, and again after a while.
     fn refresh(&mut self, ctx: &mut Context<Self>) {
         let desk = Rc::clone(&self.desk);
-        ctx.spawn(async move { desk.refresh(Instant::now()).await }.into_actor(self).map(|outcome, actor, ctx| {
+        let compare = async move {
+            desk.refresh(Instant::now()).await?;
+            desk.follow_orders().await
+        };
+        ctx.spawn(compare.into_actor(self).map(|outcome, actor, ctx| {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "scheduler.refresh_failed");
             }
@@ -269,6 +274,7 @@ impl Handler<DescribeFleet> for SchedulerActor {
             waiting,
             waited,
             waited_for,
+            ordered: self.desk.cordons.ordered(),
         })
     }
 }
@@ -277,18 +283,16 @@ impl Handler<CordonHost> for SchedulerActor {
     type Result = Result<HostView, CordonError>;
 
     fn handle(&mut self, request: CordonHost, _: &mut Self::Context) -> Self::Result {
-        let desk = &self.desk;
-        let now = desk.ledger.borrow().view(&request.name).ok_or(CordonError::NoSuchHost)?;
-        if now.cordon != request.cordon {
-            let event = match request.cordon {
-                None => HostEvent::Uncordon,
-                Some(Cordon::Cordoned) => HostEvent::Cordon,
-                Some(Cordon::Draining) => HostEvent::Drain,
-            };
-            desk.ledger.borrow_mut().host_event(&request.name, event, now.reason)?;
-            desk.publish_host(&request.name);
-        }
-        desk.ledger.borrow().view(&request.name).ok_or(CordonError::NoSuchHost)
+        self.desk.cordon(&request.name, request.cordon)
+    }
+}
+
+impl Handler<OrderCordon> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<HostView, CordonError>>;
+
+    fn handle(&mut self, request: OrderCordon, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        Box::pin(async move { desk.order_cordon(&request.name, request.cordon).await }.into_actor(self))
     }
 }
 

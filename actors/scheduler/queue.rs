@@ -1,4 +1,4 @@
-//! Creates that wait for room, as long as growth is on the way.
+//! Creates that wait for room, as long as growth is on the way, or nobody could say yet whether it is.
 //!
 //! Owns who waits, and what the autoscaler last said about growth. A slot that becomes free is taken for whoever's turn
 //! it is in the same turn of the loop, so that nobody comes before them and no host is overfilled. Whoever stops
@@ -18,7 +18,7 @@ use tokio::{
 use super::{desk::Desk, line::Line, messages::CreateError};
 use crate::{
     autoscaler::messages::{GrowthForeseen, PressureChanged},
-    domain::{Cordon, Creator, HostName, InstanceId, NoPlace},
+    domain::{Cordon, Creator, Health, HostName, InstanceId, NoPlace},
     scheduler::messages::HostView,
 };
 
@@ -102,7 +102,7 @@ impl Desk {
     ) -> Result<Room, CreateError> {
         let (queue, settings) = (&self.queue, self.tools.settings.queue);
         let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
-        let may_hope = queue.is_worth_it() || self.gives_hosts_back();
+        let may_hope = queue.is_worth_it() || self.takes_stock() || self.gives_hosts_back();
         if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !may_hope {
             self.peers.pressure.do_send(PressureChanged);
             return refuse(refusal);
@@ -131,6 +131,15 @@ impl Desk {
         self.leave_line(creator, id, &mut receiver);
         let refusal = self.ledger.borrow().refusal(self.tools.settings.strategy).unwrap_or(refusal);
         refuse(refusal)
+    }
+
+    /// Whether it is too early to say that there is no room: the autoscaler has not told anything yet, or a host was
+    /// announced that was not asked yet. Both end within a pass, with hosts or with a word of the autoscaler. Without a
+    /// pool nobody would say that word.
+    fn takes_stock(&self) -> bool {
+        let joins = |host: &HostView| host.state == Health::Joining && host.cordon.is_none();
+        self.tools.settings.scaling.is_some()
+            && (self.queue.growth.get().is_none() || self.ledger.borrow().views().iter().any(joins))
     }
 
     /// Whether an empty host is about to be given back. It may be taken back, or its place be bought anew, which the
@@ -171,8 +180,10 @@ impl Desk {
 
     /// The autoscaler says what may be hoped for. With nothing to hope for, nobody is kept waiting.
     pub(super) fn growth_foreseen(&self, growth: GrowthForeseen) {
-        self.queue.growth.set(Some((growth, Instant::now())));
-        if !self.queue.is_worth_it() {
+        if !growth.blind || self.queue.growth.get().is_none() {
+            self.queue.growth.set(Some((growth, Instant::now())));
+        }
+        if !self.queue.is_worth_it() && !self.takes_stock() {
             self.send_away();
         }
     }

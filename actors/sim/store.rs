@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use super::faults::Faults;
 use crate::{
     domain::{
-        Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
-        SinkName, Timestamp, Usage, scaling::DropletState,
+        Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice,
+        ServerId, SinkName, Timestamp, Usage, scaling::DropletState,
     },
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
 };
 
 /// A database in memory.
@@ -32,6 +32,7 @@ pub struct SimStore {
 struct Tables {
     instances: BTreeMap<InstanceId, Instance>,
     droplets: BTreeMap<HostName, DropletRow>,
+    orders: Orders,
     totals: Totals,
     beats: BTreeMap<ServerId, u64>,
     /// With the time at which each is due.
@@ -375,10 +376,36 @@ impl Store for SimStore {
 
     async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
         let write = || {
-            self.tables().droplets.remove(name);
+            let mut tables = self.tables();
+            tables.droplets.remove(name);
+            tables.orders.cordons.remove(name);
             Ok(())
         };
         self.faults.around("store.remove_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn orders(&self) -> Result<Orders, StoreError> {
+        self.faults.around("store.orders", StoreError::Unavailable, || Ok(self.tables().orders.clone())).await
+    }
+
+    async fn order_cordon(&self, host: &HostName, cordon: Option<Cordon>) -> Result<(), StoreError> {
+        let write = || {
+            let cordons = &mut self.tables().orders.cordons;
+            match cordon {
+                Some(cordon) => cordons.insert(host.clone(), cordon),
+                None => cordons.remove(host),
+            };
+            Ok(())
+        };
+        self.faults.around("store.order_cordon", StoreError::Unavailable, write).await
+    }
+
+    async fn order_pause(&self, paused: bool) -> Result<(), StoreError> {
+        let write = || {
+            self.tables().orders.paused = paused;
+            Ok(())
+        };
+        self.faults.around("store.order_pause", StoreError::Unavailable, write).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -71,6 +71,8 @@ macro_rules! store_conformance {
             a_droplet_row_is_written_over_and_forgotten,
             of_forty_orders_at_once_no_more_are_written_than_there_may_be,
             a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_gets_none,
+            orders_stand_until_they_are_taken_back,
+            what_was_ordered_of_a_droplet_is_forgotten_with_it,
             a_store_answers_pings_and_keeps_nothing_of_them,
         );
     };

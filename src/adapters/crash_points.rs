@@ -18,10 +18,11 @@ use futures_util::stream::BoxStream;
 use getaredis_actors::{
     brain::Ports,
     domain::{
-        Creator, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp,
+        Cordon, Creator, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName,
+        Timestamp,
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, Droplet, DropletRow, Found, HostProvider, HostRecord, HourlyPrice,
+        Admission, Admitted, Beat, Delivery, Droplet, DropletRow, Found, HostProvider, HostRecord, HourlyPrice, Orders,
         ProviderError, Relocated, Removal, Runtime, RuntimeError, Runtimes, StartSpec, Store, StoreError, Totals,
         WebhookError, Webhooks,
     },
@@ -57,6 +58,8 @@ const CALLS: &[&str] = &[
     "store.condemn_droplet",
     "store.put_droplet",
     "store.remove_droplet",
+    "store.order_cordon",
+    "store.order_pause",
     "runtime.start",
     "runtime.remove",
     "hostprovider.create",
@@ -263,6 +266,18 @@ impl Store for Crashing<dyn Store> {
         self.port.droplets().await
     }
 
+    async fn orders(&self) -> Result<Orders, StoreError> {
+        self.port.orders().await
+    }
+
+    async fn order_cordon(&self, host: &HostName, cordon: Option<Cordon>) -> Result<(), StoreError> {
+        self.around("store.order_cordon", self.port.order_cordon(host, cordon)).await
+    }
+
+    async fn order_pause(&self, paused: bool) -> Result<(), StoreError> {
+        self.around("store.order_pause", self.port.order_pause(paused)).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.port.ping().await
     }
@@ -346,6 +361,7 @@ mod tests {
         "store.waiting_deliveries",
         "store.totals",
         "store.droplets",
+        "store.orders",
         "store.ping",
         "runtime.inventory",
         "runtime.probe",

@@ -37,6 +37,16 @@ impl FileJournal {
         Self::that_is_full_at(path, FULL)
     }
 
+    /// Makes sure that lines can be kept, and makes the file if it is not there.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn check(&self) -> Result<(), JournalError> {
+        let path = &self.0.path;
+        let opened = self.0.open().map(drop);
+        opened.map_err(|error| JournalError::Unavailable(format!("cannot write {}: {error}", path.display())))
+    }
+
     fn that_is_full_at(path: PathBuf, full: u64) -> Self {
         Self(Arc::new(Inner { path, full, turn: Mutex::default() }))
     }
@@ -62,12 +72,16 @@ impl Inner {
         name.into()
     }
 
+    fn open(&self) -> io::Result<fs::File> {
+        OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.path)
+    }
+
     fn append(&self, line: &str) -> io::Result<()> {
         let length = fs::metadata(&self.path).map_or(0, |file| file.len());
         if length > 0 && length + line.len() as u64 >= self.full {
             fs::rename(&self.path, self.predecessor())?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.path)?;
+        let mut file = self.open()?;
         // A line that was torn, by a full disk or the end of power, must not spoil the next one.
         let mut last = [b'\n'];
         if file.seek(SeekFrom::End(-1)).is_ok() {
@@ -138,6 +152,19 @@ mod tests {
         fs::write(&path, "one\ntw").unwrap();
         journal.append("three").await.unwrap();
         assert_eq!(journal.last(9).await.unwrap(), ["one", "tw", "three"]);
+    }
+
+    #[test]
+    fn a_journal_is_checked_by_making_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scaling.jsonl");
+        fs::write(&path, "kept\n").unwrap();
+        FileJournal::new(path.clone()).check().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept\n");
+        FileJournal::new(dir.path().join("new.jsonl")).check().unwrap();
+        let refused = FileJournal::new(dir.path().join("missing/scaling.jsonl")).check().unwrap_err().to_string();
+        assert!(refused.contains("missing/scaling.jsonl"), "{refused}");
+        assert!(FileJournal::new(dir.path().to_owned()).check().is_err(), "a folder is no file");
     }
 
     #[tokio::test]

@@ -26,6 +26,14 @@ impl Output {
         // Whoever closed standard error does not want to know.
         let _ = writeln!(io::stderr().lock(), "getaredis: {}", printable(text));
     }
+
+    /// How far it is, on a line of a terminal that the next one takes the place of; nothing clears it.
+    pub(super) fn passing(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        // To the line's beginning, and away with what was there.
+        let _ = write!(err, "\r\u{1b}[K{}", printable(text));
+        let _ = err.flush();
+    }
 }
 
 /// Text from elsewhere without what a terminal would act upon.

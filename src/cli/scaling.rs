@@ -11,7 +11,7 @@ use getaredis_actors::{
     autoscaler::messages::ScalingStatus,
     domain::{
         Timestamp,
-        scaling::{Decision, DropletView},
+        scaling::{Decision, DropletView, Stage},
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) enum ScalingCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Buy and give back nothing until `resume` or the next start of the server
+    /// Buy and give back nothing until `resume`, on every server on the database
     Pause {
         #[command(flatten)]
         operator: Operator,
@@ -81,6 +81,15 @@ async fn switch(operator: &Operator, server: Option<&Server>, pause: bool, outpu
     Ok(())
 }
 
+/// Most strays, decisions and failures that are listed: more would only push the rest off the screen.
+const MOST_LISTED: usize = 20;
+
+/// The first of them, and how many are left out.
+fn listed<T>(items: &[T]) -> (&[T], Option<String>) {
+    let (first, rest) = items.split_at(items.len().min(MOST_LISTED));
+    (first, (!rest.is_empty()).then(|| format!("and {} more (--json has all)", rest.len())))
+}
+
 /// The pool as a person reads it.
 fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
     let mut text = format!("{}\n", if pool.paused { "paused" } else { "running" });
@@ -102,13 +111,18 @@ fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
             let age = droplet.since.map_or_else(|| "-".to_owned(), age);
             [droplet.name.to_string(), droplet.stage.as_str().to_owned(), age]
         };
-        let rows: Vec<_> = pool.droplets.iter().map(row).collect();
+        // There are no more of ours than max_hosts; of strays there may be any number.
+        let (strays, ours): (Vec<_>, Vec<_>) = pool.droplets.iter().partition(|droplet| droplet.stage == Stage::Stray);
+        let (strays, more) = listed(&strays);
+        let rows: Vec<_> = ours.iter().chain(strays).map(|droplet| row(droplet)).collect();
         text.push_str(&format!("\n{}", table(["HOST", "STAGE", "AGE"], rows)));
+        more.iter().for_each(|more| text.push_str(&format!("{more}\n")));
     }
     for (title, lines) in [("Decided", &pool.explanation), ("Went wrong", &pool.errors)] {
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}:\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            let (lines, more) = listed(lines);
+            lines.iter().chain(&more).for_each(|line| text.push_str(&format!("  {line}\n")));
         }
     }
     text
@@ -168,6 +182,22 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         lines.iter().for_each(|line| writeln!(file, "{line}").unwrap());
         file
+    }
+
+    #[test]
+    fn of_many_strays_a_few_are_listed_and_of_our_own_every_one() {
+        let droplet = |name: String, stage| DropletView { name: name.parse().unwrap(), stage, since: Some(later(0)) };
+        let strays = (0..500).map(|n| droplet(format!("stray-{n}"), Stage::Stray));
+        let ours = (0..30).map(|n| droplet(format!("ours-{n}"), Stage::Up));
+        let explanation = (0..500).map(|n| format!("stray-{n}: it is given time")).collect();
+        let droplets = strays.chain(ours).collect();
+        let pool = ScalingStatus { droplets, explanation, ..ScalingStatus::default() };
+        let text = shown(&pool, later(60));
+        assert!(text.contains("530 of at most"), "{text}");
+        assert_eq!((text.matches("ours-").count(), text.matches("stray-").count()), (30, 2 * MOST_LISTED), "{text}");
+        assert_eq!(text.matches("and 480 more (--json has all)").count(), 2, "{text}");
+        let few = ScalingStatus { explanation: vec!["as it is".to_owned()], ..ScalingStatus::default() };
+        assert!(!shown(&few, later(60)).contains("more"));
     }
 
     #[test]

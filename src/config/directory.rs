@@ -70,7 +70,7 @@ impl Directory {
             url: parsed(redis_url),
             announce: announce,
             tls_ca: optional_path,
-            prefix: text,
+            prefix: parsed(prefix),
             poll: duration(Duration::from_millis(100), Duration::from_secs(60)),
             ttl: duration(Duration::from_secs(1), Duration::from_secs(3600)),
             endpoint: template,
@@ -165,6 +165,12 @@ fn redis_url(url: &str) -> Result<SecretString, &'static str> {
 
 fn is_redis(url: &str) -> bool {
     ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// A user of Redis's access list is called by it, and such a name has no blanks.
+fn prefix(text: &str) -> Result<String, &'static str> {
+    let sound = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    sound.then(|| text.to_owned()).ok_or("must have no blanks and no control characters")
 }
 
 /// The directory as hosts reach it: each brings a user and password of its own.

@@ -38,8 +38,9 @@ impl Config {
             fs::read_to_string(path).map_err(|e| format!("cannot read {} (directory.tls_ca): {e}", path.display()))
         };
         let ca = directory.tls_ca.as_ref().filter(|_| place.tls).map(read).transpose()?;
-        let (prefix, ttl) = (directory.prefix.clone(), directory.ttl);
-        Ok(HostDirectory { host: place.host, port: place.port, tls: place.tls, ca, prefix, ttl })
+        let (deployment, prefix) = (self.fleet.deployment.clone(), directory.prefix.clone());
+        let ttl = directory.ttl;
+        Ok(HostDirectory { deployment, host: place.host, port: place.port, tls: place.tls, ca, prefix, ttl })
     }
 
     /// The port at which the control plane will look for the host's engine.

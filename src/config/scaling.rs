@@ -15,6 +15,9 @@ use super::{
 /// Hosts that one installation could have.
 const MOST_HOSTS: i64 = 10_000;
 
+/// No provider boots a machine sooner. With less, every host would be given up as it comes, and paid for.
+const SHORTEST_BOOT: Duration = Duration::from_secs(30);
+
 /// How the pool grows and shrinks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaling {
@@ -70,7 +73,7 @@ impl Scaling {
             idle: duration(Duration::ZERO, 30 * day),
             min_age: duration(Duration::ZERO, 30 * day),
             cooldown: duration(Duration::ZERO, day),
-            boot_deadline: duration(second, day),
+            boot_deadline: duration(SHORTEST_BOOT, day),
             bad_after: duration(second, day),
             list_grace: duration(second, day),
             retry_after: duration(second / 10, LONGEST_WAIT),

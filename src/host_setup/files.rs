@@ -137,6 +137,7 @@ fn heartbeat(
     }
     let settings = json!({
         "name": host,
+        "deployment": directory.deployment,
         "key": directory.key(host),
         "ttl_s": directory.ttl.as_secs().max(1),
         "every_s": directory.every().as_secs_f64(),

@@ -13,7 +13,7 @@ mod tests;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use getaredis_actors::domain::{HostName, MasterKey};
+use getaredis_actors::domain::{DeploymentId, HostName, MasterKey};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -39,6 +39,8 @@ pub struct HostSettings {
 /// The directory as hosts reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostDirectory {
+    /// Whose hosts they are, which each says in its heartbeat.
+    pub deployment: DeploymentId,
     /// Its name or address.
     pub host: String,
     /// Its port.

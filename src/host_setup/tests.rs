@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use getaredis_actors::domain::{HostName, MasterKey, secret::sha256_hex};
+use getaredis_actors::domain::{DeploymentId, HostName, MasterKey, secret::sha256_hex};
 use proptest::prelude::{any, prop_assert, proptest};
 use secrecy::ExposeSecret;
 
@@ -25,6 +25,7 @@ fn settings() -> HostSettings {
         engine_port: 2376,
         engine_clients: vec!["10.118.0.0/20".parse().unwrap(), "fd00::/8".parse().unwrap()],
         directory: Some(HostDirectory {
+            deployment: DeploymentId::parse("ours").unwrap(),
             host: "10.118.0.1".into(),
             port: 6380,
             tls: true,

@@ -10,7 +10,7 @@ use actix_web::{
 use getaredis_actors::{
     autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScalingStatus},
     domain::{Cordon, HostName},
-    scheduler::messages::{CordonHost, DescribeFleet},
+    scheduler::messages::{DescribeFleet, OrderCordon},
     supervision::{AskError, ask},
 };
 use serde_json::json;
@@ -19,6 +19,9 @@ use super::{Web, admin::admit, problem::Problem, tokens::bearer};
 
 /// Scheduler and autoscaler answer these from memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// An order is written first, which the brain gives five seconds.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(6);
 
 /// How long the pass that a pause or its end causes is waited for. It goes on for as long as the provider takes, but the
 /// switch itself holds at once.
@@ -52,8 +55,8 @@ pub(super) async fn cordon(
         _ => None,
     };
     let name = HostName::parse(&name).map_err(|_| Problem::no_such_host())?;
-    let order = CordonHost { name: name.clone(), cordon };
-    let answer = ask(&web.doors.cordon, order, ANSWER_WITHIN).await;
+    let order = OrderCordon { name: name.clone(), cordon };
+    let answer = ask(&web.doors.cordon, order, WRITTEN_WITHIN).await;
     let host = answer.map_err(|error| Problem::of_ask(error, "scheduler"))?.map_err(Problem::of_cordon)?;
     tracing::warn!(host = %name, deed, "host.cordon_changed_by_operator");
     Ok(HttpResponse::Ok().json(host))

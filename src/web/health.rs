@@ -108,7 +108,7 @@ fn announcements(directory: Result<&DirectoryView, &AskError>) -> Check {
         Ok(view) if view.unreachable.is_some() => Some("the directory of hosts does not answer".to_owned()),
         Ok(view) if !view.read_once => Some("the directory of hosts was not read yet".to_owned()),
         Ok(view) if !view.malformed.is_empty() => {
-            Some(format!("{} entries of the directory make no sense, wholly or in part", view.malformed.len()))
+            Some(format!("{} entries of the directory are left out, wholly or in part", view.malformed.len()))
         }
         Ok(_) => None,
     };

@@ -18,7 +18,7 @@ export function poolInWords(scaling, now) {
     numbers: `${droplets.length} of at most ${most} host${most === 1 ? "" : "s"}${way}`,
     totals: `Since the start ${totals.ordered} ordered, ${totals.deleted} deleted, ${totals.failures} failure${totals.failures === 1 ? "" : "s"}`,
     button: scaling.paused ? "Resume" : "Pause",
-    hint: scaling.paused ? "Nothing is bought or given back until you resume it, or the server is started anew." : "",
+    hint: scaling.paused ? "Nothing is bought or given back until you resume it." : "",
     moving: droplets.filter(({ stage }) => MOVING.includes(stage)).map(({ name, stage, since }) => ({
       name, stage, age: since ? age((now - Date.parse(since)) / 1000) : "",
     })),

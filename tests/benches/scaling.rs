@@ -279,6 +279,7 @@ async fn a_whole_brain(dir: &Path) {
         (0..INSTANCES).for_each(|slot| runtimes.plant(&name(n), &id(u128::from(n * INSTANCES + slot))));
     }
     let directory = RedisDirectory::new(RedisSettings {
+        deployment: DeploymentId::parse("bench").unwrap(),
         url: server.url().into(),
         ca: None,
         prefix: String::new(),
@@ -402,7 +403,7 @@ fn a_week() {
         let scenario = Scenario { policy, ..scenario.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let start = Instant::now();
-        let run = actix::System::with_tokio_rt(move || runtime).block_on(simulation::run(&scenario)).unwrap();
+        let run = actix::System::with_tokio_rt(move || runtime).block_on(simulation::run(&scenario, |_| {})).unwrap();
         let (hours, share, took) = (run.droplet_hours, 100.0 * run.share_waited(), start.elapsed().as_secs_f64());
         let (times, refused) = (hours / clairvoyant, run.refused);
         println!("| {name} | {hours:.1} | {times:.2} | {share:.2} %, {refused} refused | {took:.1} s |");

@@ -264,6 +264,7 @@ async fn hosts_that_are_bought_announce_themselves_in_a_real_redis() {
         tokio::time::sleep(BEAT).await;
     };
     let directory = RedisDirectory::new(RedisSettings {
+        deployment: DeploymentId::parse("default").unwrap(),
         ca: None,
         url: url.into(),
         prefix: "pre:".to_owned(),

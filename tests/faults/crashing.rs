@@ -14,7 +14,7 @@ use crate::{
     support::{
         SOON,
         agreement::{RECOVERY, everything_agrees},
-        api::Instance,
+        api::{Answer, Instance},
         engine, eventually,
         proxy::EngineDoor,
         receiver::Receiver,
@@ -46,6 +46,7 @@ enum Way {
     Purge,
     Tell,
     TellTheDeaf,
+    Cordon,
     Live,
     Leave,
 }
@@ -65,13 +66,14 @@ fn ways(point: &str) -> &'static [Way] {
         "store.purge" => &[Way::Purge],
         "store.take_deliveries" | "store.close_delivery" | "webhooks.post" => &[Way::Tell],
         "store.postpone_delivery" => &[Way::TellTheDeaf],
+        "store.order_cordon" => &[Way::Cordon],
         "store.beat" => &[Way::Live],
         "store.retire" => &[Way::Leave],
         // Written by store.relocate, in its transaction.
         "store.apply.Moved" => &[],
         // Nobody sells droplets to these servers.
         "store.order_droplet" | "store.condemn_droplet" | "store.put_droplet" | "store.remove_droplet" => &[],
-        "hostprovider.create" | "hostprovider.delete" | "hostprovider.forget" => &[],
+        "store.order_pause" | "hostprovider.create" | "hostprovider.delete" | "hostprovider.forget" => &[],
         unknown => panic!("there is no way to {unknown} yet: add one"),
     }
 }
@@ -201,6 +203,7 @@ impl Scenario {
             Way::Extend => assert!(api.try_extend(instance, json!("20h")).await.is_err(), "it died while it was asked"),
             Way::Delete => assert!(api.try_delete(instance).await.is_err(), "it died while it was asked"),
             Way::Purge => drop(api.try_delete(instance).await),
+            Way::Cordon => assert!(self.order("cordon").await.is_err(), "it died while it was asked"),
             Way::Silence | Way::SilenceForGood => self.door.shut().await,
             Way::SilenceAndReturn => {
                 self.door.shut().await;
@@ -228,6 +231,16 @@ impl Scenario {
         }
     }
 
+    /// The operator orders something of the only host.
+    async fn order(&self, deed: &str) -> Result<Answer, reqwest::Error> {
+        let api = self.server.api();
+        let admin = |method, path: &str| api.request(method, path).bearer_auth(self.server.admin_token());
+        let hosts = api.try_send(admin(Method::GET, "/v1/admin/hosts")).await?;
+        let [host] = &hosts.body["hosts"].as_array().unwrap()[..] else { panic!("{hosts:?}") };
+        let path = format!("/v1/admin/hosts/{}/{deed}", host["name"].as_str().unwrap());
+        api.try_send(admin(Method::POST, &path)).await
+    }
+
     /// A client repeats what was not answered, and gets what it wants.
     async fn repeat(&mut self, way: Way) {
         let api = self.server.api();
@@ -243,6 +256,11 @@ impl Scenario {
             }
             (Way::Expire | Way::Warn, Some(instance)) => {
                 assert_eq!(api.until_ended(instance).await.body["reason"], "expired");
+            }
+            // It was ordered, or not; either way it can be taken back, and everybody is served again.
+            (Way::Cordon, _) => {
+                let answer = self.order("uncordon").await.unwrap();
+                assert_eq!((answer.status, &answer.body["cordon"]), (200, &Value::Null), "{answer:?}");
             }
             // Its row may be forgotten, so that nobody knows it any more.
             (Way::Purge, Some(instance)) => {

@@ -110,11 +110,12 @@ struct Notes {
     refused: usize,
 }
 
-/// Runs the scenario. To be called on paused time, in an `actix::System`.
+/// Runs the scenario. To be called on paused time, in an `actix::System`. `progress` is told again and again how much of its
+/// time has passed.
 ///
 /// # Errors
 /// When an actor died, which makes the figures worthless.
-pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
+pub async fn run(scenario: &Scenario, progress: impl Fn(Duration)) -> Result<Outcome, String> {
     let (faults, clock) = (Faults::new(), SimClock::new());
     let directory = SimDirectory::new(Some(TTL), faults.clone());
     let runtimes = SimRuntimes::new(Pace { start: scenario.start, ..Pace::default() }, faults.clone());
@@ -149,6 +150,7 @@ pub async fn run(scenario: &Scenario) -> Result<Outcome, String> {
             break;
         }
         sleep_until(begin + arrival.at).await;
+        progress(arrival.at);
         let request = CreateInstance { ttl: Some(arrival.ttl), ..harness::request(harness::creator(arrival.creator)) };
         let (door, notes) = (brain.doors.create.clone(), Rc::clone(&notes));
         let lives = arrival.ttl.min(scenario.length - arrival.at);

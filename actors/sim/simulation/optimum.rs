@@ -9,7 +9,7 @@
 //!   all that live then, and n instances need at least n divided by the slots of a droplet, rounded up. The bound pays for
 //!   just as many at every moment, as if instances could be moved for nothing and droplets needed no boot.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::arrivals::Arrival;
 
@@ -54,7 +54,8 @@ struct Stay {
 /// Droplets one after the other, of which one is there at a time.
 #[derive(Debug, Default)]
 struct Bin {
-    instances: Vec<Stay>,
+    /// How many instances there are from each of these moments to the next; none before the first.
+    levels: BTreeMap<Duration, usize>,
     /// When there is a droplet, in order and apart from each other.
     droplets: Vec<Stay>,
 }
@@ -62,21 +63,28 @@ struct Bin {
 impl Bin {
     /// Whether one more fits in at every moment of its stay.
     fn has_room(&self, stay: Stay, slots: usize) -> bool {
-        let overlapping = || self.instances.iter().filter(|other| other.from < stay.to && stay.from < other.to);
-        // The fullest moment is one at which somebody begins.
-        let begins = overlapping().map(|other| other.from.max(stay.from));
-        overlapping().count() < slots
-            || begins.into_iter().all(|at| overlapping().filter(|o| o.from <= at && at < o.to).count() < slots)
+        self.level(stay.from) < slots && self.levels.range(stay.from..stay.to).all(|(_, level)| *level < slots)
+    }
+
+    /// How many instances there are at this moment.
+    fn level(&self, at: Duration) -> usize {
+        self.levels.range(..=at).next_back().map_or(0, |(_, level)| *level)
     }
 
     /// How much longer there would be a droplet because of it.
     fn longer(&self, stay: Stay) -> Duration {
         let shared = |droplet: &Stay| droplet.to.min(stay.to).saturating_sub(droplet.from.max(stay.from));
-        (stay.to - stay.from).saturating_sub(self.droplets.iter().map(shared).sum())
+        let first = self.droplets.partition_point(|droplet| droplet.to <= stay.from);
+        let overlapping = self.droplets.iter().skip(first).take_while(|droplet| droplet.from < stay.to);
+        (stay.to - stay.from).saturating_sub(overlapping.map(shared).sum())
     }
 
     fn take(&mut self, stay: Stay) {
-        self.instances.push(stay);
+        for at in [stay.from, stay.to] {
+            let level = self.level(at);
+            self.levels.insert(at, level);
+        }
+        self.levels.range_mut(stay.from..stay.to).for_each(|(_, level)| *level += 1);
         let touching = |droplet: &mut Stay| droplet.from <= stay.to && stay.from <= droplet.to;
         let merged = self
             .droplets
@@ -109,8 +117,15 @@ fn pack(stays: &[Stay], slots: usize) -> Vec<Bin> {
 }
 
 fn most_at_once(bins: &[Bin]) -> usize {
-    let stays = || bins.iter().flat_map(|bin| &bin.droplets);
-    stays().map(|stay| stays().filter(|o| o.from <= stay.from && stay.from < o.to).count()).max().unwrap_or_default()
+    let droplets = bins.iter().flat_map(|bin| &bin.droplets);
+    let mut events: Vec<_> = droplets.flat_map(|droplet| [(droplet.from, 1i64), (droplet.to, -1)]).collect();
+    // Who ends at a moment ends before others begin.
+    events.sort_unstable();
+    let counts = events.iter().scan(0, |there, (_, change)| {
+        *there += change;
+        Some(*there)
+    });
+    counts.max().and_then(|most| usize::try_from(most).ok()).unwrap_or_default()
 }
 
 /// Droplet-hours if every moment had just as many droplets as its instances fill.
@@ -159,6 +174,25 @@ mod tests {
         let packed = of(&[arrival(0, 10), arrival(1, 2), arrival(1, 10), arrival(1, 2)]);
         assert!(packed.clairvoyant_hours < 15.0, "{packed:?}");
         assert_eq!(packed.bound_hours, 1.0 + 4.0 + 8.0);
+    }
+
+    #[test]
+    fn a_packing_overfills_no_droplet_and_forgets_nobody() {
+        let (arrivals, end) = (Profile::Bursty.arrivals(2, 1), Duration::from_secs(3 * 24 * 3600));
+        let stay = |arrival: &Arrival| Stay { from: arrival.at, to: (arrival.at + arrival.ttl).min(end) };
+        let stays: Vec<_> = arrivals.iter().map(stay).collect();
+        let packed = pack(&stays, 4);
+        let mut held = Duration::ZERO;
+        for levels in packed.iter().map(|bin| &bin.levels) {
+            assert!(levels.values().all(|level| *level <= 4) && levels.values().next_back() == Some(&0));
+            let next = levels.keys().skip(1);
+            held += levels
+                .iter()
+                .zip(next)
+                .map(|((at, level), next)| (*next - *at) * u32::try_from(*level).unwrap())
+                .sum::<Duration>();
+        }
+        assert_eq!(held, stays.iter().map(|stay| stay.to - stay.from).sum());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 
 use super::{RACERS, admitted, applied, host, live, onto, sinks, started, stop};
 use crate::{
-    domain::{EndReason, InstanceEvent, Notice, SinkName},
-    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Relocated, Store},
+    domain::{Cordon, EndReason, InstanceEvent, Notice, SinkName},
+    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Orders, Relocated, Store},
     sim::samples::{a_request, droplet, id, later, now, server},
 };
 
@@ -216,6 +216,32 @@ pub async fn a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_get
 pub async fn a_store_answers_pings_and_keeps_nothing_of_them(store: &dyn Store) {
     let (one, another) = futures_util::join!(store.ping(), store.ping());
     one.and(another).unwrap();
-    assert_eq!(store.live().await.unwrap(), []);
+    assert_eq!(live(store).await, []);
     assert_eq!(store.totals().await.unwrap().started, 0);
+}
+
+pub async fn orders_stand_until_they_are_taken_back(store: &dyn Store) {
+    assert_eq!(store.orders().await.unwrap(), Orders::default());
+    let order = async |name, cordon| store.order_cordon(&host(name), cordon).await.unwrap();
+    for (name, cordon) in [("pool", Cordon::Cordoned), ("h.2", Cordon::Cordoned), ("h.2", Cordon::Draining)] {
+        order(name, Some(cordon)).await;
+    }
+    store.order_pause(true).await.unwrap();
+    store.order_pause(true).await.unwrap();
+    let cordons = [(host("h.2"), Cordon::Draining), (host("pool"), Cordon::Cordoned)];
+    assert_eq!(store.orders().await.unwrap(), Orders { cordons: cordons.clone().into(), paused: true });
+    for _ in 0..2 {
+        order("h.2", None).await;
+        store.order_pause(false).await.unwrap();
+    }
+    assert_eq!(store.orders().await.unwrap(), Orders { cordons: [cordons[1].clone()].into(), paused: false });
+}
+
+pub async fn what_was_ordered_of_a_droplet_is_forgotten_with_it(store: &dyn Store) {
+    for name in ["d1", "d2"] {
+        store.put_droplet(&droplet(name)).await.unwrap();
+        store.order_cordon(&host(name), Some(Cordon::Draining)).await.unwrap();
+    }
+    store.remove_droplet(&host("d1")).await.unwrap();
+    assert_eq!(store.orders().await.unwrap().cordons, [(host("d2"), Cordon::Draining)].into());
 }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use getaredis_actors::{
     domain::{Creator, EndReason, IdempotencyKey, InstanceState, Label, Quotas, Strategy, TokenName},
     ports::Found,
-    scheduler::messages::{CordonHost, CreateError, CreateInstance},
+    scheduler::messages::{CreateError, CreateInstance, OrderCordon},
     settings::Settings,
     sim::{
         harness::{World, creator, request, settings},
@@ -132,7 +132,7 @@ async fn an_unreachable_host_is_not_chosen_and_is_chosen_again_once_it_answers()
 async fn a_cordoned_host_takes_nothing_until_it_is_uncordoned() {
     tokio::time::pause();
     let world = World::running(settings(), &[("a", 4)]).await;
-    let cordon = |cordon| CordonHost { name: host("a"), cordon };
+    let cordon = |cordon| OrderCordon { name: host("a"), cordon };
     let within = Duration::from_secs(1);
     ask(&world.doors().cordon, cordon(Some(getaredis_actors::domain::Cordon::Cordoned)), within)
         .await

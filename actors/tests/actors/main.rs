@@ -9,6 +9,7 @@ mod ending;
 mod feed;
 mod keeping;
 mod neighbours;
+mod ordering;
 mod promises;
 mod rate_limit;
 mod silence;

@@ -36,8 +36,8 @@ fn scenario(days: u32) -> Scenario {
 async fn a_bursty_day_serves_everybody_and_costs_less_than_the_rule_of_2015() {
     tokio::time::pause();
     let scenario = scenario(1);
-    let outcome = run(&scenario).await.unwrap();
-    let by_rule = run(&Scenario { policy: seed_rule(&scenario.policy), ..scenario.clone() }).await.unwrap();
+    let outcome = run(&scenario, |_| {}).await.unwrap();
+    let by_rule = run(&Scenario { policy: seed_rule(&scenario.policy), ..scenario.clone() }, |_| {}).await.unwrap();
     let least = optimum(&scenario.arrivals, scenario.policy.slots, scenario.boot, scenario.length);
     assert_eq!((outcome.creates, outcome.refused), (scenario.arrivals.len(), 0));
     assert!(outcome.droplet_hours >= least.bound_hours && least.clairvoyant_hours >= least.bound_hours);
@@ -47,5 +47,5 @@ async fn a_bursty_day_serves_everybody_and_costs_less_than_the_rule_of_2015() {
     assert!(outcome.share_waited() <= 0.01, "{outcome:?}");
     // Nothing in it depends on anything but the scenario.
     let morning = Scenario { length: DAY / 3, ..scenario };
-    assert_eq!(run(&morning).await.unwrap(), run(&morning).await.unwrap());
+    assert_eq!(run(&morning, |_| {}).await.unwrap(), run(&morning, |_| {}).await.unwrap());
 }

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use getaredis_actors::{
+    autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScalingStatus},
     brain::{Brain, Ports},
     domain::{Cordon, DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
-    scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView},
+    ports::{Orders, Store},
+    scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView, OrderCordon},
     settings::{QueueSettings, Settings},
     sim::{
         clock::SimClock,
@@ -33,6 +35,8 @@ struct Town {
     store: SimStore,
     cloud: SimCloud,
     runtimes: SimRuntimes,
+    ports: Ports,
+    settings: Arc<Settings>,
     brain: Brain,
 }
 
@@ -44,7 +48,15 @@ impl Town {
     }
 
     async fn on_paused_time(max_hosts: u32, queue: QueueSettings) -> Self {
-        let (faults, clock) = (Faults::new(), SimClock::new());
+        let town = Self::just_started(max_hosts, queue, Faults::new());
+        // The autoscaler's first pass.
+        sleep(seconds(5)).await;
+        town
+    }
+
+    /// Just started: nobody has looked at anything yet.
+    fn just_started(max_hosts: u32, queue: QueueSettings, faults: Faults) -> Self {
+        let clock = SimClock::new();
         let directory = SimDirectory::new(Some(seconds(10)), faults.clone());
         let runtimes = SimRuntimes::new(Pace::default(), faults.clone());
         let store = SimStore::new(faults.clone());
@@ -59,13 +71,16 @@ impl Town {
             webhooks: Arc::new(SimWebhooks::new(faults.clone())),
         };
         let policy = ScalingPolicy { standby: 0, max_hosts, slots: SLOTS, ..samples::scaling_policy() };
-        let settings = Settings { scaling: Some(policy), queue, ..settings() };
-        let key = Arc::new(MasterKey::new([7; 32]));
-        let brain = Brain::start(DeploymentId::parse("town").unwrap(), ports, Arc::new(settings), key);
-        let town = Self { faults, store, cloud, runtimes, brain };
-        // The autoscaler's first pass.
-        sleep(seconds(5)).await;
-        town
+        let settings = Arc::new(Settings { scaling: Some(policy), queue, ..settings() });
+        let brain = start(&ports, &settings);
+        Self { faults, store, cloud, runtimes, ports, settings, brain }
+    }
+
+    /// Another server in place of the one before.
+    fn restart(self) -> Self {
+        drop(self.brain);
+        let brain = start(&self.ports, &self.settings);
+        Self { brain, ..self }
     }
 
     async fn create(&self, who: u16) -> Answer {
@@ -86,6 +101,11 @@ impl Town {
         creators.sort();
         creators
     }
+}
+
+fn start(ports: &Ports, settings: &Arc<Settings>) -> Brain {
+    let (name, key) = (DeploymentId::parse("town").unwrap(), Arc::new(MasterKey::new([7; 32])));
+    Brain::start(name, ports.clone(), Arc::clone(settings), key)
 }
 
 fn queue(wait: u64, most: usize) -> QueueSettings {
@@ -154,6 +174,52 @@ async fn more_than_may_wait_are_refused_at_once_with_what_is_on_the_way() {
 }
 
 #[actix::test]
+async fn who_comes_before_anybody_has_looked_waits_for_what_is_bought() {
+    tokio::time::pause();
+    let town = Town::just_started(1, queue(90, 100), Faults::new());
+    let answer = town.create(1).await;
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+    assert_eq!(town.cloud.ordered(), 1);
+}
+
+#[actix::test]
+async fn who_comes_just_after_a_restart_gets_the_room_there_is() {
+    let town = Town::with(1, queue(90, 100)).await;
+    assert!(matches!(town.create(1).await, Ok(Ok(_))));
+    // No more than this one may be bought, so there is nothing to hope for but to find it again.
+    let town = town.restart();
+    let asked = Instant::now();
+    let answer = town.create(2).await;
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+    assert_eq!((town.served().len(), town.cloud.ordered()), (2, 1));
+    // And who comes then is told that it is full.
+    assert_eq!(refusal(&town.create(3).await), "1 host full");
+}
+
+#[actix::test]
+async fn when_the_first_look_fails_nobody_waits_for_another_one() {
+    tokio::time::pause();
+    let faults = Faults::new();
+    faults.fail_always("cloud.list");
+    let town = Town::just_started(1, queue(90, 100), faults);
+    let asked = Instant::now();
+    assert_eq!(refusal(&town.create(1).await), "no hosts");
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+}
+
+#[actix::test]
+async fn a_look_that_fails_later_sends_nobody_away() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let (answer, ()) = tokio::join!(town.create(1), async {
+        sleep(seconds(10)).await;
+        town.faults.fail_next("cloud.list", 1);
+        sleep(seconds(10)).await;
+    });
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
+}
+
+#[actix::test]
 async fn without_a_queue_and_without_growth_nobody_waits() {
     tokio::time::pause();
     for (max, queue) in [(0, queue(90, 100)), (5, queue(0, 100)), (5, queue(90, 0))] {
@@ -215,6 +281,58 @@ async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_pl
     assert!(matches!(next, Ok(Ok(_))), "{next:?}");
     assert!(asked.elapsed() < seconds(5), "it is taken back: {:?}", asked.elapsed());
     assert_eq!((town.served(), town.cloud.ordered()), (vec![creator(2).to_string()], 1));
+}
+
+#[actix::test]
+async fn a_host_that_the_operator_drains_is_not_taken_back_for_who_waits() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
+    ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
+    while town.fleet().await.hosts[0].cordon != Some(Cordon::Draining) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let drain = OrderCordon { name: first.host, cordon: Some(Cordon::Draining) };
+    ask(&town.brain.doors.cordon, drain, seconds(10)).await.unwrap().unwrap();
+    let next = town.create(2).await;
+    assert!(matches!(next, Ok(Ok(_))), "{next:?}");
+    assert_eq!(town.cloud.ordered(), 2, "its place is bought anew");
+    assert_eq!(town.store.orders().await.unwrap(), Orders::default(), "the order went with the droplet");
+}
+
+async fn scaling(brain: &Brain) -> ScalingStatus {
+    ask(&brain.doors.scaling, DescribeScaling, seconds(5)).await.unwrap()
+}
+
+#[actix::test]
+async fn a_pause_outlives_the_server_and_holds_at_every_other_one() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let other = start(&town.ports, &town.settings);
+    assert!(ask(&town.brain.doors.pause_scaling, PauseScaling, seconds(30)).await.unwrap().paused);
+    sleep(town.settings.scaling_every).await;
+    assert!(scaling(&other).await.paused);
+    drop(other);
+    let town = town.restart();
+    let asked = Instant::now();
+    assert_eq!(refusal(&town.create(1).await), "no hosts");
+    assert!(asked.elapsed() < seconds(5) && scaling(&town.brain).await.paused);
+    assert_eq!(town.cloud.ordered(), 0);
+    assert!(!ask(&town.brain.doors.resume_scaling, ResumeScaling, seconds(30)).await.unwrap().paused);
+    assert!(matches!(town.create(1).await, Ok(Ok(_))));
+}
+
+#[actix::test]
+async fn a_pause_that_cannot_be_written_holds_and_is_written_later() {
+    let town = Town::with(1, queue(90, 100)).await;
+    town.faults.fail_always("store.order_pause");
+    let status = ask(&town.brain.doors.pause_scaling, PauseScaling, seconds(30)).await.unwrap();
+    assert!(status.paused && !status.errors.is_empty(), "{status:?}");
+    assert!(refusal(&town.create(1).await).starts_with("no hosts"));
+    assert!(scaling(&town.brain).await.paused && town.cloud.ordered() == 0);
+    assert!(!town.store.orders().await.unwrap().paused);
+    town.faults.heal("store.order_pause");
+    sleep(2 * town.settings.scaling_every).await;
+    assert!(town.store.orders().await.unwrap().paused && scaling(&town.brain).await.paused);
 }
 
 #[actix::test]

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use getaredis_actors::{
-    domain::Timestamp,
+    domain::{DeploymentId, Timestamp},
     ports::{EngineSeen, HostVitals},
 };
 use serde::Deserialize;
@@ -23,6 +23,8 @@ pub(super) struct Heartbeat {
     pub(super) public_ip: IpAddr,
     pub(super) private_ip: IpAddr,
     pub(super) name: String,
+    /// Whose host it is; nothing in a heartbeat of the first shape.
+    pub(super) deployment: Option<DeploymentId>,
     pub(super) slots: Option<u32>,
     pub(super) vitals: HostVitals,
     /// Members that make no sense and were left out.
@@ -38,6 +40,8 @@ struct Written {
     private_ip: IpAddr,
     #[serde(rename = "Name")]
     name: String,
+    #[serde(rename = "Deployment")]
+    deployment: Option<DeploymentId>,
     #[serde(rename = "Slots")]
     slots: Option<u32>,
     #[serde(flatten)]
@@ -47,9 +51,14 @@ struct Written {
 impl Heartbeat {
     pub(super) fn parse(value: &[u8]) -> Result<Self, String> {
         let written: Written = serde_json::from_slice(value).map_err(|e| format!("not a heartbeat: {e}"))?;
-        let Written { public_ip, private_ip, name, slots, rest } = written;
+        let Written { public_ip, private_ip, name, deployment, slots, rest } = written;
         let (vitals, odd) = vitals(rest);
-        Ok(Self { public_ip, private_ip, name, slots, vitals, odd })
+        Ok(Self { public_ip, private_ip, name, deployment, slots, vitals, odd })
+    }
+
+    /// The deployment whose host it is, if it says so and that is not `ours`.
+    pub(super) fn stranger(&self, ours: &DeploymentId) -> Option<&DeploymentId> {
+        self.deployment.as_ref().filter(|deployment| *deployment != ours)
     }
 }
 
@@ -184,6 +193,22 @@ mod tests {
     fn what_makes_a_host_must_be_there() {
         for member in ["PublicIP", "PrivateIP", "Name"] {
             assert!(Heartbeat::parse(FULL.replacen(member, "Other", 1).as_bytes()).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn whose_host_it_is_is_nobody_or_a_deployment_and_nothing_else() {
+        let of = |deployment: &str| {
+            let member = format!(r#""Deployment":{deployment},"Name""#);
+            Heartbeat::parse(FULL.replacen(r#""Name""#, &member, 1).as_bytes())
+        };
+        let ours = DeploymentId::parse("ours").unwrap();
+        for (deployment, stranger) in [("null", None), (r#""ours""#, None), (r#""theirs""#, Some("theirs"))] {
+            assert_eq!(of(deployment).unwrap().stranger(&ours).map(DeploymentId::as_str), stranger);
+        }
+        assert!(Heartbeat::parse(FULL.as_bytes()).unwrap().stranger(&ours).is_none());
+        for bad in ["\"a b\"", "\"\"", "7"] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 }

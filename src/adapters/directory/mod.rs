@@ -16,7 +16,7 @@ mod users_tests;
 pub use self::{
     enrolling::EnrollingProvider,
     redis::{RedisDirectory, RedisSettings},
-    users::HostUsers,
+    users::{GrantError, HostUsers},
 };
 
 use std::time::Duration;

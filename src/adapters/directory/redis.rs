@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
-    domain::HostName,
+    domain::{DeploymentId, HostName},
     ports::{Directory, DirectoryError, DirectoryReading, HostRecord, HostVitals},
 };
 use redis::{
@@ -28,7 +28,7 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const BATCH: usize = 500;
 
 /// The longest heartbeat that is read, in bytes. Theirs have some hundred; a host that was broken into may write more.
-const MOST_BYTES: usize = 16 * 1024;
+pub(super) const MOST_BYTES: usize = 16 * 1024;
 
 /// Most instances a host may announce; a host has far fewer ports.
 const MAX_SLOTS: u32 = 10_000;
@@ -36,6 +36,8 @@ const MAX_SLOTS: u32 = 10_000;
 /// How the directory in a Redis is read.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
+    /// Whose hosts are looked for; those that say that they are another deployment's are left out.
+    pub deployment: DeploymentId,
     /// `redis://user:password@host:port/db`, or `rediss://` for TLS.
     pub url: SecretString,
     /// Who signed the certificate of a `rediss://` server (PEM); nothing means the authorities that the machine knows.
@@ -164,6 +166,9 @@ impl RedisDirectory {
         let beat = Heartbeat::parse(value)?;
         if beat.name != name.as_str() {
             return Err("the name in it is not the one in its key".to_owned());
+        }
+        if let Some(stranger) = beat.stranger(&self.settings.deployment) {
+            return Err(format!("a host of another deployment: {stranger}"));
         }
         let slots = beat.slots.unwrap_or(self.settings.slots);
         if !(1..=MAX_SLOTS).contains(&slots) {

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use getaredis_actors::ports::{Directory, DirectoryError, DirectoryReading};
+use getaredis_actors::{
+    domain::DeploymentId,
+    ports::{Directory, DirectoryError, DirectoryReading},
+};
 
 use super::{
     RedisDirectory, RedisSettings,
@@ -98,6 +101,28 @@ async fn malformed_heartbeats_are_reported_and_skipped() {
 }
 
 #[tokio::test]
+async fn a_host_of_another_deployment_under_the_same_prefix_is_reported_and_left_alone() {
+    let server = Server::start().await;
+    let of = |name: &str, deployment: &str| beat(name).replace('}', &format!(r#","Deployment":"{deployment}"}}"#));
+    server.set("server:first-shape", &beat("first-shape")).await;
+    server.set("server:mine", &of("mine", "ours")).await;
+    server.set("server:stray", &of("stray", "theirs")).await;
+    let directory = server.directory("");
+    let reading = directory.read().await.unwrap();
+    assert_eq!(names(&reading), ["first-shape", "mine"]);
+    let stray = |key: &str| (key.to_owned(), "a host of another deployment: theirs".to_owned());
+    assert_eq!(reading.malformed, [stray("server:stray")]);
+    assert!(!reading.vitals.keys().any(|name| name.as_str() == "stray"));
+    // Of a name that both use there is one key; whoever wrote last has it, and the other one says who does.
+    server.set("server:mine", &of("mine", "theirs")).await;
+    let reading = directory.read().await.unwrap();
+    assert_eq!(
+        (names(&reading), reading.malformed.clone()),
+        (vec!["first-shape"], vec![stray("server:mine"), stray("server:stray")])
+    );
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_of_how_a_host_fares_is_reported_and_the_host_stays() {
     let server = Server::start().await;
     server.set("server:a", &beat("a").replace('}', r#","MemoryTotal":1024,"Load":"high","Kernel":"\u001b[2J"}"#)).await;
@@ -158,6 +183,7 @@ async fn a_server_that_accepts_and_never_answers_is_unreachable_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let settings = RedisSettings {
+        deployment: DeploymentId::parse("ours").unwrap(),
         url: url.into(),
         ca: None,
         prefix: String::new(),

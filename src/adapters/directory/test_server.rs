@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use getaredis_actors::domain::DeploymentId;
+
 use super::{RedisDirectory, RedisSettings};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -92,6 +94,7 @@ impl Server {
 
     pub(super) fn settings(&self, prefix: &str, password: &str) -> RedisSettings {
         RedisSettings {
+            deployment: DeploymentId::parse("ours").unwrap(),
             url: self.url(password).into(),
             ca: None,
             prefix: prefix.to_owned(),

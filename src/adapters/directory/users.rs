@@ -10,14 +10,30 @@ use std::{
 };
 
 use getaredis_actors::{
-    domain::{HostName, MasterKey, secret::sha256_hex},
+    domain::{DeploymentId, HostName, MasterKey, secret::sha256_hex},
     ports::DirectoryError,
 };
 use redis::{Cmd, RedisResult, aio::ConnectionManager};
 use tokio::time::timeout;
 
-use super::redis::{READ_TIMEOUT, RedisSettings, connect, escape_glob, unreachable};
+use super::{
+    heartbeat::Heartbeat,
+    redis::{MOST_BYTES, READ_TIMEOUT, RedisSettings, connect, escape_glob, unreachable},
+};
 use crate::host_setup::{directory_key, directory_user};
+
+/// Why a host was not let into the directory.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// The directory does not answer, or does not let us manage users.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Its name is in use, and would be taken from the host that has it.
+    #[error(
+        "deployment {1} has a host {0} under the same directory.prefix; choose another name, or a prefix of your own"
+    )]
+    Taken(HostName, DeploymentId),
+}
 
 /// The users of the directory's hosts. Whoever makes a host calls [`grant`](Self::grant) before the host boots and
 /// [`revoke`](Self::revoke) when it is gone, and may call [`ensure`](Self::ensure) with all of them on every pass. All of
@@ -50,15 +66,24 @@ impl HostUsers {
     /// Lets the host of this name announce itself; from now on it is remembered.
     ///
     /// # Errors
-    /// [`DirectoryError::Unreachable`] when the directory does not answer, or does not let us manage users.
-    pub async fn grant(&self, host: &HostName) -> Result<(), DirectoryError> {
-        self.ensure([host]).await
+    /// See [`GrantError`].
+    pub async fn grant(&self, host: &HostName) -> Result<(), GrantError> {
+        let read = async {
+            let mut get = redis::cmd("GETRANGE");
+            get.arg(directory_key(&self.settings.prefix, host)).arg(0).arg(MOST_BYTES);
+            get.query_async::<Vec<u8>>(&mut self.connection.clone()).await
+        };
+        let there = Heartbeat::parse(&self.bounded(read).await?).ok();
+        match there.and_then(|beat| beat.stranger(&self.settings.deployment).cloned()) {
+            Some(stranger) => Err(GrantError::Taken(host.clone(), stranger)),
+            None => Ok(self.ensure([host]).await?),
+        }
     }
 
-    /// The same for all of these at once.
+    /// The same for all of these at once, whoever has their names.
     ///
     /// # Errors
-    /// As [`grant`](Self::grant).
+    /// [`DirectoryError::Unreachable`] when the directory does not answer, or does not let us manage users.
     pub async fn ensure<'a>(&self, hosts: impl IntoIterator<Item = &'a HostName>) -> Result<(), DirectoryError> {
         let hosts: Vec<HostName> = hosts.into_iter().cloned().collect();
         self.bounded(self.set_users(&hosts)).await?;
@@ -69,7 +94,7 @@ impl HostUsers {
     /// Takes the user of this host away, and ends its connections; fine when there is none.
     ///
     /// # Errors
-    /// As [`grant`](Self::grant).
+    /// As [`ensure`](Self::ensure).
     pub async fn revoke(&self, host: &HostName) -> Result<(), DirectoryError> {
         // Forgotten first: a renewal at this moment must not bring it back.
         self.known().hosts.remove(host);
@@ -129,7 +154,7 @@ impl HostUsers {
         directory_user(&self.settings.prefix, host)
     }
 
-    async fn bounded(&self, work: impl Future<Output = RedisResult<()>>) -> Result<(), DirectoryError> {
+    async fn bounded<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, DirectoryError> {
         match timeout(READ_TIMEOUT, work).await {
             Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e)),
             Err(_) => Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}"))),

@@ -187,13 +187,44 @@ async fn a_directory_that_lets_nobody_manage_users_says_so_without_a_password() 
     assert!(!why.contains("letmein"), "{why}");
 }
 
+#[tokio::test]
+async fn the_name_of_another_deployments_host_is_not_taken_from_it() {
+    let server = Server::start().await;
+    let beat = |deployment: &str| {
+        format!(r#"{{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a","Deployment":"{deployment}"}}"#)
+    };
+    server.set("server:a", &beat("theirs")).await;
+    let refused = users(&server, "").grant(&host("a")).await.unwrap_err().to_string();
+    assert!(refused.starts_with("deployment theirs has a host a"), "{refused}");
+    assert!(connect(&server, "", "a").await.is_err(), "no user was made");
+    server.set("server:a", &beat("ours")).await;
+    users(&server, "").grant(&host("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_two_deployments_that_forgets_its_users_gets_back_only_ours() {
+    let mut server = Server::start().await;
+    let users = Arc::new(users(&server, ""));
+    let directory = RedisDirectory::new(server.settings("", PASSWORD)).unwrap().with_users(Arc::clone(&users));
+    let beat = r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"stray","Deployment":"theirs"}"#;
+    server.set("server:stray", beat).await;
+    assert_eq!(directory.read().await.unwrap().malformed.len(), 1);
+    users.grant(&host("a")).await.unwrap();
+    server.restart().await;
+    let start = Instant::now();
+    while directory.read().await.is_err() || connect(&server, "", "a").await.is_err() {
+        assert!(start.elapsed() < DEADLINE, "the user was not made again");
+    }
+    assert!(connect(&server, "", "stray").await.is_err(), "its own deployment knows its password");
+}
+
 /// The heartbeat as hosts run it. Ends with this value.
 struct Heart(Child);
 
 impl Heart {
     fn start(dir: &Path, directory: &serde_json::Value) -> Self {
         let settings = json!({
-            "name": "a", "key": "server:a", "ttl_s": 2, "every_s": 0.3, "slots": 7, "setup_version": "0.1.0",
+            "name": "a", "deployment": "ours", "key": "server:a", "ttl_s": 2, "every_s": 0.3, "slots": 7, "setup_version": "0.1.0",
             "directory": directory,
         });
         fs::write(dir.join("host.json"), settings.to_string()).unwrap();

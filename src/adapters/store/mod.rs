@@ -28,8 +28,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use getaredis_actors::{
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp},
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
+    domain::{
+        Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp,
+    },
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, task::JoinError, time::timeout};
@@ -276,6 +278,19 @@ impl Store for SqlStore {
     async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
         let name = name.clone();
         query!(self.write, remove_droplet(name))
+    }
+
+    async fn orders(&self) -> Result<Orders, StoreError> {
+        query!(self.read, orders())
+    }
+
+    async fn order_cordon(&self, host: &HostName, cordon: Option<Cordon>) -> Result<(), StoreError> {
+        let host = host.clone();
+        query!(self.write, order_cordon(host, cordon))
+    }
+
+    async fn order_pause(&self, paused: bool) -> Result<(), StoreError> {
+        query!(self.write, order_pause(paused))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -17,10 +17,10 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use getaredis_actors::{
     domain::{
-        Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice, ServerId,
-        SinkName, Timestamp, Usage, scaling::DropletState,
+        Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice,
+        ServerId, SinkName, Timestamp, Usage, scaling::DropletState,
     },
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Relocated, StoreError, Totals},
+    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, StoreError, Totals},
 };
 use uuid::Uuid;
 
@@ -28,10 +28,13 @@ use super::{
     super::{
         failure::Failure,
         rows::{DeliveryRow, DropletLine, InstanceRow},
-        schema::{counters, deliveries, droplets, instances, servers},
+        schema::{counters, deliveries, droplets, instances, orders, servers},
     },
     Conn, locked, upsert, write_transaction,
 };
+
+#[path = "order_queries.rs"]
+mod order_queries;
 
 /// Most rows that one statement names; databases take no more than some tens of thousands of values.
 const BATCH: u32 = 10_000;
@@ -459,6 +462,24 @@ pub(in super::super) async fn put_droplet(conn: &mut Conn, row: DropletRow) -> R
 }
 
 pub(in super::super) async fn remove_droplet(conn: &mut Conn, name: HostName) -> Result<(), Failure> {
-    delete(droplets::table.find(name.to_string())).execute(conn).await?;
-    Ok(())
+    write_transaction!(conn, async move |conn| {
+        delete(droplets::table.find(name.to_string())).execute(conn).await?;
+        order_queries::about_host(conn, &name, None).await
+    })
+}
+
+pub(in super::super) async fn orders(conn: &mut Conn) -> Result<Orders, Failure> {
+    order_queries::standing(conn).await
+}
+
+pub(in super::super) async fn order_cordon(
+    conn: &mut Conn,
+    host: HostName,
+    cordon: Option<Cordon>,
+) -> Result<(), Failure> {
+    order_queries::about_host(conn, &host, cordon).await
+}
+
+pub(in super::super) async fn order_pause(conn: &mut Conn, paused: bool) -> Result<(), Failure> {
+    order_queries::about_pool(conn, paused).await
 }

@@ -50,6 +50,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    orders (subject) {
+        subject -> Text,
+        word -> Text,
+    }
+}
+
+diesel::table! {
     droplets (name) {
         name -> Text,
         state -> Text,

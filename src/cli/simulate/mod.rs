@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{cell::Cell, fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use actix::System;
 use clap::{Args, ValueEnum};
@@ -101,10 +101,16 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
         start: command.start,
     };
     let seed = Scenario { policy: simulation::seed_rule(&configured.policy), ..configured.clone() };
+    let progress = Progress::new(output);
+    progress.show("the clairvoyant packs");
+    let optimum = optimum(&configured.arrivals, configured.policy.slots, command.boot, length);
+    let configured = simulate(configured, &progress, "the configuration")?;
+    let seed_rule = simulate(seed, &progress, "the rule of 2015")?;
+    drop(progress);
     let report = Report {
-        optimum: optimum(&configured.arrivals, configured.policy.slots, command.boot, length),
-        configured: simulate(configured)?,
-        seed_rule: simulate(seed)?,
+        optimum,
+        configured,
+        seed_rule,
         price_per_hour: command.price_per_hour,
         max_hosts: config.scaling.policy(config.fleet.slots).max_hosts,
         days: length.as_secs_f64() / DAY.as_secs_f64(),
@@ -132,10 +138,39 @@ impl Simulate {
     }
 }
 
+/// Tells on a terminal how far it is, on one line that is gone in the end.
+struct Progress<'a> {
+    output: &'a Output,
+    told: Option<Cell<String>>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self { output, told: std::io::stderr().is_terminal().then(Cell::default) }
+    }
+
+    fn show(&self, words: &str) {
+        let Some(told) = &self.told else { return };
+        if told.replace(words.to_owned()) != words {
+            self.output.passing(words);
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            self.output.passing("");
+        }
+    }
+}
+
 /// Runs a scenario in a system of its own, whose time jumps from one event to the next.
-fn simulate(scenario: Scenario) -> Result<simulation::Outcome, Failure> {
+fn simulate(scenario: Scenario, progress: &Progress<'_>, what: &str) -> Result<simulation::Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
     let system = System::with_tokio_rt(move || runtime);
-    let outcome = system.block_on(async move { simulation::run(&scenario).await });
+    let length = scenario.length.as_secs_f64();
+    let tell = |passed: Duration| progress.show(&format!("{what}: {:.0} %", 100.0 * passed.as_secs_f64() / length));
+    let outcome = system.block_on(simulation::run(&scenario, tell));
     outcome.map_err(|why| Failure::Unexpected(anyhow::anyhow!("the simulation failed: {why}")))
 }

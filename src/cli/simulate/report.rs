@@ -101,15 +101,27 @@ impl Report {
 
     /// What an operator may want to change.
     fn hints(&self) -> Vec<String> {
-        let (run, mut hints) = (&self.configured, Vec::new());
-        if run.refused > 0 && run.most_hosts >= self.max_hosts as usize {
-            let most = self.max_hosts;
-            let (refused, creates) = (run.refused, run.creates);
+        let (run, most) = (&self.configured, self.max_hosts);
+        let (refused, creates) = (run.refused, run.creates);
+        let at_most = run.most_hosts >= most as usize;
+        let waited = run.share_waited() > ACCEPTABLE_WAITS;
+        let mut hints = Vec::new();
+        if refused > 0 && at_most {
             hints.push(format!(
-                "{refused} of {creates} creates were refused, with all {most} hosts of fleet.max_hosts in use."
+                "{refused} of {creates} creates were refused, with all {most} hosts of fleet.max_hosts in use: more of \
+                 them help, a larger reserve does not."
             ));
-        }
-        if run.share_waited() > ACCEPTABLE_WAITS {
+        } else if refused > 0 {
+            hints.push(format!(
+                "{refused} of {creates} creates were refused before a host was up: a larger reserve helps, such as \
+                 fleet.standby_slots, or a longer fleet.queue_for and fleet.queue_length."
+            ));
+        } else if waited && at_most {
+            hints.push(format!(
+                "More than 1 % waited, and all {most} hosts of fleet.max_hosts were in use at times: a larger reserve \
+                 helps only with more of them."
+            ));
+        } else if waited {
             hints.push(
                 "More than 1 % waited for a boot: a larger reserve, such as fleet.standby_slots, helps.".to_owned(),
             );
@@ -156,12 +168,21 @@ mod tests {
     #[test]
     fn the_table_ends_with_what_may_be_changed_if_anything() {
         let mut report = report();
-        assert!(
-            report.table().ends_with("helps.\n")
-                && report.table().contains("1 of 200 creates were refused, with all 4")
-        );
-        (report.configured.refused, report.configured.waited) = (0, 2);
-        assert_eq!(report.hints(), Vec::<String>::new());
+        let mut hint = |refused, waited, max_hosts| {
+            (report.configured.refused, report.configured.waited, report.max_hosts) = (refused, waited, max_hosts);
+            let hints = report.hints();
+            assert!(hints.len() <= 1 && hints.iter().all(|hint| report.table().ends_with(&format!("{hint}\n"))));
+            hints.into_iter().next().unwrap_or_default()
+        };
+        for (refused, waited, max_hosts, words) in [
+            (1, 3, 4, "1 of 200 creates were refused, with all 4 hosts of fleet.max_hosts in use: more of them help"),
+            (1, 3, 9, "1 of 200 creates were refused before a host was up: a larger reserve helps"),
+            (0, 3, 4, "More than 1 % waited, and all 4 hosts"),
+            (0, 3, 9, "More than 1 % waited for a boot: a larger reserve"),
+        ] {
+            assert!(hint(refused, waited, max_hosts).starts_with(words), "{words}");
+        }
+        assert_eq!(hint(0, 2, 4), "");
     }
 
     #[test]

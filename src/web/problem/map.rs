@@ -85,6 +85,7 @@ impl Problem {
                 Self::new(Kind::HostConflict, "The host drains and is deleted once it is empty. Uncordon it first.")
                     .reason(illegal.from)
             }
+            CordonError::Store(error) => Self::of_store(error),
         }
     }
 

@@ -19,16 +19,16 @@ use getaredis_actors::{
     brain::Doors,
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
-        Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId,
-        InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
+        Cordon, Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent,
+        InstanceId, InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
         scaling::{DropletView, Stage},
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
-    ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Relocated, Store, StoreError, Totals},
+    ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{
-        CordonError, CordonHost, CreateInstance, Created, DeleteInstance, DescribeFleet, Ending, FleetView, HostView,
+        CordonError, CreateInstance, Created, DeleteInstance, DescribeFleet, Ending, FleetView, HostView, OrderCordon,
     },
     supervision::Status,
     webhooks::messages::{DescribeWebhooks, SinkStatus},
@@ -323,6 +323,15 @@ impl Store for Rows {
     async fn remove_droplet(&self, _: &HostName) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn orders(&self) -> Result<Orders, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn order_cordon(&self, _: &HostName, _: Option<Cordon>) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn order_pause(&self, _: bool) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(()).await
     }
@@ -363,7 +372,7 @@ impl Kit {
                 create: door(|_: CreateInstance| Ok(Created { instance: instance(), replayed: false })),
                 delete: door(move |_: DeleteInstance| Ok(Ending::Gone(Box::new(gone.clone())))),
                 fleet: door(move |_: DescribeFleet| fleet()),
-                cordon: door(|_: CordonHost| Err(CordonError::NoSuchHost)),
+                cordon: door(|_: OrderCordon| Err(CordonError::NoSuchHost)),
                 extend: door(|asked: ExtendLease| {
                     let lease = Lease { expires_at: now() + asked.ttl, ..instance().lease };
                     Ok(Instance { lease, ..instance() })

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use getaredis_actors::{
     autoscaler::messages::{PauseScaling, ResumeScaling},
     feed::messages::ActorView,
-    scheduler::messages::{CordonError, CordonHost},
+    scheduler::messages::{CordonError, OrderCordon},
 };
 use serde_json::json;
 
@@ -35,7 +35,7 @@ async fn nobody_else_does() {
     }
     for path in CHANGES {
         let mut kit = Kit::new();
-        let (cordon, cordons) = recording(|_: CordonHost| Err(CordonError::NoSuchHost));
+        let (cordon, cordons) = recording(|_: OrderCordon| Err(CordonError::NoSuchHost));
         let (pause, pauses) = recording(|_: PauseScaling| pool());
         let (resume, resumes) = recording(|_: ResumeScaling| pool());
         (kit.doors.cordon, kit.doors.pause_scaling, kit.doors.resume_scaling) = (cordon, pause, resume);

@@ -4,7 +4,7 @@ use getaredis_actors::{
     autoscaler::messages::{DescribeScaling, ScalingStatus},
     domain::{Cordon, Health, HostEvent, HostState},
     ports::HostVitals,
-    scheduler::messages::{CordonError, CordonHost, FleetView, HostView},
+    scheduler::messages::{CordonError, FleetView, HostView, OrderCordon},
 };
 use serde_json::json;
 
@@ -47,7 +47,7 @@ async fn a_host_is_cordoned_drained_and_taken_back_by_its_name() {
     for (deed, cordon) in [("cordon", Some(Cordon::Cordoned)), ("drain", Some(Cordon::Draining)), ("uncordon", None)] {
         let mut kit = Kit::new();
         let (asked, orders) =
-            recording(|order: CordonHost| Ok(HostView { cordon: order.cordon, ..host("web-1", Health::Up, 3) }));
+            recording(|order: OrderCordon| Ok(HostView { cordon: order.cordon, ..host("web-1", Health::Up, 3) }));
         kit.doors.cordon = asked;
         let request = post(&format!("/v1/admin/hosts/web-1/{deed}"));
         let answer = kit.ask(bearing(request, OPERATOR_TOKEN)).await;
@@ -62,12 +62,12 @@ async fn a_host_is_cordoned_drained_and_taken_back_by_its_name() {
 async fn what_cannot_be_done_to_a_host_says_why() {
     let draining = HostState { health: Health::Up, cordon: Some(Cordon::Draining) };
     let mut kit = Kit::new();
-    kit.doors.cordon = door(move |_: CordonHost| Err(draining.after(HostEvent::Cordon).unwrap_err().into()));
+    kit.doors.cordon = door(move |_: OrderCordon| Err(draining.after(HostEvent::Cordon).unwrap_err().into()));
     let answer = kit.ask(bearing(post("/v1/admin/hosts/a/cordon"), OPERATOR_TOKEN)).await;
     assert_eq!((answer.status.as_u16(), answer.slug().as_str()), (409, "host-conflict"));
     assert_eq!(answer.json()["reason"], "up and draining");
     let mut kit = Kit::new();
-    kit.doors.cordon = door(|_: CordonHost| Err(CordonError::NoSuchHost));
+    kit.doors.cordon = door(|_: OrderCordon| Err(CordonError::NoSuchHost));
     let web = kit.web();
     for path in ["/v1/admin/hosts/gone/cordon", "/v1/admin/hosts/%20/drain", "/v1/admin/hosts/a/explode"] {
         let answer = ask(&web, bearing(post(path), OPERATOR_TOKEN)).await;

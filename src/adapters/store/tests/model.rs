@@ -39,6 +39,9 @@ enum Call {
     CondemnDroplet(HostName, Timestamp),
     PutDroplet(DropletRow),
     RemoveDroplet(HostName),
+    OrderCordon(HostName, Option<Cordon>),
+    OrderPause(bool),
+    Orders,
 }
 
 fn ids() -> impl Strategy<Value = InstanceId> {
@@ -119,6 +122,10 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (hosts(), prop::sample::select(states.to_vec()), times())
             .prop_map(|(name, state, created_at)| Call::PutDroplet(DropletRow { name, state, created_at })),
         1 => hosts().prop_map(Call::RemoveDroplet),
+        1 => (hosts(), prop::sample::select(vec![None, Some(Cordon::Cordoned), Some(Cordon::Draining)]))
+            .prop_map(|(name, cordon)| Call::OrderCordon(name, cordon)),
+        1 => any::<bool>().prop_map(Call::OrderPause),
+        1 => Just(Call::Orders),
     ]
 }
 
@@ -155,6 +162,9 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         Call::CondemnDroplet(name, created_at) => words(store.condemn_droplet(&name, created_at).await),
         Call::PutDroplet(row) => words(store.put_droplet(&row).await),
         Call::RemoveDroplet(name) => words(store.remove_droplet(&name).await),
+        Call::OrderCordon(name, cordon) => words(store.order_cordon(&name, cordon).await),
+        Call::OrderPause(paused) => words(store.order_pause(paused).await),
+        Call::Orders => words(store.orders().await),
     }
 }
 
