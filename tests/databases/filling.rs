@@ -8,7 +8,7 @@ pub fn statements(scheme: &str, ended: u32, live: u32) -> Vec<String> {
         "sqlite" => format!(
             "(WITH RECURSIVE s(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM s WHERE n < {last}) SELECT n FROM s) AS s"
         ),
-        "mysql" => format!("(SELECT seq AS n FROM seq_{first}_to_{last}) AS s"),
+        "mysql" => counted_in_digits(first, last),
         _ => format!("generate_series({first}, {last}) AS s(n)"),
     };
     let rows = |state: &str, reason: &str, warn_at: &str, ended_at: &str, series: String| {
@@ -38,4 +38,15 @@ pub fn statements(scheme: &str, ended: u32, live: u32) -> Vec<String> {
         format!("UPDATE counters SET value = value + {live} WHERE name = 'live'"),
         analyze.to_owned(),
     ]
+}
+
+/// MariaDB has sequences, and either has recursion, which each limits in its own way; multiplying tables is unlimited.
+fn counted_in_digits(first: u32, last: u32) -> String {
+    let digits = "(SELECT 0 AS d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 \
+                  UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    let places = 0..(last - first).max(1).ilog10() + 1;
+    let number: Vec<_> = places.clone().map(|place| format!("d{place}.d * {}", 10_u32.pow(place))).collect();
+    let tables: Vec<_> = places.map(|place| format!("{digits} AS d{place}")).collect();
+    let (number, tables) = (number.join(" + "), tables.join(", "));
+    format!("(SELECT {first} + {number} AS n FROM {tables} HAVING n <= {last}) AS s")
 }

@@ -184,7 +184,7 @@ impl DatabaseServer {
         let url = format!("{}/{}", self.url(), self.kind.first_database());
         while let Err(why) = self.kind.execute(&url, "SELECT 1").await {
             // One that wants TLS is up when it says so.
-            if why.contains("Access denied") || why.contains("no encryption") {
+            if ["Access denied", "insecure transport", "no encryption"].iter().any(|refusal| why.contains(refusal)) {
                 return;
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());

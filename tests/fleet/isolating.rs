@@ -72,7 +72,7 @@ fn a_tenants_container_reaches_nothing_and_a_droplet_writes_its_own_key_and_no_o
 }
 
 /// First process and address of each container of a machine.
-fn containers(machine: &Droplet) -> Vec<(String, String)> {
+pub(crate) fn containers(machine: &Droplet) -> Vec<(String, String)> {
     let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let script = format!("docker inspect --format '{format}' $(docker ps --quiet)");
     let told = machine.run(&["sh", "-c", &script]).unwrap();
@@ -80,7 +80,7 @@ fn containers(machine: &Droplet) -> Vec<(String, String)> {
 }
 
 /// What is reached from a machine, or in the network of a process on it.
-fn reached(machine: &Droplet, process: Option<&str>, targets: &[String]) -> BTreeSet<String> {
+pub(crate) fn reached(machine: &Droplet, process: Option<&str>, targets: &[String]) -> BTreeSet<String> {
     let mut words = process.map_or_else(Vec::new, |process| vec!["nsenter", "--net", "--target", process]);
     words.extend(["python3", "-c", REACHES]);
     words.extend(targets.iter().map(String::as_str));

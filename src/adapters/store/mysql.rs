@@ -62,11 +62,13 @@ use write_transaction;
 /// The settings of every session. Each statement sees what was committed before it, which is what makes looking after
 /// locking exact; a value that does not fit is refused, not cut; messages are those that [`trouble`] knows. MariaDB
 /// (which alone reads the words after `/*M!`) ends a statement soon after we gave it up, and a transaction whose next
-/// statement never comes, because either may hold a lock that would stop all admissions.
+/// statement never comes, because either may hold a lock that would stop all admissions. MySQL knows only how long a
+/// session may be idle, which must be longer than the pool keeps an idle connection ([`pool::IDLE`]).
 const SESSION: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', lc_messages = 'en_US',
-     innodb_lock_wait_timeout = 1, lock_wait_timeout = 2 /*M!, max_statement_time = 3, idle_transaction_timeout = 3 */",
+     innodb_lock_wait_timeout = 1, lock_wait_timeout = 2, wait_timeout = 120
+     /*M!, max_statement_time = 3, idle_transaction_timeout = 3 */",
 ];
 
 /// One server migrates at a time; the others wait here, but not for ever. The name counts on the whole server, hence
@@ -84,12 +86,13 @@ struct Lock {
 pub(super) fn trouble(message: &str) -> Option<Trouble> {
     const COLLISIONS: [&str; 3] =
         ["Deadlock found", "Lock wait timeout exceeded", "Record has changed since last read"];
-    const PASSING: [&str; 14] = [
+    const PASSING: [&str; 15] = [
         // The library's own: what it says of a connection that is lost.
         "Input/output error",
         "Driver error",
         "Server shutdown in progress",
         "Connection was killed",
+        "disconnected by the server because of inactivity",
         "Query execution was interrupted",
         "maximum statement execution time exceeded",
         "max_statement_time exceeded",

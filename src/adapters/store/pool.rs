@@ -37,8 +37,9 @@ pub(super) const QUERY_TIMEOUT: Duration = Duration::from_millis(2500);
 /// lets go.
 const AT_THE_GATE: usize = 2;
 
-/// Idle connections are closed after this time: a burst does not occupy the server for ever.
-const IDLE: Duration = Duration::from_secs(300);
+/// Idle connections are closed this long afterwards, or up to 30 s later, when bb8 looks again: a burst does not occupy
+/// the server for ever.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// Connections are renewed after this time, so that a change of address or of roles arrives.
 const LIFETIME: Duration = Duration::from_secs(1800);

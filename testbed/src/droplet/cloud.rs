@@ -48,7 +48,7 @@ const DISK_MEGABYTES: u64 = 4096;
 pub struct Spec {
     /// Its name, which is also its host name.
     pub name: String,
-    /// `debian-12-x64`, `debian-13-x64`, or the name of a snapshot.
+    /// `debian-12-x64`, `debian-13-x64`, `ubuntu-24-04-x64`, or the name of a snapshot.
     pub image: String,
     /// How much of it is real.
     pub tier: Tier,

@@ -29,7 +29,7 @@ impl Images {
         Self { folder: cloud.to_owned(), snapshots: Mutex::default() }
     }
 
-    /// An image by its name: a snapshot's, or the provider's slug or Debian's own name of a stock one.
+    /// An image by its name: a snapshot's, or the provider's slug or the distribution's own name of a stock one.
     pub(super) fn find(&self, name: &str) -> Result<Image, Error> {
         if let Some(image) = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(image.clone());
@@ -37,6 +37,7 @@ impl Images {
         let suite = match name {
             "debian-12-x64" | "bookworm" => "bookworm",
             "debian-13-x64" | "trixie" => "trixie",
+            "ubuntu-24-04-x64" | "noble" => "noble",
             _ => return Err(Error::NoImage(name.to_owned())),
         };
         Ok(Image { tree: built(suite)?, disk: None })
@@ -59,6 +60,15 @@ pub(super) fn cache() -> Result<PathBuf, Error> {
     }
     let home = env::var_os("HOME").ok_or_else(|| Error::Impossible("HOME is not set".to_owned()))?;
     Ok(Path::new(&home).join(".cache/getaredis-testbed"))
+}
+
+/// Whether `testbed/image` has built a tree of that suite here, be it an older one. Tests of what it is not asked for by
+/// default look at this.
+#[must_use]
+pub fn is_built(suite: &str) -> bool {
+    let folders = cache().and_then(|cache| fs::read_dir(cache).map_err(Error::io("the cache of images")));
+    let begins = |name: &str| name.strip_prefix(suite).is_some_and(|rest| rest.starts_with('-') && !rest.contains('.'));
+    folders.is_ok_and(|all| all.flatten().any(|folder| folder.file_name().to_str().is_some_and(begins)))
 }
 
 /// The folder of what `testbed/image` builds, which takes half a minute the first time.

@@ -31,6 +31,7 @@ use std::{
 pub use cloud::{Cloud, Spec, why_impossible};
 pub use faults::Side;
 pub use handle::{Droplet, Tier};
+pub use images::is_built;
 pub use network::Network;
 
 /// Why the testbed could not do what it was asked for.

@@ -184,6 +184,24 @@ async fn a_deadlock_never_reaches_the_caller() {
     }
 }
 
+#[derive(diesel::QueryableByName)]
+struct Patience {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    seconds: i64,
+}
+
+/// Else what a server has locked whose machine is gone would stay locked for hours, and with it all admissions.
+#[tokio::test]
+async fn a_mysql_session_that_falls_silent_is_ended_soon_but_not_before_the_pool_closes_an_idle_one() {
+    let (store, _database) = empty(Kind::Mysql).await;
+    let super::super::Database::Mysql(database) = &store.database else { panic!("it is not MySQL") };
+    let mut conn = database.write.get().await.unwrap();
+    let question = diesel::sql_query("SELECT CAST(@@SESSION.wait_timeout AS SIGNED) AS seconds");
+    let Patience { seconds } = diesel_async::RunQueryDsl::get_result(question, &mut *conn).await.unwrap();
+    let idle = i64::try_from(super::super::pool::IDLE.as_secs()).unwrap();
+    assert!((2 * idle + 1..=300).contains(&seconds), "{seconds} s");
+}
+
 async fn refusal(url: &str) -> String {
     let refused = SqlStore::open(&settings(url)).await.err().unwrap();
     let StoreError::Unavailable(why) = refused else { panic!("{refused:?}") };
