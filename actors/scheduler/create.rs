@@ -212,9 +212,11 @@ impl Desk {
         }
     }
 
-    /// Takes a slot by what the ledger knows.
+    /// Takes a slot by what the ledger knows, on a host that is in doubt only if there is no other.
     pub(super) fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<Room, NoPlace> {
-        let host = self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed)?;
+        let reserve = |failed: &[HostName]| self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed);
+        let host = reserve(&[failed, &self.doubts.doubted()].concat()).or_else(|_| reserve(failed))?;
+        self.doubts.try_out(&host);
         self.publish_host(&host);
         let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);
         Ok((host, slots))
@@ -230,9 +232,13 @@ impl Desk {
         let mut failed = Vec::new();
         loop {
             let why = match self.start_on(&instance, flavour, deadline).await {
-                Ok(endpoint) => return self.finish(instance, endpoint).await,
+                Ok(endpoint) => {
+                    self.doubts.dispel(&instance.host);
+                    return self.finish(instance, endpoint).await;
+                }
                 Err(why) => why,
             };
+            self.doubts.raise(&instance.host);
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
             failed.push(instance.host.clone());
             instance = match self.try_elsewhere(instance, &mut failed, deadline).await? {

@@ -12,8 +12,8 @@ use std::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Peers, Tools, cordons::Cordons, hosts::HostChild, messages::HostView, neighbours::Neighbours, queue::Queue,
-    state::Ledger, turns::Turns,
+    Peers, Tools, cordons::Cordons, doubts::Doubts, hosts::HostChild, messages::HostView, neighbours::Neighbours,
+    queue::Queue, state::Ledger, turns::Turns,
 };
 use crate::{
     discovery::messages::DescribeDirectory,
@@ -40,6 +40,8 @@ pub(super) struct Desk {
     pub(super) hosts: RefCell<HashMap<HostName, HostChild>>,
     /// What the operator ordered of hosts.
     pub(super) cordons: Cordons,
+    /// Hosts that are chosen last.
+    pub(super) doubts: Doubts,
     /// Whether the ledger holds every live row.
     pub(super) ready: Cell<bool>,
     /// Creates that are being worked on.
@@ -76,6 +78,7 @@ impl Desk {
             queue: Queue::default(),
             hosts: RefCell::default(),
             cordons: Cordons::default(),
+            doubts: Doubts::default(),
             ready: Cell::new(false),
             in_flight: Cell::new(0),
             making: RefCell::default(),

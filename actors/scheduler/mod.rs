@@ -11,13 +11,14 @@
 //! lets its ledger follow the rows. The database decides when two of them want the last slot.
 //!
 //! Forgets on restart: the whole ledger, reservations, and creates in flight. Slots come back from the store's live rows,
-//! cordons that the operator ordered from its orders, hosts from discovery; a row whose create was forgotten is ended, because nobody waits for it any more. The
-//! autoscaler renews the cordons of hosts that it drains with every pass.
+//! the operator's cordons from the orders there, hosts from discovery; a row whose create was forgotten is ended, because
+//! nobody waits for it any more. The autoscaler renews the cordons of hosts that it drains with every pass.
 
 mod attend;
 mod cordons;
 mod create;
 mod desk;
+mod doubts;
 mod end;
 mod hosts;
 mod line;

@@ -5,7 +5,18 @@ import { answered, unanswered } from "./problem.js";
 // Longer than the server's own deadline for a create, so that its answer wins over our impatience.
 const TIMEOUT_MS = 45_000;
 
-async function request(method, path, { token, body, key } = {}) {
+// A browser drops what is under way when the machine's network changes.
+const AGAIN_MS = 300;
+
+/** Asks once more when no answer came. That is safe: a create carries its idempotency key, the others say how it shall be. */
+async function request(method, path, wish) {
+  const answer = await attempt(method, path, wish);
+  if (answer.ok || answer.kind !== "network") return answer;
+  await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  return attempt(method, path, wish);
+}
+
+async function attempt(method, path, { token, body, key } = {}) {
   const headers = { Accept: "application/json, application/problem+json" };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (key) headers["Idempotency-Key"] = key;

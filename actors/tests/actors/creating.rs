@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use getaredis_actors::{
-    domain::{Creator, EndReason, IdempotencyKey, InstanceState, Label, Quotas, Strategy, TokenName},
+    domain::{Creator, EndReason, Health, IdempotencyKey, InstanceState, Label, Quotas, Strategy, TokenName},
     ports::Found,
     scheduler::messages::{CreateError, CreateInstance, OrderCordon},
     settings::Settings,
@@ -89,6 +89,42 @@ async fn a_host_that_never_answers_costs_one_start_timeout_and_no_more() {
     let begun = tokio::time::Instant::now();
     assert_eq!(world.must_create(creator(1)).await.host, host("b"));
     assert!(begun.elapsed() <= world.settings.host.start_timeout + Duration::from_secs(2));
+    world.finish().await;
+}
+
+async fn first_is_up(world: &World) -> bool {
+    world.fleet().await.is_some_and(|fleet| fleet.hosts[0].state == Health::Up)
+}
+
+#[actix::test]
+async fn of_many_creates_one_at_a_time_tries_a_host_that_starts_nothing_although_its_engine_answers() {
+    tokio::time::pause();
+    let spread = Settings { strategy: Strategy::Spread, ..settings() };
+    let world = World::running(spread, &[("a", 9), ("b", 6)]).await;
+    let created = async |n| world.must_create(creator(n)).await.host;
+    world.faults.fail_next("runtime.start:a", 2);
+    assert_eq!(created(1).await, host("b"), "a fails");
+    world.eventually("a answers", first_is_up).await;
+    assert_eq!(created(2).await, host("b"), "a has more room, but is in doubt");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(created(3).await, host("b"), "a is tried and fails again");
+    assert_eq!(created(4).await, host("b"));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    world.faults.slow_next("runtime.start:a", Duration::from_secs(2));
+    let (trial, beside) = tokio::join!(created(5), created(6));
+    assert_eq!((trial, beside), (host("a"), host("b")), "one tries it, the other keeps away meanwhile");
+    assert_eq!(created(7).await, host("a"), "it is trusted again");
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_in_doubt_is_chosen_when_no_other_has_room() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 2), ("b", 1)]).await;
+    world.faults.fail_next("runtime.start:a", 1);
+    assert_eq!(world.must_create(creator(1)).await.host, host("b"));
+    world.eventually("a answers", first_is_up).await;
+    assert_eq!(world.must_create(creator(2)).await.host, host("a"));
     world.finish().await;
 }
 

@@ -21,6 +21,10 @@ use super::{
     processes::{descendants, signal},
 };
 
+/// How often chromedriver is started until it listens: the port that it finds for one kind of address may be taken for the
+/// other.
+const DRIVERS: usize = 5;
+
 /// For what a person would wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,9 +38,23 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open() -> Self {
+        let mut last = String::new();
+        for _ in 0..DRIVERS {
+            match Self::drive().await {
+                Ok((mut browser, port)) => {
+                    browser.client = Some(session(&format!("http://127.0.0.1:{port}"), &browser.home).await);
+                    return browser;
+                }
+                Err(said) => last = said,
+            }
+        }
+        panic!("chromedriver ended each time; it said: {last}")
+    }
+
+    /// Starts chromedriver on a port that is free; it says which, or ends because somebody else has just taken it.
+    async fn drive() -> Result<(Self, String), String> {
         let home = TempDir::new().unwrap();
         let said = home.path().join("driver.out");
-        // On a port that is free; it says which.
         let driver = Command::new(given("GETAREDIS_TEST_CHROMEDRIVER"))
             .arg("--port=0")
             .env("HOME", home.path())
@@ -47,14 +65,18 @@ impl Browser {
             .spawn()
             .unwrap();
         let mut browser = Self { client: None, driver, home };
-        let port = eventually("chromedriver listens", PATIENCE, async || {
+        let port = eventually("chromedriver listens or ends", PATIENCE, async || {
+            let ended = browser.driver.try_wait().unwrap().is_some();
             let text = std::fs::read_to_string(&said).unwrap();
             let port = text.split("started successfully on port ").nth(1).and_then(|rest| rest.split_once('.'));
-            port.map(|(port, _)| port.to_owned()).ok_or(text)
+            match port {
+                Some((port, _)) => Ok(Ok(port.to_owned())),
+                None if ended => Ok(Err(text)),
+                None => Err(text),
+            }
         })
-        .await;
-        browser.client = Some(session(&format!("http://127.0.0.1:{port}"), &browser.home).await);
-        browser
+        .await?;
+        Ok((browser, port))
     }
 
     fn client(&self) -> &Client {
