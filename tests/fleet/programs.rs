@@ -41,7 +41,11 @@ async fn comes_back_from_its_death(scene: &Scene<'_>, program: &str) {
     let back = async || {
         let now = ids();
         let is_new = !now.is_empty() && now.split_whitespace().all(|id| before.split_whitespace().all(|old| old != id));
-        if is_new { Ok(()) } else { Err(format!("{now:?}, before {before:?}")) }
+        // An engine that is still starting has not found its containers yet, and would take them for dead if containerd
+        // died at that moment.
+        let listed = scene.machine.run(&["docker", "ps", "-q"]).map_err(|e| e.to_string())?;
+        let has_all = listed.lines().count() == scene.tenants.len();
+        if is_new && has_all { Ok(()) } else { Err(format!("{now:?}, before {before:?}; {listed:?}")) }
     };
     eventually(&format!("another {program}"), SOON, back).await;
     scene.stays_connected().await;
