@@ -77,6 +77,9 @@ impl Desk {
     /// The operator orders a cordon, or takes the order back. It stands when it is written.
     pub(super) async fn order_cordon(&self, host: &HostName, cordon: Option<Cordon>) -> Result<HostView, CordonError> {
         let view = |desk: &Self| desk.ledger.borrow().view(host).ok_or(CordonError::NoSuchHost);
+        view(self)?;
+        // What another server was told a moment ago stands.
+        self.follow_orders().await.map_err(CordonError::Store)?;
         let now = view(self)?;
         if now.cordon != cordon {
             HostState { health: now.state, cordon: now.cordon }.after(event(cordon))?;

@@ -190,13 +190,15 @@ impl Desk {
     }
 
     /// Where there is no room, a creator that has as many instances as it may have is told that instead: others leaving
-    /// would not help it. So is everybody while the database is away, for it may be what keeps the slots taken. The database looks at quotas before it looks at slots, so nothing is admitted to none.
+    /// would not help it. So is everybody while the database is away or takes no writes, for it may be what keeps the
+    /// slots taken. The database looks at quotas before it looks at slots, so nothing is admitted to none.
     async fn over_quota(&self, on: impl Fn(HostName) -> Admission) -> Option<CreateError> {
         let any = self.ledger.borrow().views().into_iter().next()?.name;
         match patience::store(self.tools.store.admit(on(any))).await {
             Ok(Admitted::Refused(quota)) => Some(CreateError::Quota(quota)),
             Err(error) => Some(CreateError::Store(error)),
-            Ok(_) => None,
+            // Nothing was written by that: on a full disk slots are taken by creates that are about to fail.
+            Ok(_) => patience::store(self.tools.store.ping()).await.err().map(CreateError::Store),
         }
     }
 

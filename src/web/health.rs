@@ -68,7 +68,11 @@ pub(super) async fn ready(web: Data<Web>) -> HttpResponse {
             Check::new(actor.name, vital, problem)
         })
         .collect();
-    checks.push(Check::new("store", true, store.err().map(|_| "the database does not answer".to_owned())));
+    checks.push(Check::new(
+        "store",
+        true,
+        store.err().map(|_| "the database does not answer, or takes no writes".to_owned()),
+    ));
     checks.push(hosts(fleet.as_ref()));
     checks.push(announcements(directory.as_ref()));
     let pulse = (web.vitals.pulse_age)() > LONGEST_PULSE_AGE;

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, pin::pin, time::Duration};
 
 use bollard::{
-    models::{ContainerCreateBody, HostConfig, NetworkCreateRequest},
+    models::{ContainerCreateBody, HostConfig, NetworkConnectRequest, NetworkCreateRequest},
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptions,
         StartContainerOptions,
     },
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
 use getaredis_actors::ports::{Removal, RuntimeError};
 
 use crate::{
@@ -22,12 +22,16 @@ struct Foreign(String);
 
 impl Foreign {
     async fn start(name: &str, labels: &[(&str, &str)]) -> Self {
+        Self::start_on("none", name, labels).await
+    }
+
+    async fn start_on(network: &str, name: &str, labels: &[(&str, &str)]) -> Self {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let body = ContainerCreateBody {
             image: Some(IMAGE.into()),
             cmd: Some(vec!["redis-server".into(), "--save".into(), String::new()]),
             labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<HashMap<_, _>>()),
-            host_config: Some(HostConfig { network_mode: Some("none".into()), ..HostConfig::default() }),
+            host_config: Some(HostConfig { network_mode: Some(network.into()), ..HostConfig::default() }),
             ..ContainerCreateBody::default()
         };
         let id = docker().create_container(Some(options), body).await.unwrap().id;
@@ -122,4 +126,45 @@ async fn a_network_that_was_taken_away_is_made_again() {
     });
     let spec = started.await;
     runtime.remove(&spec.id).await.unwrap();
+}
+
+/// The networks that bear this deployment's name.
+async fn networks_of(deployment: &Deployment) -> Vec<String> {
+    let all = docker().list_networks(None).await.unwrap();
+    let name = format!("getaredis-{}", deployment.id);
+    all.into_iter().filter(|network| network.name.as_ref() == Some(&name)).filter_map(|network| network.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_meet_a_new_engine_at_once_end_up_with_one_network() {
+    let deployment = Deployment::new();
+    let runtimes: Vec<_> = (0..8).map(|_| deployment.runtime()).collect();
+    for probed in join_all(runtimes.iter().map(|runtime| runtime.probe())).await {
+        probed.unwrap();
+    }
+    assert_eq!(networks_of(&deployment).await.len(), 1);
+    for runtime in &runtimes[..3] {
+        let spec = contract::spec();
+        runtime.start(&spec).await.unwrap();
+        assert_eq!(runtime.remove(&spec.id).await.unwrap(), Removal::Removed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_networks_of_ours_the_one_in_use_is_kept_and_the_rest_is_removed() {
+    let deployment = Deployment::new();
+    let labels = HashMap::from([("getaredis.deployment".to_owned(), deployment.id.to_string())]);
+    let name = format!("getaredis-{}", deployment.id);
+    let request = NetworkCreateRequest { name, labels: Some(labels), ..NetworkCreateRequest::default() };
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(docker().create_network(request.clone()).await.unwrap().id);
+    }
+    // Somebody lives on the second; it was there before the name was ambiguous.
+    let resident = Foreign::start_on("bridge", &deployment.container(&new_id()), &[]).await;
+    let there = NetworkConnectRequest { container: resident.0.clone(), ..NetworkConnectRequest::default() };
+    docker().connect_network(&made[1], there).await.unwrap();
+
+    deployment.runtime().probe().await.unwrap();
+    assert_eq!(networks_of(&deployment).await, [made[1].clone()]);
 }

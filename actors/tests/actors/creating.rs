@@ -129,6 +129,19 @@ async fn a_host_in_doubt_is_chosen_when_no_other_has_room() {
 }
 
 #[actix::test]
+async fn where_there_is_no_room_a_database_that_takes_no_writes_is_named_instead() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 1)]).await;
+    world.must_create(creator(1)).await;
+    world.faults.fail_next("store.ping", 1);
+    let refused = world.create(request(creator(2))).await.unwrap();
+    assert!(matches!(refused, Err(CreateError::Store(_))), "{refused:?}");
+    let refused = world.create(request(creator(2))).await.unwrap();
+    assert!(matches!(refused, Err(CreateError::NoPlace(_))), "{refused:?}");
+    world.finish().await;
+}
+
+#[actix::test]
 async fn when_every_host_fails_the_creator_is_told_and_the_row_ends_as_failed() {
     tokio::time::pause();
     let world = World::running(settings(), &[("a", 4), ("b", 4)]).await;

@@ -81,6 +81,18 @@ async fn what_one_server_is_told_the_other_follows() {
 }
 
 #[actix::test]
+async fn an_order_does_not_undo_what_another_server_was_told_a_moment_ago() {
+    tokio::time::pause();
+    let world = World::with_neighbour(settings(), &[("a", 4)]).await;
+    order(world.doors(), "a", Some(Cordon::Draining)).await.unwrap();
+    let refused = order(world.neighbour(), "a", Some(Cordon::Cordoned)).await;
+    assert!(matches!(refused, Err(CordonError::Illegal(_))), "{refused:?}");
+    assert_eq!(cordon_of(world.neighbour(), "a").await, Some(Cordon::Draining));
+    order(world.neighbour(), "a", None).await.unwrap();
+    world.finish().await;
+}
+
+#[actix::test]
 async fn an_order_that_is_not_written_is_not_followed_and_one_that_was_all_the_same_is() {
     tokio::time::pause();
     let world = World::with_neighbour(settings(), &[("a", 4)]).await;

@@ -6,7 +6,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bollard::{Docker, models::NetworkCreateRequest, query_parameters::InspectNetworkOptions};
+use bollard::{
+    Docker,
+    models::{self, NetworkCreateRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
 use getaredis_actors::{domain::DeploymentId, ports::RuntimeError};
 use tokio::sync::Mutex;
 
@@ -44,7 +48,11 @@ impl Network {
         let name = format!("getaredis-{}", self.deployment);
         let id: Arc<str> = match self.find(&name).await? {
             Some(id) => id.into(),
-            None => self.create(&name).await?.into(),
+            None => {
+                let made = self.create(&name).await?;
+                // Another server may have made one meanwhile.
+                self.find(&name).await?.unwrap_or(made).into()
+            }
         };
         *known = Some(id.clone());
         Ok(id)
@@ -55,18 +63,47 @@ impl Network {
         *self.id.lock().await = None;
     }
 
+    /// The network of this name, if there is one. Servers that met a new engine at the same time may each have made one:
+    /// engines do not mind, and then start no container on any, because the name is ambiguous. So what nobody uses of
+    /// them is removed, the youngest first, which leaves every server the same.
     async fn find(&self, name: &str) -> Result<Option<String>, RuntimeError> {
-        let call = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
-        match within(self.call_timeout, call).await? {
-            Ok(network) => {
-                let owner = network.labels.as_ref().and_then(|labels| labels.get(DEPLOYMENT_LABEL));
-                if owner.map(String::as_str) != Some(self.deployment.as_str()) {
-                    return Err(RuntimeError::Refused(format!("network {name} exists and is not ours")));
-                }
-                Ok(network.id)
+        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let mut found = bounded(self.call_timeout, self.docker.list_networks(Some(options))).await?;
+        // The filter takes parts of names, too.
+        found.retain(|network| network.name.as_deref() == Some(name));
+        let is_ours = |network: &models::Network| {
+            let owner = network.labels.as_ref().and_then(|labels| labels.get(DEPLOYMENT_LABEL));
+            owner.map(String::as_str) == Some(self.deployment.as_str())
+        };
+        if !found.iter().all(is_ours) {
+            return Err(RuntimeError::Refused(format!("network {name} exists and is not ours")));
+        }
+        found.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        let mut oldest_first: Vec<_> = found.into_iter().filter_map(|network| network.id).collect();
+        for at in (0..oldest_first.len()).rev() {
+            if oldest_first.len() > 1 && self.remove_unused(&oldest_first[at]).await? {
+                oldest_first.remove(at);
             }
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(meaning(&error)),
+        }
+        if oldest_first.len() > 1 {
+            let why = format!(
+                "several networks {name} are in use on this engine; end what is on all but one and remove them"
+            );
+            return Err(RuntimeError::Refused(why));
+        }
+        Ok(oldest_first.pop())
+    }
+
+    /// Whether it is gone; it stays when a container is on it.
+    async fn remove_unused(&self, id: &str) -> Result<bool, RuntimeError> {
+        match within(self.call_timeout, self.docker.remove_network(id)).await? {
+            Ok(()) => Ok(true),
+            Err(error) => match status(&error) {
+                Some(404) => Ok(true),
+                Some(403 | 409) => Ok(false),
+                _ => Err(meaning(&error)),
+            },
         }
     }
 

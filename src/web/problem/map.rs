@@ -82,8 +82,7 @@ impl Problem {
             CordonError::NoSuchHost => Self::no_such_host(),
             // The only one there is: it drains, and would be deleted once it is empty.
             CordonError::Illegal(illegal) => {
-                Self::new(Kind::HostConflict, "The host drains and is deleted once it is empty. Uncordon it first.")
-                    .reason(illegal.from)
+                Self::new(Kind::HostConflict, "The host drains already. Uncordon it first.").reason(illegal.from)
             }
             CordonError::Store(error) => Self::of_store(error),
         }
