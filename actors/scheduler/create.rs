@@ -144,8 +144,8 @@ impl Desk {
                 Err(no_place) => {
                     // Hosts that were passed over here were full, whatever the ledger believed.
                     let no_place = NoPlace { full: no_place.full + no_place.failed, failed: 0, ..no_place };
-                    if let Some(over) = self.over_quota(|host| on(host, 0, now, granted)).await {
-                        return Err(over);
+                    if let Some(why) = self.refused_with_room_too(|host| on(host, 0, now, granted)).await {
+                        return Err(why);
                     }
                     let since = Instant::now();
                     let room = self.wait_for_room(&id, &request.creator, no_place, waits_until, left).await?;
@@ -192,7 +192,7 @@ impl Desk {
     /// Where there is no room, a creator that has as many instances as it may have is told that instead: others leaving
     /// would not help it. So is everybody while the database is away or takes no writes, for it may be what keeps the
     /// slots taken. The database looks at quotas before it looks at slots, so nothing is admitted to none.
-    async fn over_quota(&self, on: impl Fn(HostName) -> Admission) -> Option<CreateError> {
+    async fn refused_with_room_too(&self, on: impl Fn(HostName) -> Admission) -> Option<CreateError> {
         let any = self.ledger.borrow().views().into_iter().next()?.name;
         match patience::store(self.tools.store.admit(on(any))).await {
             Ok(Admitted::Refused(quota)) => Some(CreateError::Quota(quota)),

@@ -227,9 +227,9 @@ impl Store for SimStore {
     async fn live(&self, after: Option<&(Timestamp, InstanceId)>, limit: u32) -> Result<Vec<Instance>, StoreError> {
         let read = || {
             let tables = self.tables();
-            let place = |i: &&Instance| (i.created_at, i.id.clone());
-            let mut live: Vec<_> = tables.live().filter(|i| after.is_none_or(|after| place(i) > *after)).collect();
-            live.sort_by_key(place);
+            let comes = |i: &&Instance| after.is_none_or(|(at, id)| (i.created_at, &i.id) > (*at, id));
+            let mut live: Vec<_> = tables.live().filter(comes).collect();
+            live.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
             Ok(live.into_iter().take(limit as usize).cloned().collect())
         };
         self.faults.around("store.live", StoreError::Unavailable, read).await

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use getaredis_actors::{
     autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScalingStatus},
     brain::{Brain, Ports},
-    domain::{Cordon, DeploymentId, EndReason, IdempotencyKey, MasterKey, scaling::ScalingPolicy},
+    domain::{Cordon, DeploymentId, EndReason, IdempotencyKey, Instance, MasterKey, scaling::ScalingPolicy},
     ports::{Orders, Store},
     scheduler::messages::{CreateError, CreateInstance, DeleteInstance, DescribeFleet, FleetView, OrderCordon},
     settings::{QueueSettings, Settings},
@@ -267,15 +267,21 @@ async fn a_slot_that_is_given_back_is_for_who_waits_and_not_for_who_comes_later(
     assert!(matches!(town.create(3).await, Ok(Ok(_))));
 }
 
-#[actix::test]
-async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_place() {
+/// A town whose only droplet has just begun to drain, because who lived there has left, and what lived there.
+async fn whose_droplet_is_given_back() -> (Town, Instance) {
     let town = Town::with(1, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;
-    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
+    let delete = DeleteInstance { id: first.id.clone(), reason: EndReason::Deleted };
     ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
     while town.fleet().await.hosts[0].cordon != Some(Cordon::Draining) {
         sleep(Duration::from_millis(10)).await;
     }
+    (town, first)
+}
+
+#[actix::test]
+async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_place() {
+    let (town, _) = whose_droplet_is_given_back().await;
     let asked = Instant::now();
     let next = town.create(2).await;
     assert!(matches!(next, Ok(Ok(_))), "{next:?}");
@@ -285,13 +291,7 @@ async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_pl
 
 #[actix::test]
 async fn a_host_that_the_operator_drains_is_not_taken_back_for_who_waits() {
-    let town = Town::with(1, queue(90, 100)).await;
-    let first = town.create(1).await.unwrap().unwrap().instance;
-    let delete = DeleteInstance { id: first.id, reason: EndReason::Deleted };
-    ask(&town.brain.doors.delete, delete, seconds(30)).await.unwrap().unwrap();
-    while town.fleet().await.hosts[0].cordon != Some(Cordon::Draining) {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let (town, first) = whose_droplet_is_given_back().await;
     let drain = OrderCordon { name: first.host, cordon: Some(Cordon::Draining) };
     ask(&town.brain.doors.cordon, drain, seconds(10)).await.unwrap().unwrap();
     let next = town.create(2).await;
