@@ -36,8 +36,8 @@ pub enum GrantError {
 }
 
 /// The users of the directory's hosts. Whoever makes a host calls [`grant`](Self::grant) before the host boots and
-/// [`revoke`](Self::revoke) when it is gone, and may call [`ensure`](Self::ensure) with all of them on every pass. All of
-/// it may be repeated.
+/// [`revoke`](Self::revoke) when it is gone, and [`ensure`](Self::ensure) with those that somebody else has made. All of it
+/// may be repeated.
 pub struct HostUsers {
     settings: RedisSettings,
     connection: ConnectionManager,
@@ -89,6 +89,16 @@ impl HostUsers {
         self.bounded(self.set_users(&hosts)).await?;
         self.known().hosts.extend(hosts);
         Ok(())
+    }
+
+    /// Whether the host announces itself at this moment.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub(super) async fn announces(&self, host: &HostName) -> Result<bool, DirectoryError> {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(directory_key(&self.settings.prefix, host));
+        self.bounded(async { exists.query_async(&mut self.connection.clone()).await }).await
     }
 
     /// Takes the user of this host away, and ends its connections; fine when there is none.
