@@ -408,6 +408,9 @@ pub struct DirectoryReading {
     /// Entries that could not be read, or are of another deployment, each with the reason. They count as not being there, unless only what they say
     /// of how the host fares makes no sense: then that is left out, and the host is among the others.
     pub malformed: Vec<(String, String)>,
+    /// Which run of the directory said so, where it can be told. One that has restarted since may have lost
+    /// announcements; one that has not says of a host that is missing that it did not renew its own.
+    pub run: Option<String>,
 }
 
 /// Why the directory was not read.

@@ -65,6 +65,18 @@ pub enum ImageError {
         /// What the provider said last, if it complained.
         trouble: Option<ProviderError>,
     },
+    /// As many machines are paid for as may be.
+    #[error(
+        "{there} droplets are paid for and fleet.max_hosts allows {allowed}, so there is no room for a builder; bake when one \
+         has been given back, or allow this command one more: GETAREDIS__FLEET__MAX_HOSTS={}",
+        .there + 1
+    )]
+    NoRoom {
+        /// Machines of this deployment, without builders.
+        there: usize,
+        /// As many as may be.
+        allowed: usize,
+    },
     /// The builder is not there any more.
     #[error("the builder is gone: somebody deleted it, or another bake of this deployment began and took its place")]
     BuilderGone,

@@ -229,7 +229,11 @@ pub fn images(config: &Config) -> Result<Box<dyn HostImages>, ImageError> {
     if config.fleet.provider == Provider::None {
         return Err(ImageError::Invalid("images are kept where hosts are bought: set fleet.provider".to_owned()));
     }
-    let baking = BakerySettings { from: config.digitalocean.bake_from.clone(), look_every: LOOK_EVERY };
+    let baking = BakerySettings {
+        from: config.digitalocean.bake_from.clone(),
+        look_every: LOOK_EVERY,
+        max_hosts: config.scaling.max_hosts as usize,
+    };
     let config = config.clone();
     let settings = digitalocean_settings(&config).map_err(|error| ImageError::Invalid(format!("{error:#}")))?;
     let user_data = move || {

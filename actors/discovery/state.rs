@@ -30,6 +30,8 @@ pub(super) struct Believed {
     missing: BTreeMap<HostName, Instant>,
     /// Whether the directory has been away since the last good reading.
     was_away: bool,
+    /// Which run of the directory said what was read last, where it can be told.
+    run: Option<String>,
 }
 
 impl Believed {
@@ -39,10 +41,13 @@ impl Believed {
 
     /// Takes in a good reading. `ttl` is how long an announcement stays without being renewed.
     ///
-    /// A host that goes missing alone is lost: its announcement was not renewed for a whole `ttl`. Where that says
-    /// nothing, because the directory was away, or because several hosts (or all of them) go missing at once as after a
-    /// restart that lost the keys, every missing host is given one `ttl` to announce itself again.
+    /// A host that goes missing is lost: its announcement was not renewed for a whole `ttl`. Where that says nothing,
+    /// because the directory was away or has restarted, which may have lost the keys, every missing host is given one
+    /// `ttl` to announce itself again. A directory that does not tell one run from another has restarted, as far as
+    /// anybody knows, when several hosts (or all of them) go missing at once.
     pub(super) fn read(&mut self, reading: DirectoryReading, ttl: Option<Duration>, now: Instant) -> Vec<News> {
+        let before = std::mem::replace(&mut self.run, reading.run);
+        let restarted = before.zip(self.run.as_ref()).map(|(before, run)| before != *run);
         // Nearly every reading says what the one before said.
         if !self.was_away && self.missing.is_empty() && self.view.hosts == reading.hosts && self.view.read_once {
             (self.view.vitals, self.view.malformed) = (reading.vitals, reading.malformed);
@@ -65,10 +70,10 @@ impl Believed {
         }
 
         let vanished: Vec<_> = old.keys().filter(|name| !self.missing.contains_key(*name)).cloned().collect();
-        let suspicious = vanished.len() > 1 || vanished.len() == present;
+        let suspicious = restarted.unwrap_or(vanished.len() > 1 || vanished.len() == present);
         let graced = now + ttl.unwrap_or_default();
         self.missing.extend(vanished.into_iter().map(|name| (name, if suspicious { graced } else { now })));
-        if std::mem::take(&mut self.was_away) {
+        if std::mem::take(&mut self.was_away) || restarted == Some(true) {
             self.missing.values_mut().for_each(|lost_at| *lost_at = graced);
         }
         for (name, _) in self.missing.extract_if(.., |_, lost_at| *lost_at <= now) {
@@ -128,6 +133,11 @@ mod tests {
         DirectoryReading { hosts: names.iter().map(|name| host(name)).collect(), ..DirectoryReading::default() }
     }
 
+    /// The same of a directory that tells which run it is.
+    fn reading_of(run: &str, names: &[&str]) -> DirectoryReading {
+        DirectoryReading { run: Some(run.to_owned()), ..reading(names) }
+    }
+
     fn lost(name: &str) -> News {
         News::Lost(HostName::parse(name).unwrap())
     }
@@ -142,6 +152,44 @@ mod tests {
         assert_eq!(believed.read(reading(&["a", "b"]), TTL, now).len(), 2);
         assert_eq!(believed.read(reading(&["a"]), TTL, now), [lost("b")]);
         assert_eq!(believed.read(reading(&["a"]), TTL, now), []);
+    }
+
+    #[test]
+    fn hosts_that_go_missing_together_are_lost_at_once_where_the_directory_did_not_restart() {
+        for names in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
+            let (mut believed, now) = (Believed::default(), Instant::now());
+            believed.read(reading_of("1", names), TTL, now);
+            let lost: Vec<_> = names.iter().map(|name| lost(name)).collect();
+            assert_eq!(believed.read(reading_of("1", &[]), TTL, now), lost);
+        }
+    }
+
+    #[test]
+    fn whoever_is_missing_after_a_restart_has_one_ttl_and_no_more() {
+        let (mut believed, start) = (Believed::default(), Instant::now());
+        believed.read(reading_of("1", &["a", "b", "c"]), TTL, start);
+        // One host alone, of which another directory would say that it did not renew its announcement.
+        assert_eq!(believed.read(reading_of("2", &["a", "b"]), TTL, start), []);
+        assert_eq!(believed.read(reading_of("2", &["a"]), TTL, start + seconds(4)), [lost("b")]);
+        assert_eq!(believed.read(reading_of("2", &["a"]), TTL, start + seconds(9)), []);
+        assert_eq!(believed.read(reading_of("2", &["a"]), TTL, start + seconds(10)), [lost("c")]);
+    }
+
+    #[test]
+    fn a_restart_that_nothing_was_missing_after_is_over() {
+        let (mut believed, start) = (Believed::default(), Instant::now());
+        believed.read(reading_of("1", &["a", "b"]), TTL, start);
+        assert_eq!(believed.read(reading_of("2", &["a", "b"]), TTL, start), []);
+        assert_eq!(believed.read(reading_of("2", &[]), TTL, start + seconds(2)), [lost("a"), lost("b")]);
+    }
+
+    #[test]
+    fn a_directory_that_stops_telling_its_run_is_believed_as_one_that_never_did() {
+        let (mut believed, start) = (Believed::default(), Instant::now());
+        believed.read(reading_of("1", &["a"]), TTL, start);
+        assert_eq!(believed.read(reading(&[]), TTL, start), []);
+        assert_eq!(believed.read(reading_of("1", &[]), TTL, start + seconds(9)), []);
+        assert_eq!(believed.read(reading_of("1", &[]), TTL, start + seconds(10)), [lost("a")]);
     }
 
     #[test]
@@ -211,10 +259,10 @@ mod tests {
     proptest! {
         /// Whoever only listens to the news knows what the view says.
         #[test]
-        fn the_news_add_up_to_the_view(steps in prop::collection::vec((0u8..32, 0u64..12, any::<bool>()), 1..60)) {
+        fn the_news_add_up_to_the_view(steps in prop::collection::vec((0u8..32, 0u64..12, any::<bool>(), 0u8..3), 1..60)) {
             let (mut believed, mut now) = (Believed::default(), Instant::now());
             let mut heard = BTreeSet::new();
-            for (present, pause, away) in steps {
+            for (present, pause, away, run) in steps {
                 now += seconds(pause);
                 if away {
                     believed.away("away".into());
@@ -222,7 +270,8 @@ mod tests {
                 }
                 let names: Vec<_> = ["a", "b", "c", "d", "e"].into_iter().enumerate()
                     .filter(|(bit, _)| present & (1 << bit) != 0).map(|(_, name)| name).collect();
-                for news in believed.read(reading(&names), TTL, now) {
+                let run = (run > 0).then(|| run.to_string());
+                for news in believed.read(DirectoryReading { run, ..reading(&names) }, TTL, now) {
                     match news {
                         News::Joined(host) => prop_assert!(heard.insert(host.name)),
                         News::Changed(_) => prop_assert!(false, "nothing changed"),

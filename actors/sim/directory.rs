@@ -33,6 +33,8 @@ struct Inner {
 struct State {
     reading: DirectoryReading,
     outage: Option<String>,
+    /// How often it has restarted.
+    restarts: u64,
 }
 
 impl SimDirectory {
@@ -88,8 +90,15 @@ impl SimDirectory {
         self.state().outage = None;
     }
 
-    /// It forgets everything, as a Redis without persistence does when it restarts.
-    pub fn forget_everything(&self) {
+    /// It restarts without anything that it knew, as a Redis without persistence does.
+    pub fn restart_empty(&self) {
+        let mut state = self.state();
+        state.reading = DirectoryReading::default();
+        state.restarts += 1;
+    }
+
+    /// Somebody deletes all that is in it (`FLUSHALL`).
+    pub fn flush(&self) {
         self.state().reading = DirectoryReading::default();
     }
 
@@ -111,7 +120,11 @@ impl Directory for SimDirectory {
             let state = self.state();
             match &state.outage {
                 Some(why) => Err(DirectoryError::Unreachable(why.clone())),
-                None => Ok(state.reading.clone()),
+                None => {
+                    // A configured list has no runs.
+                    let run = self.0.ttl.map(|_| state.restarts.to_string());
+                    Ok(DirectoryReading { run, ..state.reading.clone() })
+                }
             }
         };
         self.0.faults.around("directory.read", DirectoryError::Unreachable, read).await

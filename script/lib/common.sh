@@ -17,6 +17,9 @@ fail() {
   exit 1
 }
 
+# indented PROGRAM [ARG...]: runs it, with what it says below the sentence that announced it.
+indented() { "$@" 2>&1 | sed --unbuffered 's/^/    /'; }
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # usage: prints the comment at the head of the script, which is its manual.

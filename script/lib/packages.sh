@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Owns what must be on the machine: Debian's packages (installed when missing) and the Rust toolchain (only checked).
-# Needs common.sh. Must not start services of its own.
+# Needs common.sh. Must not start services, nor let the packages start theirs.
 
 present() { if [[ $1 == /* ]]; then [[ -e $1 ]]; else have "$1"; fi; }
 
@@ -25,11 +25,36 @@ install_packages() {
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120)
   say "Installing from Debian's packages: $*"
   refresh_package_lists "${apt[@]}"
-  "${apt[@]}" install --no-install-recommends "$@" >/dev/null && return
+  without_services install_or_repair "$@" || fail "apt-get could not install $*; its own words are above, and this shows more: $by_hand"
+}
+
+install_or_repair() {
+  indented "${apt[@]}" install --no-install-recommends "$@" && return
   say "That failed; repairing half-installed packages and trying once more"
-  "${apt[@]}" --fix-broken install >/dev/null || true
-  "${apt[@]}" install --no-install-recommends "$@" >/dev/null ||
-    fail "apt-get could not install $*; its own words are above, and this shows more: $by_hand"
+  indented "${apt[@]}" --fix-broken install || true
+  indented "${apt[@]}" install --no-install-recommends "$@"
+}
+
+policy=/usr/sbin/policy-rc.d
+
+# without_services COMMAND [ARG...]: meanwhile no package starts its daemon, which would take a standard port and stay.
+# Debian's packages ask the policy; one that is there already is put aside, and back however this ends.
+without_services() (
+  trap restore_policy EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap 'exit 129' HUP
+  # A script that was killed has left ours.
+  if [[ -e $policy ]] && ! grep -q getaredis "$policy"; then "${sudo[@]}" mv "$policy" "$policy.aside" || exit; fi
+  printf '#!/bin/sh\n# %s of getaredis installs packages, and wants none of their services.\nexit 101\n' "$me" |
+    "${sudo[@]}" tee "$policy" >/dev/null && "${sudo[@]}" chmod 755 "$policy" && "$@"
+)
+
+restore_policy() {
+  local status=$?
+  if grep -qs getaredis "$policy"; then "${sudo[@]}" rm -f "$policy"; fi
+  if [[ -e $policy.aside ]]; then "${sudo[@]}" mv "$policy.aside" "$policy"; fi
+  exit "$status"
 }
 
 lists_are_fresh=
@@ -37,7 +62,7 @@ lists_are_fresh=
 refresh_package_lists() {
   [[ -z $lists_are_fresh ]] || return 0
   # Stale lists may still do, so the installation is the judge.
-  "$@" update >/dev/null || warn "apt-get update failed; going on with the package lists that are here"
+  indented "$@" update || warn "apt-get update failed; going on with the package lists that are here"
   lists_are_fresh=yes
 }
 

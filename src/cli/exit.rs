@@ -114,6 +114,7 @@ fn of_image(error: &ImageError) -> Exit {
             ProviderError::LimitReached(_) | ProviderError::SoldOut(_) => Exit::Unavailable,
             ProviderError::Refused(_) => Exit::Invalid,
         },
+        ImageError::NoRoom { .. } => Exit::Unavailable,
         ImageError::Invalid(_) => Exit::Invalid,
         ImageError::NoSuchImage(_) => Exit::Gone,
         ImageError::Interrupted | ImageError::TooLate { .. } | ImageError::BuilderGone | ImageError::NotMade => {

@@ -74,7 +74,8 @@ impl Machines for Builders {
 }
 
 fn bakery(settings: DigitalOceanSettings) -> Bakery {
-    let baking = BakerySettings { from: "debian-13-x64".to_owned(), look_every: Duration::from_millis(20) };
+    let baking =
+        BakerySettings { from: "debian-13-x64".to_owned(), look_every: Duration::from_millis(20), max_hosts: 2 };
     Bakery::new(settings, baking, Box::new(|| Ok(USER_DATA.into()))).unwrap()
 }
 
@@ -366,6 +367,22 @@ async fn a_builder_is_bought_with_the_smallest_disk_of_the_configured_places() {
     };
     let kitchen = Kitchen::with(|_| {}, large_first);
     assert_eq!(kitchen.bake().await.unwrap().image.regions, ["ams3"]);
+}
+
+#[tokio::test]
+async fn a_builder_is_ordered_only_while_fewer_droplets_are_paid_for_than_may_be() {
+    let kitchen = Kitchen::new();
+    kitchen.api.plant("getaredis-other-1", &["getaredis-other"]);
+    kitchen.api.plant("test-1", &[TAG]);
+    // What an earlier bake has left is deleted first, and takes nobody's place.
+    kitchen.api.plant("getaredis-test-builder-1234abcd", &[TAG]);
+    kitchen.bake().await.unwrap();
+    kitchen.api.plant("test-2", &[TAG]);
+    let orders = kitchen.api.count("POST", "/v2/droplets");
+    let refused = kitchen.bake().await.unwrap_err();
+    assert_eq!(refused, ImageError::NoRoom { there: 2, allowed: 2 });
+    assert!(refused.to_string().ends_with("GETAREDIS__FLEET__MAX_HOSTS=3"), "{refused}");
+    assert_eq!((kitchen.api.count("POST", "/v2/droplets"), droplets(&kitchen.api).len()), (orders, 3));
 }
 
 #[tokio::test]

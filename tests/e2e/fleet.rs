@@ -1,5 +1,7 @@
 //! Hosts that announce themselves in a Redis, as those of 2015 did.
 
+use std::time::{Duration, Instant};
+
 use crate::support::{
     SOON,
     api::Api,
@@ -65,6 +67,22 @@ async fn a_host_that_announces_itself_takes_instances_and_one_that_falls_silent_
     must_work(&api.create().await).await;
     must_work(&instance).await;
     assert_eq!((server.containers().await.len(), api.capacity().await.slots_used), (2, 2));
+}
+
+#[tokio::test]
+async fn hosts_that_die_are_missed_within_one_life_of_a_key_whether_one_or_all_of_them() {
+    let (directory, engine) = (DirectoryServer::start().await, EngineDoor::open().await);
+    let server = serve(&directory, &engine).await;
+    for names in [&["droplet-1"][..], &["droplet-1", "droplet-2"]] {
+        let hosts: Vec<_> = names.iter().map(|name| Host::announce(&directory, name, KEY_LIVES)).collect();
+        until_hosts_up(&server.api(), u32::try_from(names.len()).unwrap()).await;
+        drop(hosts);
+        let died = Instant::now();
+        until_hosts_up(&server.api(), 0).await;
+        // The last beat was up to half a second before. Whoever waited for a second life of the key would need twice as
+        // long.
+        assert!(died.elapsed() < Duration::from_millis(KEY_LIVES * 1000 * 17 / 10), "{:?}", died.elapsed());
+    }
 }
 
 #[tokio::test]

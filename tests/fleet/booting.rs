@@ -1,13 +1,21 @@
 //! Droplets with everything that a real one has: cloud-init runs the very user-data that the server renders.
 
-use getaredis_testbed::droplet::{Tier, is_built};
+use getaredis::host_setup::{HostSettings, builder_user_data};
+use getaredis_testbed::droplet::{Droplet, Tier, is_built};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::{
+    SOON,
+    api::Instance,
+    eventually,
     isolating::{containers, reached},
-    tenant::must_work,
-    world::in_a_world_of,
+    tenant::{connect, must_work},
+    world::{World, in_a_world_of},
 };
+
+/// Where the set-up is on a host, to be run as often as anybody likes.
+const SETUP: &str = "/usr/local/lib/getaredis/setup";
 
 fn boots(image: &str, release: &str) {
     in_a_world_of(Tier::Full, &[("digitalocean.image", image)], async |world| {
@@ -20,6 +28,7 @@ fn boots(image: &str, release: &str) {
             serde_json::from_str(&runs("cloud-init status --wait >&2; cat /run/cloud-init/result.json")).unwrap();
         assert_eq!(result["v1"]["errors"], serde_json::json!([]), "{}", machine.console());
         assert_eq!(result["v1"]["datasource"], "DataSourceDigitalOcean");
+        cloud_init_finds_nothing_wrong(&machine);
 
         let instance = world.api().create().await;
         assert_eq!(world.home_of(&instance).name(), host);
@@ -39,11 +48,54 @@ fn boots(image: &str, release: &str) {
             runs("setpriv --reuid nobody --clear-groups cat /var/lib/cloud/instance/user-data.txt || echo no").trim(),
             "no"
         );
+        another_set_up_changes_nothing(world, &machine, &instance).await;
         assert_eq!(world.api().delete(&instance).await.status, 204);
         world.api().until_ended(&instance).await;
         assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);
         assert_eq!(world.containers(), 0);
     });
+}
+
+/// What the server renders is what cloud-init understands, the host's own user-data and a builder's; and cloud-init of
+/// this release says so of nonsense too.
+fn cloud_init_finds_nothing_wrong(machine: &Droplet) {
+    let check = |file: &str| machine.run(&["cloud-init", "schema", "--config-file", file]);
+    let own = "/var/lib/cloud/instance/user-data.txt";
+    assert!(machine.run(&["cat", own]).unwrap().contains(SETUP), "it is the host's");
+    assert!(check(own).unwrap().contains("Valid"));
+
+    let settings =
+        HostSettings { image: "redis:7".to_owned(), engine_port: 2376, engine_clients: Vec::new(), directory: None };
+    let builder = builder_user_data(&settings).unwrap();
+    let write = |text: &str| machine.run(&["sh", "-c", "printf %s \"$1\" >/root/user-data", "--", text]).map(drop);
+    write(builder.expose_secret()).unwrap();
+    assert!(check("/root/user-data").unwrap().contains("Valid"));
+    write("#cloud-config\nruncmd: 7\n").unwrap();
+    assert!(check("/root/user-data").is_err());
+    machine.run(&["rm", "/root/user-data"]).unwrap();
+}
+
+/// As often as you like: nothing that is right already is touched.
+async fn another_set_up_changes_nothing(world: &World, machine: &Droplet, instance: &Instance) {
+    let same = || {
+        let engine = machine.run(&["pidof", "dockerd", "containerd"]).unwrap();
+        let started = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.State.Pid}}' $(docker ps --quiet)";
+        (engine, machine.run(&["sh", "-c", started]).unwrap())
+    };
+    let (before, mut directory) = (same(), world.directory().await);
+    assert_eq!(before.1.lines().count(), 1, "{before:?}");
+    let mut tenant = connect(&instance.redis_url).await.unwrap();
+    let said = machine.run(&[SETUP]).unwrap();
+    assert!(said.contains("getaredis: ready"), "{said}");
+    assert_eq!(same(), before, "{said}");
+    assert!(!world.log().contains("host.lost"), "the server missed it");
+    assert_eq!(redis::cmd("PING").query_async::<String>(&mut tenant).await.unwrap(), "PONG");
+    let until = directory.announced_until(machine.name()).await;
+    eventually("the heart beats on", SOON, async || match directory.announced_until(machine.name()).await {
+        later if later > until => Ok(()),
+        same => Err(format!("{same}")),
+    })
+    .await;
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl Directory {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// When a host's announcement runs out unless it is renewed, in milliseconds since 1970.
+    pub(crate) async fn announced_until(&mut self, host: &str) -> i64 {
+        redis::cmd("PEXPIRETIME").arg(format!("server:{host}")).query_async(&mut self.0).await.unwrap()
+    }
+
     /// Users beside the control plane, with all that they may do.
     pub(crate) async fn users(&mut self) -> Vec<String> {
         let users: Vec<String> = redis::cmd("ACL").arg("LIST").query_async(&mut self.0).await.unwrap();

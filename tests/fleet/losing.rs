@@ -28,6 +28,7 @@ fn what_is_lost_with_a_droplet_is_told_and_the_broken_ones_are_replaced_and_dele
         world.next_never_boot(1);
         let tenant = world.api().create().await;
         let dud = ordered_beside(world, &first).await;
+        world.shows_droplet(&dud, "booting").await;
         let other = world.api().create().await;
         assert_eq!(world.home_of(&other).name(), first);
         assert_eq!(world.api().delete(&other).await.status, 204);
@@ -38,6 +39,8 @@ fn what_is_lost_with_a_droplet_is_told_and_the_broken_ones_are_replaced_and_dele
         })
         .await;
         world.logs(&["droplet.deleted"], &dud).await;
+        let why = format!("{dud}: it did not come up in time");
+        assert!(world.explanations().iter().any(|line| line.contains(&why)), "{:#?}", world.explanations());
 
         world.settles_at(1).await;
         let scene = Scene::on(world, &first).await;

@@ -1,6 +1,6 @@
 //! What the operator is told: by the console's snapshot, the metrics, the autoscaler's grounds and the log.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use getaredis_actors::domain::scaling::Decision;
 use reqwest::Method;
@@ -47,18 +47,34 @@ impl World {
     /// Waits until the autoscaler's latest decision is explained with these words.
     pub(crate) async fn explains(&self, words: &str) {
         eventually(&format!("the autoscaler says {words:?}"), NOTICED, async || {
-            let explanation = self.explanation();
+            let latest = self.scaling_log();
+            let explanation = latest.lines().last().map(explanation).unwrap_or_default();
             if explanation.iter().any(|line| line.contains(words)) { Ok(()) } else { Err(format!("{explanation:#?}")) }
         })
         .await;
     }
 
-    /// The grounds of the autoscaler's latest decision.
-    fn explanation(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.home().join("getaredis-scaling.jsonl")).unwrap_or_default();
+    /// All that the autoscaler's decisions were explained with, line by line.
+    pub(crate) fn explanations(&self) -> BTreeSet<String> {
+        self.scaling_log().lines().flat_map(explanation).collect()
+    }
+
+    /// Every decision that the autoscaler has written down.
+    fn scaling_log(&self) -> String {
+        let mut log = fs::read_to_string(self.home().join("getaredis-scaling.jsonl")).unwrap_or_default();
         // The last line may be half written.
-        let whole = log.rfind('\n').map(|end| &log[..end]).and_then(|log| log.lines().last());
-        whole.map(|line| serde_json::from_str::<Decision>(line).unwrap().plan.explanation).unwrap_or_default()
+        log.truncate(log.rfind('\n').unwrap_or_default());
+        log
+    }
+
+    /// Waits until the pool is shown with this droplet in this stage.
+    pub(crate) async fn shows_droplet(&self, name: &str, stage: &str) {
+        eventually(&format!("{name} is shown as {stage}"), NOTICED, async || {
+            let pool = self.operator_sees("scaling").await;
+            let shown = pool["droplets"].as_array().unwrap().iter().find(|droplet| droplet["name"] == name);
+            if shown.is_some_and(|droplet| droplet["stage"] == stage) { Ok(()) } else { Err(format!("{shown:?}")) }
+        })
+        .await;
     }
 
     /// Waits until the log has one of these events of this host.
@@ -70,4 +86,9 @@ impl World {
         })
         .await;
     }
+}
+
+/// The grounds of a decision.
+fn explanation(line: &str) -> Vec<String> {
+    serde_json::from_str::<Decision>(line).unwrap().plan.explanation
 }

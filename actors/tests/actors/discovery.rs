@@ -151,7 +151,7 @@ async fn a_directory_that_restarts_empty_loses_only_hosts_that_do_not_beat_withi
     world.hears(&[Heard::Joined(host("a", 1)), Heard::Joined(host("b", 1))]).await;
     world.directory.outage("connection refused");
     world.hears_nothing_for(30).await;
-    world.directory.forget_everything();
+    world.directory.restart_empty();
     world.directory.recover();
     world.hears_nothing_for(4).await;
     world.directory.announce(host("a", 1));
@@ -197,7 +197,7 @@ async fn a_host_that_left_while_discovery_was_down_is_lost_too() {
 async fn a_directory_that_lost_its_keys_between_two_readings_loses_nobody_who_beats_again() {
     let world = World::new(Some(10), &[host("a", 1), host("b", 1)], FleetView::default());
     world.hears(&[Heard::Joined(host("a", 1)), Heard::Joined(host("b", 1))]).await;
-    world.directory.forget_everything();
+    world.directory.restart_empty();
     world.hears_nothing_for(4).await;
     world.directory.announce(host("a", 1));
     world.directory.announce(host("b", 1));
@@ -214,6 +214,34 @@ async fn a_host_that_is_cut_off_is_lost_within_one_poll_of_the_end_of_its_key() 
     world.hears(&[lost("b")]).await;
     assert!(start.elapsed() <= seconds(2), "{:?}", start.elapsed());
     world.hears_nothing_for(60).await;
+    // The last two at once, or the last one: it makes no difference that nobody is left.
+    for last in [&["a", "c"][..], &["c"]] {
+        last.iter().for_each(|host| world.directory.withdraw(&name(host)));
+        let start = Instant::now();
+        until("all are missed", || world.heard.lock().unwrap().len() == last.len()).await;
+        assert_eq!(world.heard(), last.iter().map(|host| lost(host)).collect::<Vec<_>>());
+        assert!(start.elapsed() < seconds(3), "{:?}", start.elapsed());
+        world.directory.announce(host("c", 1));
+        world.hears(&[Heard::Joined(host("c", 1))]).await;
+    }
+}
+
+#[actix::test]
+async fn keys_that_somebody_deletes_are_hosts_that_are_missed_until_they_beat_again_and_nothing_worse() {
+    tokio::time::pause();
+    let world = harness::World::running(harness::settings(), &[("a", 4), ("b", 4)]).await;
+    world.must_create(harness::creator(1)).await;
+    let (rows, records) = (world.live_rows(), world.directory.hosts());
+    let up = async |world: &harness::World| {
+        world.fleet().await.map(|fleet| fleet.hosts.iter().filter(|host| host.state == Health::Up).count())
+    };
+    world.directory.flush();
+    world.eventually("nobody takes instances", async |world| up(world).await == Some(0)).await;
+    sleep(seconds(4)).await;
+    records.into_iter().for_each(|record| world.directory.announce(record));
+    world.eventually("both do again", async |world| up(world).await == Some(2)).await;
+    assert_eq!(world.live_rows(), rows);
+    world.finish().await;
 }
 
 #[actix::test]

@@ -34,6 +34,8 @@ pub struct BakerySettings {
     pub from: String,
     /// How often DigitalOcean is asked how far it is.
     pub look_every: Duration,
+    /// The most droplets that may be paid for, the builder among them.
+    pub max_hosts: usize,
 }
 
 /// Makes images. See the module above.
@@ -78,11 +80,15 @@ impl Bakery {
         Ok(Self { api, settings, baking, tag, user_data })
     }
 
-    /// Deletes what earlier bakes left. The first that is asked, so that an API that does not answer, or not us, is no
-    /// reason to wait.
+    /// Deletes what earlier bakes left, if there is room for a builder then. The first that is asked, so that an API that
+    /// does not answer, or not us, is no reason to wait.
     async fn tidy(&self, tell: &dyn Fn(&str)) -> Result<(), ImageError> {
         let droplets = self.api.droplets_tagged(&self.tag).await.map_err(ProviderError::from)?;
         let builders = droplets.iter().filter(|droplet| is_builder(&self.tag, &droplet.name)).count();
+        let (there, allowed) = (droplets.len() - builders, self.baking.max_hosts);
+        if there >= allowed {
+            return Err(ImageError::NoRoom { there, allowed });
+        }
         let unfinished = self.list().await?.iter().filter(|image| !image.finished).count();
         if builders + unfinished == 0 {
             return Ok(());

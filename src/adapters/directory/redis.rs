@@ -33,6 +33,9 @@ pub(super) const MOST_BYTES: usize = 16 * 1024;
 /// What the server answers about a key that is a list, a hash or the like.
 const WRONG_TYPE: &str = "WRONGTYPE";
 
+/// What a server answers where a user may not give a command, or there is none of that name.
+const NOT_TOLD: [&str; 2] = ["NOPERM", "ERR"];
+
 /// Most instances a host may announce; a host has far fewer ports.
 const MAX_SLOTS: u32 = 10_000;
 
@@ -195,9 +198,33 @@ impl RedisDirectory {
         Ok((HostRecord { name, public_address: beat.public_ip, engine, slots }, beat.vitals, beat.odd))
     }
 
+    /// Everything that is announced, in one run of the server. One that restarts in between answers half of it and then
+    /// nothing, which must be nobody's silence.
+    async fn read_in_one_run(&self) -> Result<DirectoryReading, DirectoryError> {
+        let told = |error| unreachable(&self.settings.url, &error);
+        let run = self.run().await.map_err(told)?;
+        let reading = self.read_all().await.map_err(told)?;
+        match self.run().await.map_err(told)? == run {
+            true => Ok(DirectoryReading { run, ..reading }),
+            false => Err(DirectoryError::Unreachable("it restarted while it was read".to_owned())),
+        }
+    }
+
+    /// Which run of the server this is; nothing where its user may not ask (`INFO`), or it does not say.
+    async fn run(&self) -> RedisResult<Option<String>> {
+        let info: RedisResult<String> =
+            redis::cmd("INFO").arg("server").query_async(&mut self.connection.clone()).await;
+        match info {
+            Ok(info) => Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().to_owned())),
+            Err(error) if error.code().is_some_and(|code| NOT_TOLD.contains(&code)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn renew_users(&self, reading: &DirectoryReading) {
         let Some(users) = &self.users else { return };
-        if let Err(error) = users.renew(reading.hosts.iter().map(|host| host.name.clone())).await {
+        let announced = reading.hosts.iter().map(|host| host.name.clone());
+        if let Err(error) = users.renew(reading.run.as_deref(), announced).await {
             tracing::warn!(%error, "directory.users_not_renewed");
         }
     }
@@ -206,8 +233,8 @@ impl RedisDirectory {
 #[async_trait]
 impl Directory for RedisDirectory {
     async fn read(&self) -> Result<DirectoryReading, DirectoryError> {
-        let reading = match tokio::time::timeout(READ_TIMEOUT, self.read_all()).await {
-            Ok(result) => result.map_err(|e| unreachable(&self.settings.url, &e))?,
+        let reading = match tokio::time::timeout(READ_TIMEOUT, self.read_in_one_run()).await {
+            Ok(result) => result?,
             Err(_) => {
                 return Err(DirectoryError::Unreachable(format!("no complete answer within {READ_TIMEOUT:?}")));
             }

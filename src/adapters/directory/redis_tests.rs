@@ -159,6 +159,35 @@ async fn a_restart_between_two_readings_is_no_longer_than_one_failed_reading() {
 }
 
 #[tokio::test]
+async fn readings_of_one_run_of_the_server_are_told_from_those_of_another() {
+    let mut server = Server::start().await;
+    let directory = server.directory("");
+    let first = directory.read().await.unwrap().run;
+    assert!(first.as_ref().is_some_and(|run| !run.is_empty()));
+    server.set("server:a", &beat("a")).await;
+    server.command(&redis::cmd("FLUSHALL")).await;
+    assert_eq!(directory.read().await.unwrap().run, first, "it was emptied, and did not restart");
+    server.restart().await;
+    until(&directory, "another run", |reading| {
+        reading.as_ref().is_ok_and(|reading| reading.run.is_some() && reading.run != first)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_be_asked_for_its_run_is_read_all_the_same() {
+    let server = Server::start().await;
+    server.set("server:a", &beat("a")).await;
+    server.command(redis::cmd("ACL").arg(&["SETUSER", "default", "-info"])).await;
+    let reading = server.directory("").read().await.unwrap();
+    assert_eq!((names(&reading), reading.run.as_deref()), (vec!["a"], None));
+    let nameless = Server::start_with(|_| ["--rename-command", "INFO", ""].map(str::to_owned).into()).await;
+    nameless.set("server:a", &beat("a")).await;
+    let reading = nameless.directory("").read().await.unwrap();
+    assert_eq!((names(&reading), reading.run.as_deref()), (vec!["a"], None));
+}
+
+#[tokio::test]
 async fn a_directory_may_be_made_before_its_server_is_there() {
     let mut server = Server::start().await;
     server.kill();

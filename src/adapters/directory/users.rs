@@ -36,8 +36,8 @@ pub enum GrantError {
 }
 
 /// The users of the directory's hosts. Whoever makes a host calls [`grant`](Self::grant) before the host boots and
-/// [`revoke`](Self::revoke) when it is gone, and may call [`ensure`](Self::ensure) with all of them on every pass. All of
-/// it may be repeated.
+/// [`revoke`](Self::revoke) when it is gone, and [`ensure`](Self::ensure) with those that somebody else has made. All of it
+/// may be repeated.
 pub struct HostUsers {
     settings: RedisSettings,
     connection: ConnectionManager,
@@ -91,6 +91,16 @@ impl HostUsers {
         Ok(())
     }
 
+    /// Whether the host announces itself at this moment.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub(super) async fn announces(&self, host: &HostName) -> Result<bool, DirectoryError> {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(directory_key(&self.settings.prefix, host));
+        self.bounded(async { exists.query_async(&mut self.connection.clone()).await }).await
+    }
+
     /// Takes the user of this host away, and ends its connections; fine when there is none.
     ///
     /// # Errors
@@ -110,20 +120,26 @@ impl HostUsers {
 
     /// Remembers hosts that are announced, and makes the users of all that are known again when the server is another
     /// run than last time. To be called with every reading.
-    pub(super) async fn renew(&self, announced: impl Iterator<Item = HostName>) -> Result<(), DirectoryError> {
+    pub(super) async fn renew(
+        &self,
+        run: Option<&str>,
+        announced: impl Iterator<Item = HostName>,
+    ) -> Result<(), DirectoryError> {
         self.known().hosts.extend(announced);
-        let renewed = async {
-            let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.connection.clone()).await?;
-            let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().to_owned());
-            let hosts: Vec<_> = {
-                let known = self.known();
-                if known.run == run { Vec::new() } else { known.hosts.iter().cloned().collect() }
-            };
-            self.set_users(&hosts).await?;
-            self.known().run = run;
-            Ok(())
+        let Some(run) = run else {
+            let why = "nobody may ask which run of it this is (INFO), so nobody sees when it has lost its users";
+            return Err(DirectoryError::Unreachable(why.to_owned()));
         };
-        self.bounded(renewed).await
+        let hosts: Vec<_> = {
+            let known = self.known();
+            if known.run.as_deref() == Some(run) {
+                return Ok(());
+            }
+            known.hosts.iter().cloned().collect()
+        };
+        self.bounded(self.set_users(&hosts)).await?;
+        self.known().run = Some(run.to_owned());
+        Ok(())
     }
 
     async fn set_users(&self, hosts: &[HostName]) -> RedisResult<()> {

@@ -1,6 +1,7 @@
 //! A simulated cloud for a person, or for a test that kills whoever holds one.
 //!
-//! `testbed-cloud check` says whether there can be simulated droplets here (exit code 1 and the reason when not).
+//! `testbed-cloud check` says whether there can be simulated droplets here (exit code 1 and the reason when not), and
+//! `testbed-cloud built SUITE` whether there is an image to boot them from (exit code 1 when not).
 //! `testbed-cloud up [NAME IMAGE lite|full USER-DATA-FILE]` starts a cloud, boots that droplet, says how to reach it,
 //! and ends with its stdin.
 
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use getaredis_testbed::droplet::{Cloud, Error, Spec, Tier, why_impossible};
+use getaredis_testbed::droplet::{Cloud, Error, Spec, Tier, is_built, why_impossible};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -21,11 +22,13 @@ fn main() -> ExitCode {
             Some(reason) => say(&reason).map(|()| ExitCode::FAILURE),
             None => Ok(ExitCode::SUCCESS),
         },
+        ["built", suite] => Ok(if is_built(suite) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["up"] => up(None),
         ["up", name, image, tier @ ("lite" | "full"), user_data] => {
             droplet(name, image, tier, user_data).and_then(|d| up(Some(d)))
         }
-        _ => say("usage: testbed-cloud check | up [NAME IMAGE lite|full USER-DATA-FILE]").map(|()| ExitCode::from(2)),
+        _ => say("usage: testbed-cloud check | built SUITE | up [NAME IMAGE lite|full USER-DATA-FILE]")
+            .map(|()| ExitCode::from(2)),
     };
     outcome.unwrap_or_else(|error| {
         // The caller has nothing else to go by when even this cannot be written.
