@@ -4,6 +4,9 @@
 //! actor, so that any two can know each other. Knows the ports as traits only; what stands behind them is chosen by the
 //! edge, or by a test.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Recipient};

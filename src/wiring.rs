@@ -1,7 +1,7 @@
 //! The server put together: the only place that names concrete adapters.
 //!
-//! Owns what stands behind each port, the order in which things start and stop, and the exit code. Whatever cannot start
-//! is one clear error before anything is served.
+//! Owns what stands behind each port, and the order in which things start and stop. Whatever cannot start is one clear
+//! error before anything is served.
 
 use std::{
     fs,
@@ -76,22 +76,10 @@ async fn run(config: &Config) -> Result<ExitCode> {
     let web = web_of(config, &brain, &ports, master_key);
     let server = web::serve(web.clone(), vec![listener], config.http.workers)?;
     let handle = server.handle();
-    let mut server = actix::spawn(server);
+    let server = actix::spawn(server);
     tracing::info!(address = %config.http.bind, deployment = %config.fleet.deployment, "http.listening");
 
-    let code = tokio::select! {
-        signal = shutdown::signal() => {
-            tracing::info!(signal = signal?, "server.stopping");
-            ExitCode::SUCCESS
-        }
-        exit = brain.roster.exit_requested() => {
-            tracing::error!(actor = exit.name, cause = %exit.cause, "server.cannot_go_on");
-            ExitCode::from(exit.code)
-        }
-        ended = &mut server => {
-            return Err(anyhow!("the HTTP server ended by itself: {ended:?}"));
-        }
-    };
+    let code = shutdown::due(&brain.roster, server).await?;
     web.shut_down();
     // A second signal does not wait for what is under way.
     tokio::select! {

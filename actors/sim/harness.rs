@@ -1,7 +1,7 @@
 //! A whole brain on simulated ports, for tests: started, crashed, started again, and looked at.
 //!
 //! Owns the agreement that every test ends with: rows, ledger and containers say the same, every actor is up, and nobody
-//! panicked who was not meant to. A world that is dropped without [`World::finish`] fails its test, so that the check
+//! ever panicked who was not meant to. A world that is dropped without [`World::finish`] fails its test, so that the check
 //! cannot be forgotten.
 
 use std::{
@@ -13,6 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use super::defaults::settings;
 use super::{
     clock::SimClock,
     directory::SimDirectory,
@@ -23,14 +24,11 @@ use super::{
 };
 use crate::{
     brain::{Brain, Doors, Ports},
-    domain::{
-        Creator, DeploymentId, Flavour, Health, HostName, Instance, InstanceId, InstanceState, LeasePolicy, MasterKey,
-        Quotas, Strategy,
-    },
+    domain::{Creator, DeploymentId, Health, HostName, Instance, InstanceId, InstanceState, MasterKey},
     ports::HostRecord,
     scheduler::messages::{CreateError, CreateInstance, Created, DescribeFleet, FleetView},
-    settings::{HostSettings, QueueSettings, Rate, ReaperSettings, Settings, WebhookSettings},
-    supervision::{AskError, Status, ask},
+    settings::Settings,
+    supervision::{AskError, ChildReport, Status, ask},
 };
 
 /// The longest a condition is waited for, in virtual time; longer than every back-off and deadline together.
@@ -38,56 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// How often a condition is looked at, in virtual time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// The defaults of the product, without caps that most tests would only be in the way of.
-#[must_use]
-pub fn settings() -> Settings {
-    const HOUR: Duration = Duration::from_secs(3600);
-    Settings {
-        strategy: Strategy::Fill,
-        quotas: Quotas { per_creator: 0, global: 0 },
-        token_caps: BTreeMap::new(),
-        lease: LeasePolicy {
-            warn_before: Duration::from_secs(600),
-            default_ttl: 12 * HOUR,
-            min_ttl: Duration::from_secs(1),
-            max_ttl: 24 * HOUR,
-            max_lifetime: 72 * HOUR,
-        },
-        flavours: vec![Flavour {
-            name: Flavour::DEFAULT.to_owned(),
-            memory_bytes: 5 * 1024 * 1024,
-            connections: 5,
-            cpus: 0.5,
-            pids: 64,
-        }],
-        create_deadline: Duration::from_secs(30),
-        max_in_flight: 1000,
-        queue: QueueSettings { wait: Duration::from_secs(90), most: 100 },
-        rate: Rate { per_minute: 1000, burst: 1000 },
-        wrong_tokens: Rate { per_minute: 1000, burst: 1000 },
-        banned: Vec::new(),
-        host: HostSettings {
-            parallel_starts: 4,
-            call_timeout: Duration::from_secs(10),
-            start_timeout: Duration::from_secs(20),
-            probe_every: Duration::from_secs(5),
-        },
-        directory_poll: Duration::from_secs(2),
-        reaper: ReaperSettings {
-            poll: Duration::from_millis(500),
-            sweep: Duration::from_secs(30),
-            parallel: 8,
-            retry_max: Duration::from_secs(60),
-            lost_after: Duration::from_secs(3600),
-            keep_ended: Duration::from_secs(7 * 24 * 3600),
-        },
-        scaling: None,
-        scaling_every: Duration::from_secs(30),
-        webhooks: WebhookSettings { sinks: Vec::new(), timeout: Duration::from_secs(10), give_up_after: 24 * HOUR },
-        watch_every: Duration::from_secs(10),
-    }
-}
 
 /// A creator of its own for every number.
 #[must_use]
@@ -124,7 +72,9 @@ pub struct World {
     hosts: Vec<HostName>,
     brain: Option<Brain>,
     neighbour: Option<Brain>,
-    restarts_expected: bool,
+    /// Actors whose restarts, or whose loss, is part of the test.
+    may_restart: BTreeSet<&'static str>,
+    may_be_lost: BTreeSet<&'static str>,
     finished: bool,
 }
 
@@ -147,7 +97,8 @@ impl World {
             hosts: Vec::new(),
             brain: None,
             neighbour: None,
-            restarts_expected: false,
+            may_restart: BTreeSet::new(),
+            may_be_lost: BTreeSet::new(),
             finished: false,
             faults,
         };
@@ -236,22 +187,32 @@ impl World {
 
     /// The process dies: every actor is dropped where it stands, and what it had asked for goes unanswered. The next
     /// [`start`](Self::start) finds the rows and containers as they are.
+    ///
+    /// # Panics
+    /// When an actor was not well until then and nobody expected that.
     pub async fn crash(&mut self) {
-        self.brain = None;
+        self.brain.take().iter().for_each(|brain| self.inspect(brain));
         // The dropped actors end at their next turn.
         tokio::time::sleep(LOOK_EVERY).await;
         self.faults.thaw();
     }
 
     /// The second server dies.
+    ///
+    /// # Panics
+    /// As [`crash`](Self::crash).
     pub async fn crash_neighbour(&mut self) {
-        self.neighbour = None;
+        self.neighbour.take().iter().for_each(|brain| self.inspect(brain));
         tokio::time::sleep(LOOK_EVERY).await;
     }
 
     /// The second server stops in good order.
+    ///
+    /// # Panics
+    /// As [`crash`](Self::crash).
     pub async fn stop_neighbour(&mut self) {
         if let Some(brain) = self.neighbour.take() {
+            self.inspect(&brain);
             brain.stop().await;
         }
     }
@@ -289,9 +250,15 @@ impl World {
         }
     }
 
-    /// From now on, restarted actors are part of the test.
-    pub fn expect_restarts(&mut self) {
-        self.restarts_expected = true;
+    /// From now on, restarts of these actors are part of the test.
+    pub fn expect_restarts(&mut self, of: &[&'static str]) {
+        self.may_restart.extend(of);
+    }
+
+    /// From now on, it is part of the test that this actor is given up.
+    pub fn expect_loss(&mut self, of: &'static str) {
+        self.may_be_lost.insert(of);
+        self.may_restart.insert(of);
     }
 
     /// Asks for an instance.
@@ -383,13 +350,23 @@ impl World {
     pub async fn finish(mut self) {
         self.finished = true;
         self.eventually("rows, ledger and containers agree", async |world| world.disagreement().await.is_none()).await;
-        for report in self.brain.iter().chain(&self.neighbour).flat_map(|brain| brain.roster.reports()) {
-            assert_eq!(report.status, Status::Up, "{report:?}");
-            assert!(self.restarts_expected || report.restarts == 0, "nobody expected {report:?}");
+        for brain in self.brain.iter().chain(&self.neighbour) {
+            self.inspect(brain);
+            let away = |report: &ChildReport| matches!(report.status, Status::BackingOff { .. });
+            assert_eq!(brain.roster.reports().into_iter().find(away), None, "an actor is not up");
         }
         for record in self.directory.hosts() {
             let most = self.runtimes.most_ever(&record.name);
             assert!(most <= record.slots as usize, "{} carried {most} of {}", record.name, record.slots);
+        }
+    }
+
+    /// Fails the test when an actor was restarted or given up and nobody expected that.
+    fn inspect(&self, brain: &Brain) {
+        for report in brain.roster.reports() {
+            let name = report.name.as_str();
+            assert!(report.restarts == 0 || self.may_restart.contains(name), "nobody expected {report:?}");
+            assert!(report.status != Status::Down || self.may_be_lost.contains(name), "nobody expected {report:?}");
         }
     }
 

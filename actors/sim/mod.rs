@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod cloud;
+mod defaults;
 pub mod directory;
 pub mod faults;
 pub mod harness;

@@ -137,8 +137,8 @@ impl HostSetup {
     }
 
     /// The user-data of a host that is bought: a `#cloud-config` that works on stock images of Debian 12 and 13 and
-    /// Ubuntu 22.04 and 24.04, and on an image of a [builder](builder_user_data), where nothing has to be
-    /// installed any more.
+    /// Ubuntu 24.04 (on 22.04 it is untested), and on an image of a [builder](builder_user_data), where nothing has to
+    /// be installed any more.
     ///
     /// # Errors
     /// [`HostSetupError`] when a value of the configuration cannot be written down safely, or it gets too long.

@@ -1,8 +1,14 @@
 //! The page in a real browser.
 
+use std::process::Command;
+
+use fantoccini::key::Key;
+use serde_json::json;
+
 use crate::support::{
+    SOON,
     browser::{Browser, Heard},
-    same,
+    eventually, looks, same,
     server::Server,
     tenant::{must_work_at, ping},
 };
@@ -12,17 +18,42 @@ fn seconds(text: &str) -> Option<u64> {
     text.split(':').try_fold(0, |all, part| Some(all * 60 + part.parse::<u64>().ok()?))
 }
 
+/// Waits for the Redis that was asked for.
+async fn connection_string(browser: &Browser) -> String {
+    browser
+        .reads("#redis-url", "a connection string", |text| text.starts_with("redis://").then(|| text.to_owned()))
+        .await
+}
+
+/// What a line says that a person pastes into a shell.
+async fn said_by_shell(line: String) -> String {
+    let shell = move || Command::new("sh").args(["-c", &line]).output().unwrap();
+    String::from_utf8(tokio::task::spawn_blocking(shell).await.unwrap().stdout).unwrap()
+}
+
+/// Fails unless everything that is there to be seen fits the screen and can be read, by day and by night.
+async fn must_look_right(browser: &Browser, what: &str) {
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        let ground = "arguments[0](getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128)";
+        assert_eq!(browser.run(ground).await, scheme == "dark", "{what} is not {scheme}");
+        assert_eq!(browser.run(looks::MISFITS).await, json!([]), "{what}, {scheme}");
+        assert_eq!(browser.run(looks::PALE).await, json!([]), "{what}, {scheme}");
+    }
+}
+
 #[tokio::test]
 async fn one_click_gives_a_redis_that_works_can_be_extended_and_deleted() {
     let server = Server::start(&[]).await;
     let browser = Browser::open().await;
     browser.goto(&server.url()).await;
     browser.click("#get").await;
-    let url = browser
-        .reads("#redis-url", "a connection string", |text| text.starts_with("redis://").then(|| text.to_owned()))
-        .await;
+    let url = connection_string(&browser).await;
     must_work_at(&url).await;
     let [container] = server.containers().await.try_into().unwrap();
+    let line = browser.text("#snippets li:first-child code").await.unwrap();
+    assert!(line.starts_with("redis-cli "), "{line}");
+    assert_eq!(said_by_shell(format!("{line} PING")).await, "PONG\n");
     assert_eq!(browser.address().await, format!("{}/i/{}", server.url(), container.instance));
     server.secrets().keep(url.split([':', '@']).nth(2).unwrap());
 
@@ -45,6 +76,61 @@ async fn one_click_gives_a_redis_that_works_can_be_extended_and_deleted() {
     assert!(ping(&url).await.is_err());
     same(server.containers().await, Vec::new()).unwrap();
     browser.reads("#total", "how many were started", |text| (text == "1").then_some(())).await;
+}
+
+#[tokio::test]
+async fn on_a_phone_the_keyboard_alone_does_everything_by_day_and_by_night() {
+    let (server, browser) = (Server::start(&[]).await, Browser::open().await);
+    let (enter, space) = (Key::Enter.into(), ' ');
+    browser.narrow_to(360).await;
+    browser.goto(&server.url()).await;
+    browser.reads("#start-limits", "the page is complete", |text| text.contains("MB").then_some(())).await;
+    must_look_right(&browser, "the start").await;
+    browser.tab_to("#get").await;
+    browser.press(&[enter]).await;
+    let url = connection_string(&browser).await;
+    server.secrets().keep(url.split([':', '@']).nth(2).unwrap());
+    ping(&url).await.unwrap();
+
+    browser.tab_to("#reveal").await;
+    browser.press(&[enter]).await;
+    browser.tab_to("#copy-url").await;
+    browser.press(&[space]).await;
+    browser.reads("#announce", "the copy", |text| (text == "Copied connection string.").then_some(())).await;
+    browser.tab_to("#extend").await;
+    browser.press(&[enter]).await;
+    browser.reads("#lease-status", "more time", |text| text.starts_with("Extended.").then_some(())).await;
+    browser.tab_to("summary").await;
+    browser.press(&[space]).await;
+    browser.sees("#manage-lines").await;
+    browser.tab_to("#delete").await;
+    browser.press(&[enter]).await;
+    browser.sees("#delete-question").await;
+    must_look_right(&browser, "the result with all that opens").await;
+    browser.tab_to("#confirm-delete").await;
+    browser.press(&[space]).await;
+    browser.reads("#start-title", "that it is deleted", |text| (text == "Deleted").then_some(())).await;
+    must_look_right(&browser, "the end").await;
+    same(server.containers().await, Vec::new()).unwrap();
+}
+
+/// All of it happens in the turn of the click, so that it is there before any answer can be.
+#[tokio::test]
+async fn while_it_works_the_page_says_so_and_the_button_does_nothing_more() {
+    let (server, browser) = (Server::start(&[]).await, Browser::open().await);
+    browser.goto(&server.url()).await;
+    let script = "const at = (id) => document.getElementById(id);
+        const look = () => [at('get').ariaDisabled, at('duration').disabled, at('get-label').textContent, at('progress').textContent];
+        const before = look();
+        at('get').click();
+        const during = look();
+        at('get').click();
+        arguments[0]([before, during, look()]);";
+    let during = json!(["true", true, "Starting", "Starting your Redis…"]);
+    assert_eq!(browser.run(script).await, json!([[null, false, "Get a Redis", ""], during, during]));
+    connection_string(&browser).await;
+    assert_eq!(browser.text("#progress").await.unwrap(), "", "it is over");
+    assert_eq!(server.containers().await.len(), 1);
 }
 
 #[tokio::test]
@@ -131,7 +217,21 @@ async fn a_screen_reader_finds_everything_by_role_and_name_and_hears_what_change
     assert_eq!(timer.properties.get("live").and_then(|live| live.as_str()).unwrap_or("off"), "off");
 
     browser.click("#copy-url").await;
-    browser.reads("#announce", "that it was copied", |text| text.contains("connection string").then_some(())).await;
+    browser.reads("#announce", "the copy", |text| (text == "Copied connection string.").then_some(())).await;
+    assert_eq!(browser.text("#copy-url").await.unwrap(), "Copied");
+    let field = "const field = document.createElement('textarea');
+        document.body.append(field);
+        field.focus();
+        arguments[0]();";
+    browser.run(field).await;
+    browser.press(&[Key::Control.into(), 'v']).await;
+    let url = browser.text("#redis-url").await.unwrap();
+    server.secrets().keep(url.split([':', '@']).nth(2).unwrap());
+    eventually("the connection string is pasted", SOON, async || {
+        same(browser.run("arguments[0](document.activeElement.value)").await, json!(url))
+    })
+    .await;
+    ping(&url).await.unwrap();
 
     // What went wrong is said in one piece, and the box that shows it is not said a second time.
     browser.click("#another").await;

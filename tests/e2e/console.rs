@@ -6,13 +6,16 @@ use getaredis_testbed::api::{Api, Nothing, Settings};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{
-    SOON,
-    browser::Browser,
-    directory::{DirectoryServer, Host},
-    eventually,
-    proxy::EngineDoor,
-    server::Server,
+use crate::{
+    support::{
+        SOON,
+        browser::Browser,
+        directory::{DirectoryServer, Host},
+        eventually,
+        proxy::EngineDoor,
+        server::Server,
+    },
+    watching::{Inside, TOKEN, inside},
 };
 
 #[tokio::test]
@@ -50,6 +53,30 @@ async fn the_operator_sees_hosts_actors_and_instances_as_they_change() {
     assert_eq!(server.api().delete(&instance).await.status, 204);
     browser.reads("#instances", "its end", |text| (!text.contains(&instance.id)).then_some(())).await;
     browser.reads("#hosts .row", "its slot is free", |text| text.contains("0 of 40").then_some(())).await;
+}
+
+#[test]
+fn the_operator_sees_an_actor_fail_and_come_back_and_why() {
+    inside(async |Inside { mut world, authority }| {
+        world.expect_restarts(&["discovery"]);
+        let browser = Browser::open().await;
+        browser.goto(&format!("http://{authority}/admin")).await;
+        browser.type_into("#token", TOKEN).await;
+        browser.click("#connect").await;
+        let shows = async |what: &str| {
+            browser.reads("#actors", what, |text| text.contains(&format!("discovery{what}")).then_some(())).await;
+        };
+        shows("up0").await;
+        // Each wait is twice as long as the one before, so that the last can be seen for a second and more.
+        for _ in 0..5 {
+            world.faults.panic_next("directory.read");
+        }
+        shows("backing off5").await;
+        shows("up5").await;
+        let why = "simulated panic in directory.read";
+        browser.reads("#actors", "the cause", |text| text.contains(why).then_some(())).await;
+        world.finish().await;
+    });
 }
 
 /// A server with one host that is nearly full, and one more on its way that never comes up.

@@ -1,11 +1,11 @@
-//! Starts that cannot go well, and say why.
+//! How a server starts: with nothing configured at all, and what it says when it cannot.
 
 use std::{
     net::TcpListener,
     process::{Command, Output, Stdio},
 };
 
-use crate::support::{free_port, server::Server};
+use crate::support::{browser::Browser, free_port, server::Server, tenant::ping};
 
 /// Runs a server that ends by itself.
 async fn refused(mut command: Command) -> String {
@@ -13,6 +13,25 @@ async fn refused(mut command: Command) -> String {
     let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_ne!(output.status.code(), Some(0));
     String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_configured_serves_at_a_click_and_ends_in_order_at_ctrl_c() {
+    let mut server = Server::start_unconfigured().await;
+    let browser = Browser::open().await;
+    browser.goto(&server.url()).await;
+    browser.click("#get").await;
+    let url = browser
+        .reads("#redis-url", "a connection string", |text| text.starts_with("redis://").then(|| text.to_owned()))
+        .await;
+    server.secrets().keep(url.split([':', '@']).nth(2).unwrap());
+    assert_eq!(ping(&url).await.unwrap(), "PONG");
+    assert_eq!(server.containers().await.len(), 1);
+
+    server.interrupt();
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(server.log().contains("SIGINT"), "it does not say why it ended");
+    assert_eq!(ping(&url).await.unwrap(), "PONG", "what a tenant has lives on");
 }
 
 #[tokio::test]

@@ -118,11 +118,11 @@ async fn without_a_configured_token_the_operators_doors_stay_shut() {
 
 // A panic cannot be caused from outside, so these have the whole server in their process, on simulated ports.
 
-const TOKEN: &str = "a-token-of-the-operator";
+pub const TOKEN: &str = "a-token-of-the-operator";
 
-struct Inside {
-    world: World,
-    authority: String,
+pub struct Inside {
+    pub world: World,
+    pub authority: String,
 }
 
 impl Inside {
@@ -171,7 +171,7 @@ fn web_settings(settings: &Settings) -> WebSettings {
 }
 
 /// Runs a test with a server in its process.
-fn inside(test: impl AsyncFnOnce(Inside)) {
+pub fn inside(test: impl AsyncFnOnce(Inside)) {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     actix_web::rt::System::with_tokio_rt(runtime).block_on(async { test(Inside::start().await).await });
 }
@@ -179,7 +179,7 @@ fn inside(test: impl AsyncFnOnce(Inside)) {
 #[test]
 fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_a_gap() {
     inside(async |Inside { mut world, authority }| {
-        world.expect_restarts();
+        world.expect_restarts(&["discovery"]);
         let api = Api::new(format!("http://{authority}"), http(), Secrets::default());
         let mut feed = Feed::open(&authority, TOKEN).await;
         feed.snapshot().await;
@@ -212,7 +212,7 @@ fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_
 #[test]
 fn a_create_that_meets_a_panic_is_told_when_to_come_back_and_nobody_else_notices() {
     inside(async |Inside { mut world, authority }| {
-        world.expect_restarts();
+        world.expect_restarts(&["scheduler"]);
         let api = Api::new(format!("http://{authority}"), http(), Secrets::default());
         let before = api.create().await;
         let mut feed = Feed::open(&authority, TOKEN).await;

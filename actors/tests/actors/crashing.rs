@@ -235,7 +235,7 @@ async fn an_actor_that_panics_at_any_call_leaves_rows_ledger_and_containers_in_a
     for op in ops {
         for skip in 0..3 {
             let mut world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
-            world.expect_restarts();
+            world.expect_restarts(&["scheduler", "reaper", "discovery", "feed", "host:a", "host:b"]);
             world.faults.pass_next(op, skip);
             world.faults.panic_next(op);
             let promises = RefCell::default();

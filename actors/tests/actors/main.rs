@@ -7,6 +7,7 @@ mod creating;
 mod discovery;
 mod ending;
 mod feed;
+mod harness;
 mod keeping;
 mod neighbours;
 mod ordering;

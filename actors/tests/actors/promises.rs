@@ -47,7 +47,7 @@ async fn two_extensions_at_once_never_shorten_what_was_answered() {
 async fn a_host_whose_actor_was_given_up_still_ends_its_leases() {
     tokio::time::pause();
     let mut world = World::running(settings(), &[("a", 4), ("b", 4)]).await;
-    world.expect_restarts();
+    world.expect_loss("host:a");
     let short = CreateInstance { ttl: Some(5 * MINUTE), ..request(creator(1)) };
     let id = world.create(short).await.unwrap().unwrap().instance.id;
     for _ in 0..11 {
@@ -176,7 +176,7 @@ async fn a_host_that_announces_more_slots_keeps_its_starts() {
 async fn a_scheduler_that_restarts_while_discovery_is_away_finds_its_hosts_later() {
     tokio::time::pause();
     let mut world = World::running(settings(), &[("a", 4)]).await;
-    world.expect_restarts();
+    world.expect_restarts(&["discovery", "scheduler"]);
     for _ in 0..5 {
         world.faults.panic_next("directory.read");
     }

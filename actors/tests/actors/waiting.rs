@@ -21,7 +21,7 @@ use getaredis_actors::{
         store::SimStore,
         webhooks::SimWebhooks,
     },
-    supervision::{AskError, ask},
+    supervision::{AskError, Exit, Status, ask},
 };
 use tokio::time::{Instant, sleep};
 
@@ -382,6 +382,26 @@ async fn growth_that_fails_keeps_nobody_waiting() {
         assert_eq!(refusal(answer), "no hosts");
     }
     assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
+}
+
+#[actix::test]
+async fn without_its_autoscaler_who_finds_room_is_served_and_nobody_else_waits_for_long() {
+    let town = Town::with(2, queue(90, 100)).await;
+    assert!(matches!(town.create(1).await, Ok(Ok(_))));
+    for _ in 0..11 {
+        town.faults.panic_next("cloud.list");
+    }
+    let report = || town.brain.roster.report("autoscaler").unwrap();
+    let begun = Instant::now();
+    while report().status != Status::Down {
+        assert!(begun.elapsed() < seconds(300), "{:?}", report());
+        sleep(seconds(1)).await;
+    }
+    assert!(matches!(report().last_cause, Some(Exit::Panicked(_))), "{:?}", report());
+    assert!(matches!(town.create(2).await, Ok(Ok(_))), "there is room");
+    let asked = Instant::now();
+    refusal(&town.create(3).await);
+    assert!(asked.elapsed() <= seconds(91), "{:?}", asked.elapsed());
 }
 
 #[actix::test]

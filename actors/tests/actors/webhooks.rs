@@ -339,7 +339,7 @@ async fn a_life_is_told_from_its_beginning_to_its_end() {
 async fn a_panic_of_the_webhooks_delays_no_create_and_loses_no_notice() {
     tokio::time::pause();
     let mut world = harness::World::running(telling(), &[("h1", 20)]).await;
-    world.expect_restarts();
+    world.expect_restarts(&["webhooks"]);
     let mut made: Vec<Instance> = Vec::new();
     for n in 1..=9 {
         world.faults.panic_next("webhooks.post");

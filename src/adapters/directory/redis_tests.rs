@@ -283,3 +283,18 @@ async fn hosts_that_expire_while_they_are_read_are_simply_absent() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_user_who_may_not_use_keys_reads_it_all_the_same() {
+    let server = Server::start().await;
+    server.set("server:a", &beat("a")).await;
+    let user = ["SETUSER", "reader", "on", ">reader-reader", "~*", "+@all", "-keys"];
+    server.command(redis::cmd("ACL").arg(&user)).await;
+    let url = format!("redis://reader:reader-reader@127.0.0.1:{}", server.port);
+    let mut reader = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let refused = redis::cmd("KEYS").arg("*").query_async::<Vec<String>>(&mut reader).await.unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"), "{refused}");
+    let settings = RedisSettings { url: url.into(), ..server.settings("", "") };
+    let directory = RedisDirectory::new(settings).unwrap();
+    assert_eq!(names(&directory.read().await.unwrap()), ["a"]);
+}

@@ -10,7 +10,13 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource, KeyAction, KeyActions},
+    elements::Element,
+    key::Key,
+    wd::WebDriverCompatibleCommand,
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use reqwest::Url;
 use serde_json::{Value, json};
@@ -24,6 +30,9 @@ use super::{
 /// How often chromedriver is started until it listens: the port that it finds for one kind of address may be taken for the
 /// other.
 const DRIVERS: usize = 5;
+
+/// More than there is on any page to be reached with the Tab key.
+const MOST_TABS: usize = 60;
 
 /// For what a person would wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -118,6 +127,47 @@ impl Browser {
     /// What a script in the page answers through its last argument.
     pub async fn run(&self, script: &str) -> Value {
         self.client().execute_async(script, vec![]).await.unwrap()
+    }
+
+    /// Gives the page a screen of this width, in CSS pixels.
+    pub async fn narrow_to(&self, width: u32) {
+        let screen = json!({ "width": width, "height": 740, "deviceScaleFactor": 2, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", screen).await;
+    }
+
+    /// Shows the page to somebody who prefers this colour scheme (`light` or `dark`), without transitions.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Presses keys together, as in Control and V, and lets them go.
+    pub async fn press(&self, keys: &[char]) {
+        let pressed = keys.iter().map(|key| KeyAction::Down { value: *key });
+        let all = pressed.chain(keys.iter().rev().map(|key| KeyAction::Up { value: *key }));
+        let actions = all.fold(KeyActions::new("keyboard".to_owned()), InputSource::then);
+        self.client().perform_actions(actions).await.unwrap();
+    }
+
+    /// Goes on with the Tab key until this element has the focus, and can be seen to have it.
+    pub async fn tab_to(&self, selector: &str) {
+        self.sees(selector).await;
+        let look = format!(
+            "const at = document.activeElement;
+            const seen = at.matches(':focus-visible') && getComputedStyle(at).outlineStyle !== 'none';
+            arguments[0]([at.matches({selector:?}), seen]);"
+        );
+        for _ in 0..MOST_TABS {
+            self.press(&[Key::Tab.into()]).await;
+            if self.run(&look).await[0] == true {
+                assert_eq!(self.run(&look).await[1], true, "nobody sees that {selector} has the focus");
+                return;
+            }
+        }
+        panic!("the Tab key does not lead to {selector}");
     }
 
     async fn devtools(&self, command: &str, parameters: Value) -> Value {

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod directory;
 pub mod engine;
 pub mod feed;
+pub mod looks;
 pub mod processes;
 pub mod proxy;
 pub mod receiver;

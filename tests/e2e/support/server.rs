@@ -37,6 +37,11 @@ const STARTS: usize = 3;
 /// What a start says that may be repeated.
 const REPEATABLE: [&str; 2] = ["in use", "does not answer within"];
 
+/// How a server that is not told where the engine is finds out.
+const DOCKER_HOST: &str = "DOCKER_HOST";
+/// The deployment of a server that is not told its own.
+const DEFAULT_DEPLOYMENT: &str = "default";
+
 /// See the module's header.
 pub struct Server {
     home: TempDir,
@@ -62,7 +67,19 @@ impl Server {
         server
     }
 
-    /// The same, without waiting for more than an answer.
+    /// Starts one that nobody configured: it has the engine's address as `DOCKER_HOST`, a working directory and a port.
+    pub async fn start_unconfigured() -> Self {
+        let mut server = Self::unstarted(&[]);
+        server.settings.clear();
+        DEFAULT_DEPLOYMENT.clone_into(&mut server.deployment);
+        // It would clean up after a server of the same name, as every server does.
+        assert_eq!(server.containers().await, [], "another server of this deployment uses the engine");
+        server.set_environment(&[(DOCKER_HOST, &engine::endpoint())]);
+        server.start_again().await;
+        server
+    }
+
+    /// The same as [`start`](Self::start), without waiting for more than an answer.
     pub async fn start_unready(settings: &[(&str, &str)]) -> Self {
         let mut server = Self::unstarted(settings);
         server.launch().await;
@@ -262,6 +279,11 @@ impl Server {
         signal(self.process(), "TERM");
     }
 
+    /// Presses Ctrl-C (SIGINT).
+    pub fn interrupt(&self) {
+        signal(self.process(), "INT");
+    }
+
     /// Waits until the process ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         self.ended_within(PATIENCE).await
@@ -352,7 +374,7 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if self.settings.contains_key("docker.endpoint") {
+        if self.settings.contains_key("docker.endpoint") || self.environment.contains_key(DOCKER_HOST) {
             Engine::forget(self.deployment.clone());
         }
         if std::thread::panicking() {
