@@ -225,20 +225,26 @@ pub trait Store: Send + Sync {
     /// Every droplet row, by name.
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError>;
 
-    /// Writes the row of a droplet that shall be ordered, if there are fewer than `most` rows: of any number of concurrent
-    /// calls, from any number of servers, no more succeed. Returns whether it was written. The name must be new.
+    /// Writes the row of a droplet that shall be ordered, new or over one of that name that is still
+    /// [`Creating`](DropletState::Creating), if there are fewer than `most` others: of any number of concurrent calls, from
+    /// any number of servers, no more succeed. Returns whether it was written.
     async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError>;
+
+    /// Writes that the provider has it, if its row is still [`Creating`](DropletState::Creating); returns whether.
+    async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError>;
 
     /// Writes that a droplet shall be deleted, with or without a row before, if no instance that has not ended is on that
     /// host; returns whether. From then on none is admitted or moved to it, by any server, until
-    /// [`put_droplet`](Self::put_droplet) says that it is kept or [`remove_droplet`](Self::remove_droplet) that it is gone.
+    /// [`keep_droplet`](Self::keep_droplet) says that it is kept or [`remove_droplet`](Self::remove_droplet) that it is
+    /// gone.
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Writes the row, new or over the old one of that name.
-    async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError>;
+    /// Writes that it is not deleted after all, if it is condemned and an instance that has not ended is on that host;
+    /// returns whether.
+    async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError>;
 
-    /// Forgets the row, and what was ordered about that host; fine when there is none.
-    async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError>;
+    /// Forgets the row, and what was ordered about that host, if it is in this state; returns whether.
+    async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError>;
 
     /// The operator's orders that stand.
     async fn orders(&self) -> Result<Orders, StoreError>;
@@ -509,7 +515,8 @@ pub trait HostProvider: Send + Sync {
     async fn list(&self) -> Result<Vec<Droplet>, ProviderError>;
 
     /// Orders a machine of this name, unless there is one. It boots later and announces itself in the directory. May be
-    /// repeated: an order whose answer was lost is found by its name, so that there are never two machines of one name.
+    /// repeated: an order whose answer was lost is found by its name, so that there are never two machines of one name. One
+    /// that another process made may not be found for some time, which the caller lets pass.
     async fn create(&self, name: &HostName) -> Result<(), ProviderError>;
 
     /// Deletes every machine of this name; fine when there is none.

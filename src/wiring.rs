@@ -204,7 +204,9 @@ fn digitalocean_settings(config: &Config) -> Result<DigitalOceanSettings> {
             })
             .collect(),
         call_timeout: section.call_timeout,
-        settle: config.scaling.list_grace,
+        // From the answer that did not come, as the autoscaler waits for the whole from before the order was made: when it
+        // orders again, that is not refused for some last seconds.
+        settle: config.scaling.list_grace / 2,
         bake_deadline: section.bake_deadline,
     })
 }

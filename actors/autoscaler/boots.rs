@@ -22,9 +22,9 @@ pub(super) struct Boots {
 }
 
 impl Boots {
-    /// A droplet was seen before it was up.
+    /// A droplet was seen before it was up. Of several orders of it the last one counts.
     pub(super) fn await_it(&mut self, name: &HostName, ordered: Timestamp) {
-        self.awaited.entry(name.clone()).or_insert(ordered);
+        self.awaited.insert(name.clone(), ordered);
     }
 
     /// A droplet is up. Tells whether it was awaited.
@@ -68,6 +68,7 @@ mod tests {
         let ordered_at = |at| Outlook { coming: 1, first_ordered: Some(later(at)), may_grow: false };
         assert_eq!(boots.estimate(&ordered_at(0), later(0)), None, "nobody knows");
         for (n, took) in [(1, 50), (2, 60), (3, 300)] {
+            boots.await_it(&name(n), later(0) - Duration::from_secs(500));
             boots.await_it(&name(n), later(0));
             assert!(boots.came_up(&name(n), later(took)));
             assert!(!boots.came_up(&name(n), later(took)), "it was up already");

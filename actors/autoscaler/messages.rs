@@ -20,7 +20,7 @@ pub struct DescribeScaling;
 
 /// Something has changed that may need more droplets or fewer: a create found no room, a host joined or left, an
 /// instance took a slot that was counted on. Sent by the scheduler; makes a pass soon, at most one a second, however
-/// many are sent. If it is lost, the next timer does the same.
+/// many are sent, and none where another server looks after the pool. If it is lost, the next timer does the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct PressureChanged;

@@ -8,10 +8,12 @@
 //!   wakes it.
 //! - **Tells** the scheduler after every pass what a create that finds no room may hope for, and the feed how it went, and
 //!   writes down what it saw and decided, so that a decision can be made again later.
-//! - **Forgets on restart** since when hosts have been empty, so that they are kept a little longer, and which hosts
-//!   drain by its own plan, so that those are not taken back but deleted and bought anew. Droplets are found again by
-//!   their rows and their tag, and what was ordered lately by the ages of the rows. A pause of the operator is an order in
-//!   the database.
+//! - **Forgets on restart** since when hosts have been empty, silent or away, and the provider's list without a droplet,
+//!   so that all of these are given their time again; which hosts drain by its own plan, so that those are not taken back
+//!   but deleted and bought anew; that the pool has just grown, so that the cool-down is over; what was refused and what
+//!   failed, so that the next order is not held back; for how long droplets boot, so that nobody is told until one has;
+//!   and orders of droplets that are gone already. Droplets are found again by their rows and their tag, and the orders of
+//!   those that are there by the ages of the rows. A pause of the operator is an order in the database.
 
 mod boots;
 pub mod messages;
@@ -82,6 +84,8 @@ pub struct AutoscalerActor {
     rest_until: Option<Instant>,
     /// Whether there was pressure since the last pass began.
     pressed: bool,
+    /// Whether this server looked after the pool when it last looked.
+    leads: bool,
     /// Who waits for a pass that begins from now on.
     waiting: Vec<oneshot::Sender<ScalingStatus>>,
     /// Told apart from the timers of passes that were made earlier because somebody asked.
@@ -118,6 +122,7 @@ impl AutoscalerActor {
             began: None,
             rest_until: None,
             pressed: false,
+            leads: true,
             waiting: Vec::new(),
             timer: 0,
         }
@@ -131,11 +136,12 @@ impl AutoscalerActor {
         self.began = Some(Instant::now());
         let waiting = std::mem::take(&mut self.waiting);
         let peers = tools.peers.clone();
-        let pass = tools.pass(std::mem::take(&mut self.memory));
+        let pass = tools.pass(std::mem::take(&mut self.memory), self.rests());
         ctx.spawn(pass.into_actor(self).map(move |passed, this, ctx| {
-            let Passed { memory, status, rest, saw, growth } = passed;
+            let Passed { memory, status, rest, saw, leads, growth } = passed;
             this.passing = false;
             this.memory = memory;
+            this.leads = if saw { leads } else { this.leads };
             this.take_in(status, saw);
             this.tell(&peers);
             this.rest_until = rest.map(|rest| Instant::now() + rest);
@@ -147,7 +153,7 @@ impl AutoscalerActor {
                 let _ = whom.send(this.status.clone());
             }
             this.arm(this.every.max(rest.unwrap_or_default()), ctx);
-            if rest.is_none() && !this.waiting.is_empty() {
+            if !this.waiting.is_empty() {
                 this.pass(ctx);
             } else if this.pressed {
                 this.pass_soon(ctx);
@@ -187,10 +193,15 @@ impl AutoscalerActor {
         }
     }
 
-    /// Makes a pass as soon as the last one is long enough ago. While the provider rests, its end is soon enough.
+    /// How long the provider still wants to be left alone, if it does.
+    fn rests(&self) -> Option<Duration> {
+        self.rest_until.map(|until| until.saturating_duration_since(Instant::now())).filter(|time| !time.is_zero())
+    }
+
+    /// Makes a pass as soon as the last one is long enough ago. While the provider rests, its end is soon enough; and
+    /// where another server looks after the pool, the timer is: every pass is a request that this one would miss.
     fn pass_soon(&mut self, ctx: &mut Context<Self>) {
-        let rests = self.rest_until.is_some_and(|until| until > Instant::now());
-        if !self.passing && !rests {
+        if !self.passing && self.leads && self.rests().is_none() {
             self.arm(self.began.map_or(Duration::ZERO, |began| BREATH.saturating_sub(began.elapsed())), ctx);
         }
     }
@@ -206,7 +217,8 @@ impl AutoscalerActor {
         });
     }
 
-    /// A pass that begins from now on, or how it stands where none is ever made.
+    /// A pass that begins from now on, or how it stands where none is ever made. While the provider rests it is one that
+    /// does not ask it anything, and says so.
     fn after_a_pass(&mut self, ctx: &mut Context<Self>) -> ResponseActFuture<Self, ScalingStatus> {
         let (sender, receiver) = oneshot::channel();
         if self.tools.is_some() {

@@ -22,8 +22,8 @@ use crate::{
     supervision::ask,
 };
 
-/// The longest that one call to the cloud may take. Orders are slow; whoever is slower than this is looked up by name
-/// in the next pass.
+/// The longest that one call to the cloud may take. Orders are slow; what is slower than this is looked for in the list,
+/// and ordered again by its name when that had time to show it.
 const CLOUD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long another actor may take to answer from memory.
@@ -57,6 +57,8 @@ pub(super) struct Passed {
     pub(super) rest: Option<Duration>,
     /// Whether the droplets were seen.
     pub(super) saw: bool,
+    /// Whether this server looks after the pool, where they were.
+    pub(super) leads: bool,
     /// What a create may hope for; nothing when the next pass will know better: the hosts are only just being found.
     pub(super) growth: Option<GrowthForeseen>,
 }
@@ -80,6 +82,10 @@ impl From<ProviderError> for Stop {
     }
 }
 
+fn is_order(action: &Action) -> bool {
+    matches!(action, Action::Create | Action::Reorder(_))
+}
+
 fn failed(error: impl std::fmt::Display) -> Stop {
     Stop::Failed(error.to_string(), Duration::ZERO)
 }
@@ -90,9 +96,10 @@ fn wants_rest(time: Duration) -> String {
 
 impl Tools {
     /// Makes a pass. Where it is paused, or another server looks after the pool, it only looks and explains.
-    pub(super) async fn pass(self, mut memory: Memory) -> Passed {
+    /// While the provider still `rests`, it is not even asked for its list.
+    pub(super) async fn pass(self, mut memory: Memory, rests: Option<Duration>) -> Passed {
         let mut status = ScalingStatus { max_hosts: self.policy.max_hosts, ..ScalingStatus::default() };
-        let readings = match self.read().await {
+        let readings = match self.read(rests).await {
             Ok(readings) => readings,
             Err(why) => {
                 let (mut rest, mut growth) = (None, Some(GrowthForeseen { blind: true, ..GrowthForeseen::default() }));
@@ -107,7 +114,7 @@ impl Tools {
                         rest = Some(time);
                     }
                 }
-                return Passed { memory, status, rest, saw: false, growth };
+                return Passed { memory, status, rest, saw: false, leads: false, growth };
             }
         };
         let decision = self.decide(&mut memory, &readings);
@@ -128,7 +135,7 @@ impl Tools {
         };
         let now = self.clock.now();
         let outlook = decision.plan.outlook;
-        let ordered = decision.plan.actions.iter().filter(|action| **action == Action::Create).count();
+        let ordered = decision.plan.actions.iter().filter(|action| is_order(action)).count();
         // What was planned and not ordered is not on the way, and what stood in the way of it still does.
         let failed = u32::try_from(ordered.saturating_sub(status.created)).unwrap_or(u32::MAX);
         let growth = GrowthForeseen {
@@ -139,7 +146,7 @@ impl Tools {
         };
         status.ready_in_s = growth.ready_in.filter(|_| growth.booting > 0).map(|time| time.as_secs());
         let found = readings.directory.read_once || readings.directory.unreachable.is_some();
-        Passed { memory, status, rest, saw: true, growth: found.then_some(growth) }
+        Passed { memory, status, rest, saw: true, leads: readings.fleet.leads, growth: found.then_some(growth) }
     }
 
     fn decide(&self, memory: &mut Memory, readings: &Readings) -> Decision {
@@ -184,19 +191,22 @@ impl Tools {
                 status.explanation.push("paused by the operator: the rest of this was not done".to_owned());
                 return None;
             }
-            let is_order = *action == Action::Create;
-            if is_order && memory.setbacks.hold(self.clock.now()).is_some() {
+            let (is_order, now) = (is_order(action), self.clock.now());
+            if is_order && memory.setbacks.hold(now).is_some() {
                 continue;
             }
             if is_order {
-                memory.orders(&self.policy, self.clock.now());
+                memory.grows(now);
+            }
+            if *action == Action::Create {
+                memory.spends(&self.policy, now);
             }
             let why = match self.carry_out(action, snapshot, status).await {
                 Ok(()) => {
                     match action {
-                        Action::Create => memory.setbacks.sold(),
+                        Action::Create | Action::Reorder(_) => memory.setbacks.sold(),
                         Action::Drain(name) => memory.drained(name.clone()),
-                        Action::Uncordon(_) => memory.taken_back(self.clock.now()),
+                        Action::Uncordon(_) => memory.grows(self.clock.now()),
                         _ => {}
                     }
                     continue;
@@ -224,8 +234,11 @@ impl Tools {
         None
     }
 
-    async fn read(&self) -> Result<Readings, Stop> {
+    async fn read(&self, rests: Option<Duration>) -> Result<Readings, Stop> {
         self.pause.settle(&*self.store).await.map_err(failed)?;
+        if let Some(time) = rests {
+            return Err(Stop::Rest(time));
+        }
         // The cloud's list is read before the rows, so that what is ordered in between has a row; and the fleet last, so
         // that it is the newest of all.
         let listed = self.cloud(self.cloud.list()).await?;
@@ -253,18 +266,31 @@ impl Tools {
         snapshot: &FleetSnapshot,
         status: &mut ScalingStatus,
     ) -> Result<(), Stop> {
+        let seen = |name: &HostName| snapshot.droplets.iter().find(|droplet| &droplet.name == name);
         let born = |name: &HostName| {
-            let droplet = snapshot.droplets.iter().find(|droplet| &droplet.name == name);
-            let born = droplet.and_then(|droplet| droplet.row.map(|(_, since)| since).or(droplet.listed));
+            let born = seen(name).and_then(|droplet| droplet.row.map(|(_, since)| since).or(droplet.listed));
             born.unwrap_or_else(|| self.clock.now())
         };
         match action {
-            Action::Create => self.create(status).await,
-            Action::Confirm(name) | Action::Keep(name) => self.put(name, DropletState::Created, born(name)).await,
+            Action::Create => {
+                let id = self.clock.new_id();
+                let short = &id.as_str()[id.as_str().len() - SHORT_ID..];
+                let name = HostName::parse(&format!("{}-{short}", self.deployment)).map_err(failed)?;
+                self.order(&name, status).await
+            }
+            Action::Reorder(name) => self.order(name, status).await,
+            Action::Confirm(name) => self.confirm(name).await,
+            Action::Keep(name) => match patience::store(self.store.keep_droplet(name)).await.map_err(failed)? {
+                true => Ok(()),
+                false => Err(Stop::NotNow(format!("{name}: not kept, nothing lives on it any more"))),
+            },
             Action::Close(name) => {
                 self.cloud(self.cloud.forget(name)).await?;
                 tracing::info!(droplet = %name, "droplet.row_closed");
-                patience::store(self.store.remove_droplet(name)).await.map_err(failed)
+                match seen(name).and_then(|droplet| droplet.row) {
+                    Some((state, _)) => self.forget(name, state).await,
+                    None => Ok(()),
+                }
             }
             Action::Uncordon(name) => match self.cordon(name, None).await? {
                 Some(host) if host.cordon.is_some() => {
@@ -294,30 +320,43 @@ impl Tools {
         }
     }
 
-    /// Persist the intent, act, confirm.
-    async fn create(&self, status: &mut ScalingStatus) -> Result<(), Stop> {
+    /// Persist the intent, act, confirm; for the first time or again.
+    async fn order(&self, name: &HostName, status: &mut ScalingStatus) -> Result<(), Stop> {
         let now = self.clock.now();
-        let id = self.clock.new_id();
-        let short = &id.as_str()[id.as_str().len() - SHORT_ID..];
-        let name = HostName::parse(&format!("{}-{short}", self.deployment)).map_err(failed)?;
         let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
         if !patience::store(self.store.order_droplet(&row, self.policy.max_hosts)).await.map_err(failed)? {
             // Another server was faster.
-            return Err(Stop::NotNow("not ordered: max_hosts allows no more".to_owned()));
+            return Err(Stop::NotNow("not ordered: max_hosts allows no more, or it was confirmed".to_owned()));
         }
-        match self.cloud(self.cloud.create(&name)).await {
+        match self.cloud(self.cloud.create(name)).await {
             Ok(()) => {}
             // Nothing was made, so there is nothing to look up.
             Err(error) if error.without_effect() => {
-                patience::store(self.store.remove_droplet(&name)).await.map_err(failed)?;
+                self.forget(name, DropletState::Creating).await?;
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
         }
         status.created += 1;
+        status.droplets.retain(|droplet| &droplet.name != name);
         status.droplets.push(DropletView { name: name.clone(), stage: Stage::Booting, since: Some(now) });
         tracing::info!(droplet = %name, "droplet.ordered");
-        self.put(&name, DropletState::Created, now).await
+        self.confirm(name).await
+    }
+
+    async fn confirm(&self, name: &HostName) -> Result<(), Stop> {
+        match patience::store(self.store.confirm_droplet(name)).await.map_err(failed)? {
+            true => Ok(()),
+            false => Err(Stop::NotNow(format!("{name}: not confirmed, another server was faster"))),
+        }
+    }
+
+    /// Forgets the row, unless another server has written something else meanwhile.
+    async fn forget(&self, name: &HostName, state: DropletState) -> Result<(), Stop> {
+        if !patience::store(self.store.remove_droplet(name, state)).await.map_err(failed)? {
+            tracing::info!(droplet = %name, "droplet.row_changed_meanwhile");
+        }
+        Ok(())
     }
 
     /// From here on nothing is placed on it by any server, if nothing lives on it now.
@@ -334,7 +373,7 @@ impl Tools {
         status.deleted += 1;
         status.droplets.retain(|droplet| &droplet.name != name);
         tracing::info!(droplet = %name, "droplet.deleted");
-        patience::store(self.store.remove_droplet(name)).await.map_err(failed)
+        self.forget(name, DropletState::Deleting).await
     }
 
     /// Makes sure, in one turn of the scheduler, that the host is empty and that this server keeps it so; fine if it has
@@ -355,11 +394,6 @@ impl Tools {
             Err(CordonError::NoSuchHost) => Ok(None),
             Err(error) => Err(failed(error)),
         }
-    }
-
-    async fn put(&self, name: &HostName, state: DropletState, created_at: Timestamp) -> Result<(), Stop> {
-        let row = DropletRow { name: name.clone(), state, created_at };
-        patience::store(self.store.put_droplet(&row)).await.map_err(failed)
     }
 
     async fn cloud<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {

@@ -34,12 +34,14 @@ pub(super) struct Memory {
     boots: Boots,
     /// When the first pass was made. Droplets that were ordered before it may have been up for long.
     since: Option<Timestamp>,
-    /// `None` before the first pass, which reads it from the rows.
+    /// `None` before the first pass. Read from the rows until this server makes orders, and while another one does.
     budget: Option<OrderBudget>,
     grown_at: Option<Timestamp>,
     hosts: BTreeMap<HostName, HostMemory>,
     /// Droplets that were hosts, and since when they are not.
     absent: BTreeMap<HostName, Timestamp>,
+    /// Droplets with a row that the provider does not list, and since when.
+    missing: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
     drained_by_plan: BTreeSet<HostName>,
 }
@@ -58,15 +60,15 @@ impl Memory {
         self.drained_by_plan.insert(name);
     }
 
-    /// A host that drained was taken back.
-    pub(super) fn taken_back(&mut self, now: Timestamp) {
+    /// The pool grows: a host that drained was taken back, or one is being ordered, whatever will come of it.
+    pub(super) fn grows(&mut self, now: Timestamp) {
         self.grown_at = Some(now);
     }
 
-    /// A droplet is being ordered, whatever will come of it.
-    pub(super) fn orders(&mut self, policy: &ScalingPolicy, now: Timestamp) {
+    /// One more droplet is being ordered. To order one again takes nothing: there will be one of its name at most, and
+    /// that was counted.
+    pub(super) fn spends(&mut self, policy: &ScalingPolicy, now: Timestamp) {
         self.budget = Some(self.budget.unwrap_or_default().after_an_order(policy, now));
-        self.grown_at = Some(now);
     }
 
     /// How long until the first droplet of this outlook is up, as far as earlier ones tell.
@@ -85,7 +87,12 @@ impl Memory {
         self.remember(&readings.fleet, now);
         self.absent.retain(|name, _| is_droplet(name) && !known.contains_key(name));
         self.watch_boots(&rows, now);
-        let budget = *self.budget.get_or_insert_with(|| spent(&readings.rows, policy));
+        let missing = rows.keys().filter(|name| !listed.contains_key(*name));
+        let since = |name: &HostName| self.missing.get(name).copied().unwrap_or(now);
+        self.missing = missing.map(|name| ((*name).clone(), since(name))).collect();
+        // Where another server orders, the rows are all that is known of its orders.
+        let budget = self.budget.filter(|_| readings.fleet.leads).unwrap_or_else(|| spent(&readings.rows, policy));
+        self.budget = Some(budget);
 
         let hosts = readings.fleet.hosts.iter().map(|host| (&host.name, Some(host)));
         let others: BTreeSet<_> = rows.keys().chain(listed.keys()).filter(|name| !known.contains_key(**name)).collect();
@@ -96,6 +103,7 @@ impl Memory {
                     name: name.clone(),
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
                     listed: listed.get(name).map(|droplet| droplet.created_at),
+                    missing_since: self.missing.get(name).copied(),
                     host: host.map(|host| self.host(host, now)),
                     absent_since: self.absent.get(name).copied(),
                     instances: readings.carried.get(name).copied().unwrap_or_default(),
@@ -162,7 +170,7 @@ impl Memory {
     }
 }
 
-/// What the rows tell of the orders that were made before this process began.
+/// What the rows tell of the orders that were made by others, or before this process began.
 fn spent(rows: &[DropletRow], policy: &ScalingPolicy) -> OrderBudget {
     let mut ordered: Vec<_> = rows.iter().map(|row| row.created_at).collect();
     ordered.sort_unstable();
@@ -216,6 +224,12 @@ mod tests {
             directory: DirectoryView { read_once: true, ..DirectoryView::default() },
             ..Readings::default()
         }
+    }
+
+    /// The same, as the server sees it that looks after the pool.
+    fn leading(hosts: Vec<HostView>) -> Readings {
+        let readings = readings(hosts);
+        Readings { fleet: FleetView { leads: true, ..readings.fleet.clone() }, ..readings }
     }
 
     fn empty_since(snapshot: &FleetSnapshot) -> Option<Timestamp> {
@@ -288,11 +302,44 @@ mod tests {
         let policy = ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() };
         let row =
             |n: u64| DropletRow { name: name(&format!("d{n}")), state: DropletState::Created, created_at: later(n) };
-        let readings = Readings { rows: vec![row(2), row(1)], ..readings(vec![]) };
+        let readings = Readings { rows: vec![row(2), row(1)], ..leading(vec![]) };
         let mut memory = Memory::default();
         assert_eq!(memory.observe(&readings, &policy, later(3)).budget.left(&policy, later(3)), 1);
-        memory.orders(&policy, later(4));
+        memory.spends(&policy, later(4));
         assert_eq!(memory.observe(&readings, &policy, later(5)).budget.left(&policy, later(5)), 0);
+    }
+
+    #[test]
+    fn orders_of_a_server_that_leads_count_against_the_budget_of_the_one_that_takes_over() {
+        let policy = ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() };
+        let row =
+            |n: u64| DropletRow { name: name(&format!("d{n}")), state: DropletState::Created, created_at: later(n) };
+        let mut memory = Memory::default();
+        let mut left = |rows: &[u64], leads, at| {
+            let rows = rows.iter().copied().map(row).collect();
+            let fleet = FleetView { ready: true, leads, ..FleetView::default() };
+            let readings = Readings { rows, fleet, ..readings(vec![]) };
+            memory.observe(&readings, &policy, later(at)).budget.left(&policy, later(at))
+        };
+        assert_eq!(left(&[], false, 1), 3);
+        assert_eq!(left(&[2, 3], false, 4), 1);
+        assert_eq!(left(&[2, 3], true, 5), 1);
+        assert_eq!(left(&[], true, 6), 1, "what it knows outlasts the rows");
+    }
+
+    #[test]
+    fn a_droplet_is_missing_since_the_first_list_without_it_and_not_any_more_once_it_is_listed() {
+        let row = DropletRow { name: name("d1"), state: DropletState::Created, created_at: later(0) };
+        let with = Readings { rows: vec![row], ..readings(vec![host("d1", 0, None)]) };
+        let without = Readings { listed: vec![], ..with.clone() };
+        let mut memory = Memory::default();
+        let mut missing =
+            |readings: &Readings, at| memory.observe(readings, &policy(), later(at)).droplets[0].missing_since;
+        assert_eq!(missing(&with, 1), None);
+        assert_eq!(missing(&without, 2), Some(later(2)));
+        assert_eq!(missing(&without, 9), Some(later(2)));
+        assert_eq!(missing(&with, 10), None);
+        assert_eq!(missing(&without, 11), Some(later(11)));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! - with constant load the plan settles: nothing is bought and given back in turns;
 //! - more load never means fewer hosts;
 //! - no more is ordered than the budget has, and nothing while a hold lasts;
+//! - nothing is ordered again but what was ordered long ago and never seen;
+//! - no row is closed of what is listed, or was until lately, or carries an instance;
 //! - the same inputs give the same plan, also when they were written down and read back.
 
 mod decision;
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::fate::Fate;
+use self::fate::{Fate, GONE, UNCONFIRMED};
 pub use self::{
     decision::Decision,
     fleet::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, Hold},
@@ -40,6 +42,8 @@ use super::{Timestamp, ids::HostName};
 pub enum Action {
     /// Order one more droplet.
     Create,
+    /// Order it again, by its name: nobody knows what became of its order.
+    Reorder(HostName),
     /// The provider has what was ordered: write that down.
     Confirm(HostName),
     /// The provider does not have it: forget its row.
@@ -88,6 +92,10 @@ struct Tally<'a> {
     drained: Vec<&'a Droplet>,
     coming: u32,
     first_ordered: Option<Timestamp>,
+    /// Ordered lately, and not confirmed: each may be on the way, so none is ordered in its place, and none is promised.
+    unsure: u32,
+    /// Ordered long ago, and not confirmed.
+    lost: Vec<&'a Droplet>,
     free: u32,
     used: u32,
 }
@@ -132,11 +140,12 @@ impl Need {
         let spare =
             policy.standby_slots.max(u32::try_from(percent).unwrap_or(u32::MAX)).saturating_add(snapshot.waiting);
         let empty = policy.standby + snapshot.waiting.div_ceil(slots);
-        let expected = free.saturating_add(tally.coming.saturating_mul(slots));
+        let coming = tally.coming + tally.unsure;
+        let expected = free.saturating_add(coming.saturating_mul(slots));
         let missing = empty
-            .saturating_sub(ready + tally.coming)
+            .saturating_sub(ready + coming)
             .max(spare.saturating_sub(expected).div_ceil(slots))
-            .max(policy.min_hosts.saturating_sub(up + tally.coming));
+            .max(policy.min_hosts.saturating_sub(up + coming));
         Self { ready, up, empty, free, spare, missing }
     }
 
@@ -185,6 +194,11 @@ impl Plan {
                     tally.coming += 1;
                     tally.first_ordered = tally.first_ordered.into_iter().chain(droplet.born()).min();
                 }
+                Fate::Unconfirmed { settled: true } => tally.lost.push(droplet),
+                Fate::Unconfirmed { settled: false } => {
+                    tally.unsure += 1;
+                    self.explanation.push(format!("{}: {UNCONFIRMED}", droplet.name));
+                }
                 Fate::Drained => tally.drained.push(droplet),
                 Fate::Act(action, why) => self.act(action, format!("{}: {why}", droplet.name)),
                 Fate::Failed(action, why) => {
@@ -198,7 +212,7 @@ impl Plan {
         tally
     }
 
-    /// First takes back what drains and was not meant to go, then buys.
+    /// First takes back what drains and was not meant to go, then orders again what was ordered, then more.
     fn grow(
         &mut self,
         tally: &Tally<'_>,
@@ -217,9 +231,21 @@ impl Plan {
                 self.act(Action::Delete(droplet.name.clone()), format!("{}: drained and empty", droplet.name));
             }
         }
+        let hold = snapshot.hold.as_ref().filter(|hold| hold.until > now);
+        let mut reordered = 0;
+        for droplet in tally.lost.iter().filter(|_| hold.is_none()) {
+            let name = &droplet.name;
+            if wanted > 0 && total <= policy.max_hosts {
+                (wanted, reordered) = (wanted - 1, reordered + 1);
+                self.act(Action::Reorder(name.clone()), format!("{name}: ordered again, {GONE}"));
+            } else if droplet.is_gone(policy, now) {
+                self.act(Action::Close(name.clone()), format!("{name}: {GONE}"));
+            } else {
+                self.explanation.push(format!("{name}: {UNCONFIRMED}"));
+            }
+        }
         let room = policy.max_hosts.saturating_sub(total);
         let budget = snapshot.budget.left(policy, now);
-        let hold = snapshot.hold.as_ref().filter(|hold| hold.until > now);
         let ordered = if hold.is_some() { 0 } else { wanted.min(room).min(budget) };
         for _ in 0..ordered {
             self.act(Action::Create, "one more droplet: too little is free or on the way".to_owned());
@@ -236,9 +262,9 @@ impl Plan {
             self.explanation.push(format!("{} more wanted, but {why}", wanted - ordered));
         }
         self.outlook = Outlook {
-            coming: tally.coming + ordered,
-            first_ordered: tally.first_ordered.or((ordered > 0).then_some(now)),
-            may_grow: hold.is_none() && room > ordered && budget > ordered,
+            coming: tally.coming + reordered + ordered,
+            first_ordered: tally.first_ordered.or((reordered + ordered > 0).then_some(now)),
+            may_grow: hold.is_none() && tally.unsure == 0 && room > ordered && budget > ordered,
         };
     }
 

@@ -164,6 +164,12 @@ impl Tables {
         self.droplets.insert(row.name.clone(), row);
     }
 
+    /// Writes that the provider has it, if its row is in this state.
+    fn move_droplet(&mut self, name: &HostName, from: DropletState) -> bool {
+        let row = self.droplets.get_mut(name).filter(|row| row.state == from);
+        row.map(|row| row.state = DropletState::Created).is_some()
+    }
+
     fn purge(&mut self, ended_before: Timestamp, limit: u32) -> u32 {
         let mut ended: Vec<_> = self.instances.values().filter_map(|i| Some((i.ended_at?, i.id.clone()))).collect();
         ended.retain(|(ended_at, _)| *ended_at < ended_before);
@@ -343,16 +349,20 @@ impl Store for SimStore {
     async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            if tables.droplets.len() >= most as usize {
-                return Ok(false);
+            let others = tables.droplets.keys().filter(|name| **name != row.name).count();
+            let before = tables.droplets.get(&row.name).map(|row| row.state);
+            let allowed = others < most as usize && before.is_none_or(|state| state == DropletState::Creating);
+            if allowed {
+                tables.put_droplet(row.clone());
             }
-            if tables.droplets.contains_key(&row.name) {
-                return Err(StoreError::Corrupt(format!("droplet {} is there already", row.name)));
-            }
-            tables.put_droplet(row.clone());
-            Ok(true)
+            Ok(allowed)
         };
         self.faults.around("store.order_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        let write = || Ok(self.tables().move_droplet(name, DropletState::Creating));
+        self.faults.around("store.confirm_droplet", StoreError::Unavailable, write).await
     }
 
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
@@ -367,20 +377,23 @@ impl Store for SimStore {
         self.faults.around("store.condemn_droplet", StoreError::Unavailable, write).await
     }
 
-    async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
-        let write = || {
-            self.tables().put_droplet(row.clone());
-            Ok(())
-        };
-        self.faults.around("store.put_droplet", StoreError::Unavailable, write).await
-    }
-
-    async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
+    async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            tables.droplets.remove(name);
-            tables.orders.cordons.remove(name);
-            Ok(())
+            Ok(tables.on(name) > 0 && tables.move_droplet(name, DropletState::Deleting))
+        };
+        self.faults.around("store.keep_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {
+        let write = || {
+            let mut tables = self.tables();
+            let there = tables.droplets.get(name).is_some_and(|row| row.state == state);
+            if there {
+                tables.droplets.remove(name);
+                tables.orders.cordons.remove(name);
+            }
+            Ok(there)
         };
         self.faults.around("store.remove_droplet", StoreError::Unavailable, write).await
     }
@@ -466,7 +479,7 @@ mod tests {
     #[tokio::test]
     async fn a_clone_is_the_same_database() {
         let store = SimStore::default();
-        store.clone().put_droplet(&droplet("d1")).await.unwrap();
+        store.clone().order_droplet(&droplet("d1"), 1).await.unwrap();
         assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
     }
 }

@@ -22,9 +22,9 @@ use getaredis_actors::{
         Timestamp,
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, Droplet, DropletRow, Found, HostProvider, HostRecord, HourlyPrice, Orders,
-        ProviderError, Relocated, Removal, Runtime, RuntimeError, Runtimes, StartSpec, Store, StoreError, Totals,
-        WebhookError, Webhooks,
+        Admission, Admitted, Beat, Delivery, Droplet, DropletRow, DropletState, Found, HostProvider, HostRecord,
+        HourlyPrice, Orders, ProviderError, Relocated, Removal, Runtime, RuntimeError, Runtimes, StartSpec, Store,
+        StoreError, Totals, WebhookError, Webhooks,
     },
 };
 
@@ -55,8 +55,9 @@ const CALLS: &[&str] = &[
     "store.beat",
     "store.retire",
     "store.order_droplet",
+    "store.confirm_droplet",
     "store.condemn_droplet",
-    "store.put_droplet",
+    "store.keep_droplet",
     "store.remove_droplet",
     "store.order_cordon",
     "store.order_pause",
@@ -212,16 +213,20 @@ impl Store for Crashing<dyn Store> {
         self.around("store.order_droplet", self.port.order_droplet(row, most)).await
     }
 
+    async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        self.around("store.confirm_droplet", self.port.confirm_droplet(name)).await
+    }
+
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
         self.around("store.condemn_droplet", self.port.condemn_droplet(name, created_at)).await
     }
 
-    async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
-        self.around("store.put_droplet", self.port.put_droplet(row)).await
+    async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        self.around("store.keep_droplet", self.port.keep_droplet(name)).await
     }
 
-    async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
-        self.around("store.remove_droplet", self.port.remove_droplet(name)).await
+    async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {
+        self.around("store.remove_droplet", self.port.remove_droplet(name, state)).await
     }
 
     // What only reads has no point.

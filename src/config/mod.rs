@@ -213,5 +213,10 @@ impl Config {
             &["docker.publish_address", "fleet.provider"],
             "instances on hosts that are bought would be published where nobody reaches them; publish on 0.0.0.0",
         );
+        reader.rule(
+            self.scaling.list_grace >= 2 * bought.call_timeout,
+            &["fleet.list_grace", "digitalocean.call_timeout"],
+            "an order could be made again while it is still being made: it must be at least twice as long as one call",
+        );
     }
 }

@@ -104,6 +104,7 @@ fn parts() {
             empty_since: (n % 10 == 0).then(now),
         }),
         absent_since: None,
+        missing_since: None,
         instances: INSTANCES,
         drained_by_plan: false,
     };
@@ -228,7 +229,7 @@ async fn rows(dir: &Path) -> SqlStore {
     let store = SqlStore::open(&settings).await.unwrap();
     for n in 0..HOSTS {
         let row = DropletRow { name: name(n), state: DropletState::Created, created_at: now() };
-        store.put_droplet(&row).await.unwrap();
+        store.order_droplet(&row, HOSTS).await.unwrap();
     }
     let live = HOSTS * INSTANCES;
     let sql = format!(

@@ -95,7 +95,7 @@ impl Fleet {
         self.brain = None;
         // The dropped actors end at their next turn.
         tokio::task::yield_now().await;
-        let provider = provider(DigitalOceanSettings { settle: policy.list_grace, ..settings(&self.api) });
+        let provider = provider(DigitalOceanSettings { settle: policy.list_grace / 2, ..settings(&self.api) });
         let ports = Ports {
             clock: Arc::new(SystemClock),
             store: Arc::new(self.store.clone()),

@@ -12,6 +12,12 @@ use super::{
     Action, Droplet, DropletHost, DropletState, ScalingPolicy, passed,
 };
 
+/// Why a row is closed.
+pub(super) const GONE: &str = "the provider does not have it";
+
+/// Why one that was ordered is not promised.
+pub(super) const UNCONFIRMED: &str = "ordered, and the provider has not confirmed it";
+
 /// What becomes of one droplet.
 pub(super) enum Fate {
     /// It carries instances and takes more.
@@ -20,6 +26,8 @@ pub(super) enum Fate {
     Standby { idle: Duration },
     /// It will be a host.
     Coming,
+    /// It was ordered, and the provider has neither confirmed it nor lists it; whether it had time to.
+    Unconfirmed { settled: bool },
     /// It is empty and takes none.
     Drained,
     /// To be done at once, whatever the others are.
@@ -33,16 +41,14 @@ pub(super) enum Fate {
 impl Droplet {
     /// Decides. `well` is since when hosts have been able to announce themselves.
     pub(super) fn fate(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
-        let up = self.host.as_ref().is_some_and(|host| host.state.health == Health::Up);
         let settled = self.age(now) >= policy.list_grace;
-        if self.listed.is_none() && settled && !up {
-            return Fate::Act(Action::Close(self.name.clone()), "the provider does not have it".to_owned());
-        }
         match self.row {
             None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
             None => self.get_rid("it carries our tag and has no row"),
-            Some((DropletState::Deleting, _)) if self.used() > 0 => {
-                let why = format!("it carries {} instances and is not deleted after all", self.used());
+            Some((DropletState::Creating, _)) if self.is_unheard_of() => Fate::Unconfirmed { settled },
+            Some(_) if self.is_gone(policy, now) => Fate::Act(Action::Close(self.name.clone()), GONE.to_owned()),
+            Some((DropletState::Deleting, _)) if self.instances > 0 => {
+                let why = format!("it carries {} instances and is not deleted after all", self.instances);
                 Fate::Act(Action::Keep(self.name.clone()), why)
             }
             Some((DropletState::Deleting, _)) => self.get_rid("it is being deleted"),
@@ -51,6 +57,19 @@ impl Droplet {
                 Some(host) => self.fate_of_host(host, policy, well, now),
             },
         }
+    }
+
+    /// Whether its row is all that there is of it.
+    fn is_unheard_of(&self) -> bool {
+        self.listed.is_none() && self.host.is_none() && self.absent_since.is_none() && self.used() == 0
+    }
+
+    /// Whether the provider does not have it (any more): its list has been without it for long enough to be believed. One
+    /// that plainly works is believed more than the list, and while instances are counted on it, those are given up first.
+    pub(super) fn is_gone(&self, policy: &ScalingPolicy, now: Timestamp) -> bool {
+        let up = self.host.as_ref().is_some_and(|host| host.state.health == Health::Up);
+        let missing = self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace);
+        missing && self.age(now) >= policy.list_grace && !up && self.used() == 0
     }
 
     /// It is wanted and announces itself nowhere: it boots, or is gone.

@@ -83,10 +83,12 @@ pub struct Hold {
 pub struct Droplet {
     /// Its name, which is its host's name.
     pub name: HostName,
-    /// What the database says, and when that row was made.
+    /// What the database says, and when it was ordered (last).
     pub row: Option<(DropletState, Timestamp)>,
     /// When the provider says it was made, if it lists it.
     pub listed: Option<Timestamp>,
+    /// Since when the provider's list has been without it, if the database has a row of it.
+    pub missing_since: Option<Timestamp>,
     /// Its host, if the scheduler knows it.
     pub host: Option<DropletHost>,
     /// Since when it has been no host, if it was one before.

@@ -41,15 +41,17 @@ fn any_droplet() -> impl Strategy<Value = Droplet> {
     let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
     let row = prop::option::weighted(0.8, (state, any_time()));
     let listed = prop::option::weighted(0.8, any_time());
-    let absent = prop::option::weighted(0.2, any_time());
-    (row, listed, prop::option::weighted(0.7, any_host()), 0u32..2, any::<bool>(), absent).prop_map(
-        |(row, listed, host, instances, by_plan, absent)| {
+    let since = || prop::option::weighted(0.2, any_time());
+    let host = prop::option::weighted(0.7, any_host());
+    (row, listed, host, 0u32..2, any::<bool>(), (since(), since())).prop_map(
+        |(row, listed, host, instances, by_plan, (absent, missing))| {
             let draining = host.as_ref().is_some_and(|host| host.state.cordon == Some(Cordon::Draining));
             // A droplet is known by a row or by the list.
             let listed = if row.is_none() { listed.or(Some(NOW)) } else { listed };
             let absent_since = absent.filter(|_| host.is_none());
+            let missing_since = missing.filter(|_| listed.is_none());
             let drained_by_plan = by_plan && draining;
-            Droplet { name: name("x"), row, listed, host, absent_since, instances, drained_by_plan }
+            Droplet { name: name("x"), row, listed, missing_since, host, absent_since, instances, drained_by_plan }
         },
     )
 }
@@ -119,6 +121,12 @@ fn any_policy() -> impl Strategy<Value = ScalingPolicy> {
     )
 }
 
+/// One that was just ordered, and boots in no time.
+fn fresh(called: &str) -> Droplet {
+    let fresh = with_host(up(called, 0), |host| (host.slots, host.empty_since) = (SLOTS, Some(NOW)));
+    Droplet { row: Some((DropletState::Created, NOW)), ..fresh }
+}
+
 /// What the world looks like when all of this was done.
 fn carry_out(snapshot: &mut FleetSnapshot, actions: &[Action], ordered: &mut u32) {
     for action in actions {
@@ -134,11 +142,9 @@ fn carry_out(snapshot: &mut FleetSnapshot, actions: &[Action], ordered: &mut u32
         match action {
             Action::Create => {
                 *ordered += 1;
-                let fresh = with_host(up(&format!("new{ordered}"), 0), |host| {
-                    (host.slots, host.empty_since) = (SLOTS, Some(NOW));
-                });
-                snapshot.droplets.push(Droplet { row: Some((DropletState::Created, NOW)), ..fresh });
+                snapshot.droplets.push(fresh(&format!("new{ordered}")));
             }
+            Action::Reorder(name) => set(snapshot, name, &|d| *d = fresh(name.as_str())),
             Action::Confirm(name) | Action::Keep(name) => {
                 set(snapshot, name, &|d| d.row = d.row.map(|(_, since)| (DropletState::Created, since)));
             }
@@ -177,17 +183,46 @@ fn more_load(snapshot: &FleetSnapshot, at: usize) -> FleetSnapshot {
 proptest! {
     #[test]
     fn there_are_never_more_than_max_hosts_because_of_a_plan(snapshot in any_snapshot(), policy in any_policy()) {
-        let ordered = plan(&snapshot, &policy, NOW).actions.iter().filter(|a| **a == Action::Create).count();
-        prop_assert!(ordered == 0 || snapshot.droplets.len() + ordered <= policy.max_hosts as usize);
+        let actions = plan(&snapshot, &policy, NOW).actions;
+        let ordered = actions.iter().filter(|a| **a == Action::Create).count();
+        let orders = actions.iter().any(|a| matches!(a, Action::Create | Action::Reorder(_)));
+        prop_assert!(!orders || snapshot.droplets.len() + ordered <= policy.max_hosts as usize);
     }
 
     #[test]
     fn no_more_is_ordered_than_the_budget_has_and_nothing_while_a_hold_lasts(
         snapshot in any_snapshot(), policy in any_policy(),
     ) {
-        let ordered = plan(&snapshot, &policy, NOW).actions.iter().filter(|a| **a == Action::Create).count();
+        let actions = plan(&snapshot, &policy, NOW).actions;
+        let ordered = actions.iter().filter(|a| **a == Action::Create).count();
+        let orders = actions.iter().any(|a| matches!(a, Action::Create | Action::Reorder(_)));
         prop_assert!(ordered <= snapshot.budget.left(&policy, NOW) as usize);
-        prop_assert!(ordered == 0 || snapshot.hold.is_none_or(|hold| hold.until <= NOW));
+        prop_assert!(!orders || snapshot.hold.is_none_or(|hold| hold.until <= NOW));
+    }
+
+    #[test]
+    fn only_what_was_ordered_long_ago_and_never_seen_is_ordered_again(
+        snapshot in any_snapshot(), policy in any_policy(),
+    ) {
+        for action in plan(&snapshot, &policy, NOW).actions {
+            let Action::Reorder(name) = &action else { continue };
+            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
+            prop_assert!(matches!(droplet.row, Some((DropletState::Creating, _))));
+            prop_assert!(droplet.listed.is_none() && droplet.host.is_none() && droplet.used() == 0);
+            prop_assert!(droplet.age(NOW) >= policy.list_grace);
+        }
+    }
+
+    #[test]
+    fn no_row_is_closed_while_it_is_counted_on_or_listed_or_was_not_missing_for_long(
+        snapshot in any_snapshot(), policy in any_policy(),
+    ) {
+        for action in plan(&snapshot, &policy, NOW).actions {
+            let Action::Close(name) = &action else { continue };
+            let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
+            prop_assert!(droplet.listed.is_none() && droplet.used() == 0);
+            prop_assert!(droplet.missing_since.is_some_and(|since| passed(since, NOW) >= policy.list_grace));
+        }
     }
 
     #[test]

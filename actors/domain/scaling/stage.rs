@@ -122,6 +122,7 @@ mod tests {
             name: HostName::parse("d").unwrap(),
             row: row.map(|state| (state, later(1))),
             listed: Some(later(2)),
+            missing_since: None,
             host: host.map(|(health, cordon, was_up)| DropletHost {
                 state: HostState { health, cordon },
                 slots: 40,

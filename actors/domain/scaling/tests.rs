@@ -26,6 +26,7 @@ pub(super) fn up(called: &str, used: u32) -> Droplet {
         name: name(called),
         row: Some((DropletState::Created, long)),
         listed: Some(long),
+        missing_since: None,
         host: Some(DropletHost { state, slots: 40, used, since: long, was_up: true, empty_since }),
         absent_since: None,
         instances: used,
@@ -59,6 +60,10 @@ fn booting(called: &str, state: DropletState, age: Duration) -> Droplet {
 
 fn unlisted(droplet: Droplet) -> Droplet {
     Droplet { listed: None, ..droplet }
+}
+
+fn missing(droplet: Droplet, time: Duration) -> Droplet {
+    Droplet { missing_since: Some(ago(time)), ..unlisted(droplet) }
 }
 
 fn without_row(droplet: Droplet) -> Droplet {
@@ -293,12 +298,42 @@ fn what_is_given_back_is_room_for_who_comes_now_unless_the_pool_is_too_large() {
 fn rows_and_the_list_of_the_cloud_are_brought_together() {
     let ordered = booting("a", DropletState::Creating, MINUTE);
     assert_eq!(actions(vec![ordered]), [Action::Confirm(name("a"))]);
-    let vanished = unlisted(booting("a", DropletState::Creating, 3 * MINUTE));
-    assert_eq!(actions(vec![vanished]), [Action::Close(name("a")), Action::Create]);
-    let deleted = unlisted(deleting(health(draining(up("a", 0), false), Health::Unreachable)));
-    assert_eq!(actions(vec![deleted, up("b", 0)]), [Action::Close(name("a"))]);
+    let deleted = |time| missing(deleting(health(draining(up("a", 0), false), Health::Unreachable)), time);
+    assert_eq!(actions(vec![deleted(3 * MINUTE), up("b", 0)]), [Action::Close(name("a"))]);
+    assert_eq!(actions(vec![deleted(MINUTE), up("b", 0)]), [], "one list may be wrong");
     // A list that leaves out what plainly works is not believed.
-    assert_eq!(actions(vec![unlisted(up("a", 0)), up("b", 1)]), []);
+    assert_eq!(actions(vec![missing(up("a", 0), 9 * MINUTE), up("b", 1)]), []);
+    // What lives on it according to its row is given up first.
+    let counted_on = Droplet { instances: 1, ..missing(silent("a", 0, MINUTE), 9 * MINUTE) };
+    assert_eq!(actions(vec![counted_on, up("b", 0)]), []);
+}
+
+#[test]
+fn an_order_that_nobody_confirms_is_not_promised_and_is_made_again_by_its_name() {
+    let ordered = |time| unlisted(booting("a", DropletState::Creating, time));
+    let young = plan(&snapshot(vec![ordered(MINUTE)]), &policy(), NOW);
+    assert_eq!((young.actions, young.outlook), (vec![], Outlook::default()));
+    assert_eq!(young.explanation[1], "a: ordered, and the provider has not confirmed it");
+
+    let again = plan(&snapshot(vec![ordered(3 * MINUTE)]), &policy(), NOW);
+    assert_eq!(again.actions, [Action::Reorder(name("a"))]);
+    assert_eq!(again.explanation[1], "a: ordered again, the provider does not have it");
+    assert_eq!(again.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true });
+    // It has its place in the pool, and took its share of the budget.
+    let one = ScalingPolicy { max_hosts: 1, creates_per_hour: 6, ..policy() };
+    let budget = OrderBudget::default().after_an_order(&one, ago(3 * MINUTE));
+    let spent = FleetSnapshot { budget, ..snapshot(vec![ordered(3 * MINUTE)]) };
+    assert_eq!(plan(&spent, &one, NOW).actions, [Action::Reorder(name("a"))]);
+    let hold = Some(Hold { until: NOW + MINUTE, why: "it failed".to_owned() });
+    assert_eq!(plan(&FleetSnapshot { hold, ..spent }, &one, NOW).actions, []);
+    // More than it is needed, and it is needed by nobody.
+    let two = ScalingPolicy { standby: 2, ..policy() };
+    assert_eq!(
+        plan(&snapshot(vec![ordered(3 * MINUTE)]), &two, NOW).actions,
+        [Action::Reorder(name("a")), Action::Create]
+    );
+    assert_eq!(actions(vec![ordered(3 * MINUTE), up("b", 0)]), []);
+    assert_eq!(actions(vec![missing(ordered(3 * MINUTE), 3 * MINUTE), up("b", 0)]), [Action::Close(name("a"))]);
 }
 
 #[test]

@@ -179,28 +179,55 @@ pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {
     let ended = store.apply(&id(1), &InstanceEvent::ConfirmedGone, later(9) + crumb).await.unwrap();
     assert_eq!(ended.ended_at, Some(later(9)));
     let row = DropletRow { created_at: now() + crumb, ..droplet("d1") };
-    store.put_droplet(&row).await.unwrap();
+    ordered(store, &row).await;
     assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
 }
 
-pub async fn a_droplet_row_is_written_over_and_forgotten(store: &dyn Store) {
+/// Writes a row as it stands, into a pool that has room for it.
+async fn ordered(store: &dyn Store, row: &DropletRow) {
+    assert!(store.order_droplet(row, u32::MAX).await.unwrap());
+}
+
+/// The states of all droplets, by name.
+async fn states(store: &dyn Store) -> Vec<DropletState> {
+    store.droplets().await.unwrap().into_iter().map(|row| row.state).collect()
+}
+
+pub async fn a_droplet_is_ordered_again_only_while_it_is_not_confirmed(store: &dyn Store) {
     assert_eq!(store.droplets().await.unwrap(), []);
     for name in ["d2", "d1"] {
-        store.put_droplet(&droplet(name)).await.unwrap();
+        ordered(store, &droplet(name)).await;
     }
-    let created = DropletRow { state: DropletState::Created, created_at: later(1), ..droplet("d2") };
-    store.put_droplet(&created).await.unwrap();
-    assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), created]);
-    let deleting = DropletRow { state: DropletState::Deleting, ..droplet("d2") };
-    store.put_droplet(&deleting).await.unwrap();
-    for _ in 0..2 {
-        store.remove_droplet(&droplet("d1").name).await.unwrap();
-    }
-    assert_eq!(store.droplets().await.unwrap(), [deleting]);
+    let again = DropletRow { created_at: later(1), ..droplet("d2") };
+    assert!(store.order_droplet(&again, 2).await.unwrap(), "it is one of the two");
+    assert!(!store.order_droplet(&again, 1).await.unwrap());
+    assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), again.clone()]);
+
+    assert!(store.confirm_droplet(&again.name).await.unwrap());
+    assert!(!store.order_droplet(&DropletRow { created_at: later(2), ..again.clone() }, 2).await.unwrap());
+    let confirmed = DropletRow { state: DropletState::Created, ..again };
+    assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), confirmed]);
+}
+
+pub async fn a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_seen(store: &dyn Store) {
+    use DropletState::{Created, Creating, Deleting};
+    let row = droplet("d1");
+    let confirm = async || store.confirm_droplet(&row.name).await.unwrap();
+    let forget = async |state| store.remove_droplet(&row.name, state).await.unwrap();
+    assert!(!confirm().await && !forget(Creating).await, "there is none");
+    ordered(store, &row).await;
+    assert!(confirm().await && !confirm().await && !forget(Creating).await);
+    assert_eq!(states(store).await, [Created]);
+
+    assert!(store.condemn_droplet(&row.name, row.created_at).await.unwrap());
+    assert!(!confirm().await && !forget(Created).await);
+    assert_eq!(states(store).await, [Deleting]);
+    assert!(forget(Deleting).await && !forget(Deleting).await);
+    assert_eq!(states(store).await, []);
 }
 
 pub async fn of_forty_orders_at_once_no_more_are_written_than_there_may_be(store: &dyn Store) {
-    store.put_droplet(&droplet("d0")).await.unwrap();
+    ordered(store, &droplet("d0")).await;
     let rows: Vec<_> = (1..=RACERS).map(|n| droplet(&format!("d{n}"))).collect();
     let written = join_all(rows.iter().map(|row| store.order_droplet(row, 5))).await;
     assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 4);
@@ -224,8 +251,20 @@ pub async fn a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_get
     admitted(store, onto(a_request(2), "h2", 9)).await;
     assert_eq!(store.relocate(&id(2), &row.name, 9, now()).await.unwrap(), Relocated::HostFull);
 
-    store.put_droplet(&DropletRow { state: DropletState::Created, ..row.clone() }).await.unwrap();
+    assert!(!store.keep_droplet(&row.name).await.unwrap(), "nothing needs it");
+    assert!(store.remove_droplet(&row.name, DropletState::Deleting).await.unwrap());
     admitted(store, onto(a_request(3), "h1", 9)).await;
+}
+
+pub async fn a_condemned_droplet_is_kept_only_while_an_instance_lives_on_it(store: &dyn Store) {
+    let row = DropletRow { state: DropletState::Deleting, ..droplet("h1") };
+    assert!(!store.keep_droplet(&row.name).await.unwrap(), "there is none");
+    admitted(store, onto(a_request(1), "h1", 9)).await;
+    // As after a restore of an older database.
+    ordered(store, &row).await;
+    assert!(store.keep_droplet(&row.name).await.unwrap() && !store.keep_droplet(&row.name).await.unwrap());
+    assert_eq!(states(store).await, [DropletState::Created]);
+    admitted(store, onto(a_request(2), "h1", 9)).await;
 }
 
 pub async fn a_store_answers_pings_and_keeps_nothing_of_them(store: &dyn Store) {
@@ -254,9 +293,10 @@ pub async fn orders_stand_until_they_are_taken_back(store: &dyn Store) {
 
 pub async fn what_was_ordered_of_a_droplet_is_forgotten_with_it(store: &dyn Store) {
     for name in ["d1", "d2"] {
-        store.put_droplet(&droplet(name)).await.unwrap();
+        ordered(store, &droplet(name)).await;
         store.order_cordon(&host(name), Some(Cordon::Draining)).await.unwrap();
     }
-    store.remove_droplet(&host("d1")).await.unwrap();
+    assert!(!store.remove_droplet(&host("d2"), DropletState::Deleting).await.unwrap());
+    assert!(store.remove_droplet(&host("d1"), DropletState::Creating).await.unwrap());
     assert_eq!(store.orders().await.unwrap().cordons, [(host("d2"), Cordon::Draining)].into());
 }

@@ -76,7 +76,8 @@ pub struct DigitalOceanSettings {
     pub inbound: Vec<InboundRule>,
     /// The longest that one call may take.
     pub call_timeout: Duration,
-    /// How long an order without a clear answer may still take effect; until then its name is not ordered again.
+    /// How long an order without a clear answer may still take effect; until then its name is not ordered again, by this
+    /// process: others go by the order's row.
     pub settle: Duration,
     /// The longest that a bake takes; a builder that is older was left behind.
     pub bake_deadline: Duration,

@@ -31,7 +31,9 @@ use getaredis_actors::{
     domain::{
         Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp,
     },
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
+    ports::{
+        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, Orders, Relocated, Store, StoreError, Totals,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, task::JoinError, time::timeout};
@@ -265,19 +267,24 @@ impl Store for SqlStore {
         query!(self.gate, order_droplet(row, most))
     }
 
+    async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        query!(self.write, confirm_droplet(name))
+    }
+
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError> {
         let name = name.clone();
         query!(self.gate, condemn_droplet(name, created_at))
     }
 
-    async fn put_droplet(&self, row: &DropletRow) -> Result<(), StoreError> {
-        let row = row.clone();
-        query!(self.write, put_droplet(row))
+    async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        query!(self.gate, keep_droplet(name))
     }
 
-    async fn remove_droplet(&self, name: &HostName) -> Result<(), StoreError> {
+    async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {
         let name = name.clone();
-        query!(self.write, remove_droplet(name))
+        query!(self.write, remove_droplet(name, state))
     }
 
     async fn orders(&self) -> Result<Orders, StoreError> {

@@ -20,21 +20,27 @@ use getaredis_actors::{
         Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice,
         ServerId, SinkName, Timestamp, Usage, scaling::DropletState,
     },
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, StoreError, Totals},
+    ports::{Admission, Admitted, Beat, Delivery, Orders, Relocated, StoreError, Totals},
 };
 use uuid::Uuid;
 
 use super::{
     super::{
         failure::Failure,
-        rows::{DeliveryRow, DropletLine, InstanceRow},
+        rows::{DeliveryRow, InstanceRow},
         schema::{counters, deliveries, droplets, instances, orders, servers},
     },
     Conn, locked, upsert, write_transaction,
 };
 
+#[path = "droplet_queries.rs"]
+mod droplet_queries;
 #[path = "order_queries.rs"]
 mod order_queries;
+
+pub(in super::super) use droplet_queries::{
+    condemn_droplet, confirm_droplet, droplets, keep_droplet, order_droplet, remove_droplet,
+};
 
 /// Most rows that one statement names; databases take no more than some tens of thousands of values.
 const BATCH: u32 = 10_000;
@@ -429,51 +435,6 @@ pub(in super::super) async fn totals(conn: &mut Conn) -> Result<Totals, Failure>
     let started = u64::try_from(started)
         .map_err(|_| StoreError::Corrupt(format!("counter {STARTED}, column value: it is negative")))?;
     Ok(Totals { started })
-}
-
-pub(in super::super) async fn droplets(conn: &mut Conn) -> Result<Vec<DropletRow>, Failure> {
-    let lines = droplets::table.order(droplets::name).select(DropletLine::as_select()).load(conn).await?;
-    Ok(lines.into_iter().map(DropletRow::try_from).collect::<Result<_, _>>()?)
-}
-
-pub(in super::super) async fn order_droplet(conn: &mut Conn, row: DropletRow, most: u32) -> Result<bool, Failure> {
-    write_transaction!(conn, async move |conn| {
-        gate(conn).await?;
-        let there: i64 = droplets::table.select(count_star()).first(conn).await?;
-        let allowed = there < i64::from(most);
-        if allowed {
-            insert_into(droplets::table).values(DropletLine::from(&row)).execute(conn).await?;
-        }
-        Ok(allowed)
-    })
-}
-
-pub(in super::super) async fn condemn_droplet(
-    conn: &mut Conn,
-    name: HostName,
-    created_at: Timestamp,
-) -> Result<bool, Failure> {
-    write_transaction!(conn, async move |conn| {
-        gate(conn).await?;
-        let free = live_on(conn, &name).await? == 0;
-        if free {
-            put_droplet(conn, DropletRow { name, state: DropletState::Deleting, created_at }).await?;
-        }
-        Ok(free)
-    })
-}
-
-pub(in super::super) async fn put_droplet(conn: &mut Conn, row: DropletRow) -> Result<(), Failure> {
-    let line = DropletLine::from(&row);
-    upsert!(droplets::table, droplets::name, &line).execute(conn).await?;
-    Ok(())
-}
-
-pub(in super::super) async fn remove_droplet(conn: &mut Conn, name: HostName) -> Result<(), Failure> {
-    write_transaction!(conn, async move |conn| {
-        delete(droplets::table.find(name.to_string())).execute(conn).await?;
-        order_queries::about_host(conn, &name, None).await
-    })
 }
 
 pub(in super::super) async fn orders(conn: &mut Conn) -> Result<Orders, Failure> {

@@ -298,6 +298,14 @@ fn a_provider_needs_an_account_a_place_and_a_directory() {
 }
 
 #[test]
+fn an_order_is_not_made_again_while_it_may_still_be_made() {
+    let with = |grace| [BUYING, &[("digitalocean.call_timeout", "10s"), ("fleet.list_grace", grace)]].concat();
+    Config::load(&set(&with("20s"))).unwrap();
+    let problem = only_problem(&set(&with("19s")));
+    assert!(problem.contains("fleet.list_grace = ") && problem.contains("digitalocean.call_timeout = "), "{problem}");
+}
+
+#[test]
 fn a_broken_rule_is_reported_beside_every_bad_value_that_it_does_not_look_at() {
     let bad: BTreeMap<_, _> = BAD.iter().copied().collect();
     for (pairs, _) in broken_rules() {

@@ -24,7 +24,10 @@ use getaredis_actors::{
         scaling::{DropletView, Stage},
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
-    ports::{Admission, Admitted, Beat, Clock, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
+    ports::{
+        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, Orders, Relocated, Store, StoreError,
+        Totals,
+    },
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{
@@ -314,13 +317,16 @@ impl Store for Rows {
     async fn order_droplet(&self, _: &DropletRow, _: u32) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn confirm_droplet(&self, _: &HostName) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn condemn_droplet(&self, _: &HostName, _: Timestamp) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn put_droplet(&self, _: &DropletRow) -> Result<(), StoreError> {
+    async fn keep_droplet(&self, _: &HostName) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn remove_droplet(&self, _: &HostName) -> Result<(), StoreError> {
+    async fn remove_droplet(&self, _: &HostName, _: DropletState) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn orders(&self) -> Result<Orders, StoreError> {

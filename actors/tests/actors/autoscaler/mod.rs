@@ -1,6 +1,7 @@
 //! The autoscaler through its messages.
 
 mod interleaving;
+mod orders;
 mod pressure;
 mod two_servers;
 mod world;
@@ -188,8 +189,8 @@ const CALLS: [&str; 9] = [
     "store.droplets",
     "store.live",
     "store.order_droplet",
+    "store.confirm_droplet",
     "store.condemn_droplet",
-    "store.put_droplet",
     "store.remove_droplet",
 ];
 
@@ -198,8 +199,8 @@ const CHANGES: [&str; 6] = [
     "cloud.create",
     "cloud.delete",
     "store.order_droplet",
+    "store.confirm_droplet",
     "store.condemn_droplet",
-    "store.put_droplet",
     "store.remove_droplet",
 ];
 

@@ -58,6 +58,26 @@ async fn pressure_makes_a_pass_at_once_and_much_of_it_one_a_second() {
 }
 
 #[actix::test]
+async fn pressure_does_not_wake_a_server_that_does_not_look_after_the_pool() {
+    let world = World::paused(policy());
+    *world.fleet.leads.lock().unwrap() = false;
+    sleep(MINUTE + seconds(5)).await;
+    let before = world.faults.calls("cloud.list");
+    for _ in 0..20 {
+        press(&world);
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(world.faults.calls("cloud.list"), before);
+    // The timer tells it that it leads, and it is as quick as any.
+    *world.fleet.leads.lock().unwrap() = true;
+    sleep(seconds(10)).await;
+    let before = world.faults.calls("cloud.list");
+    press(&world);
+    sleep(seconds(1)).await;
+    assert_eq!(world.faults.calls("cloud.list"), before + 1);
+}
+
+#[actix::test]
 async fn a_droplet_is_ordered_within_a_second_of_the_first_instance_on_the_standby() {
     let world = World::paused(policy());
     sleep(5 * MINUTE + seconds(7)).await;

@@ -52,6 +52,8 @@ pub(super) struct Fleet {
     pub(super) runtimes: SimRuntimes,
     pub(super) cordons: Arc<Mutex<BTreeMap<HostName, Cordon>>>,
     pub(super) ready: Arc<Mutex<bool>>,
+    /// Whether this server looks after the pool.
+    pub(super) leads: Arc<Mutex<bool>>,
     /// After so many orders to drain, an instance is on its way to a host just before it is cordoned.
     pub(super) late_tenant: Arc<Mutex<Option<u32>>>,
     pub(super) reserved: Arc<Mutex<Option<HostName>>>,
@@ -111,7 +113,7 @@ impl Fleet {
             fleet: stand(move |_| FleetView {
                 hosts: fleet.hosts(),
                 ready: *fleet.ready.lock().unwrap(),
-                leads: true,
+                leads: *fleet.leads.lock().unwrap(),
                 waiting: *fleet.waiting.lock().unwrap(),
                 ..FleetView::default()
             }),
@@ -178,6 +180,7 @@ impl World {
             runtimes,
             cordons: Arc::default(),
             ready: Arc::new(Mutex::new(true)),
+            leads: Arc::new(Mutex::new(true)),
             late_tenant: Arc::default(),
             reserved: Arc::default(),
             waiting: Arc::default(),

@@ -36,9 +36,10 @@ enum Call {
     Beat(ServerId),
     Retire(ServerId),
     OrderDroplet(DropletRow, u32),
+    ConfirmDroplet(HostName),
     CondemnDroplet(HostName, Timestamp),
-    PutDroplet(DropletRow),
-    RemoveDroplet(HostName),
+    KeepDroplet(HostName),
+    RemoveDroplet(HostName, DropletState),
     OrderCordon(HostName, Option<Cordon>),
     OrderPause(bool),
     Orders,
@@ -99,7 +100,7 @@ fn events() -> impl Strategy<Value = InstanceEvent> {
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    let states = [DropletState::Creating, DropletState::Created, DropletState::Deleting];
+    let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
     prop_oneof![
         4 => admissions().prop_map(|request| Call::Admit(Box::new(request))),
         5 => (ids(), events(), times()).prop_map(|(id, event, now)| Call::Apply(id, event, now)),
@@ -115,13 +116,13 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (1u8..3).prop_map(|n| Call::Beat(server(n))),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
         1 => Just(Call::Totals),
-        1 => (hosts(), times(), 0u32..4).prop_map(|(name, created_at, most)| {
-            Call::OrderDroplet(DropletRow { name, state: DropletState::Creating, created_at }, most)
+        1 => (hosts(), state.clone(), times(), 0u32..4).prop_map(|(name, state, created_at, most)| {
+            Call::OrderDroplet(DropletRow { name, state, created_at }, most)
         }),
+        1 => hosts().prop_map(Call::ConfirmDroplet),
         1 => (hosts(), times()).prop_map(|(name, created_at)| Call::CondemnDroplet(name, created_at)),
-        1 => (hosts(), prop::sample::select(states.to_vec()), times())
-            .prop_map(|(name, state, created_at)| Call::PutDroplet(DropletRow { name, state, created_at })),
-        1 => hosts().prop_map(Call::RemoveDroplet),
+        1 => hosts().prop_map(Call::KeepDroplet),
+        1 => (hosts(), state).prop_map(|(name, state)| Call::RemoveDroplet(name, state)),
         1 => (hosts(), prop::sample::select(vec![None, Some(Cordon::Cordoned), Some(Cordon::Draining)]))
             .prop_map(|(name, cordon)| Call::OrderCordon(name, cordon)),
         1 => any::<bool>().prop_map(Call::OrderPause),
@@ -159,9 +160,10 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         Call::Beat(server) => words(store.beat(&server).await),
         Call::Retire(server) => words(store.retire(&server).await),
         Call::OrderDroplet(row, most) => words(store.order_droplet(&row, most).await),
+        Call::ConfirmDroplet(name) => words(store.confirm_droplet(&name).await),
         Call::CondemnDroplet(name, created_at) => words(store.condemn_droplet(&name, created_at).await),
-        Call::PutDroplet(row) => words(store.put_droplet(&row).await),
-        Call::RemoveDroplet(name) => words(store.remove_droplet(&name).await),
+        Call::KeepDroplet(name) => words(store.keep_droplet(&name).await),
+        Call::RemoveDroplet(name, state) => words(store.remove_droplet(&name, state).await),
         Call::OrderCordon(name, cordon) => words(store.order_cordon(&name, cordon).await),
         Call::OrderPause(paused) => words(store.order_pause(paused).await),
         Call::Orders => words(store.orders().await),
@@ -225,6 +227,6 @@ proptest::proptest! {
 #[tokio::test]
 async fn the_model_test_can_tell_two_stores_apart() {
     let (one, other) = (SimStore::default(), SimStore::default());
-    answer(&one, Call::PutDroplet(droplet("d1"))).await;
+    answer(&one, Call::OrderDroplet(droplet("d1"), 1)).await;
     assert_ne!(everything(&one).await, everything(&other).await);
 }

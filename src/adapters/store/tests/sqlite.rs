@@ -67,7 +67,7 @@ async fn a_start_waits_for_somebody_who_looks_into_the_file() {
 async fn a_reopened_file_holds_what_was_written() {
     let (store, dir) = empty_file().await;
     let running = run_one(&store, 1).await;
-    store.put_droplet(&droplet("d1")).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1).await.unwrap();
     drop(store);
     let store = open(&dir, PATIENCE).await.unwrap();
     assert_eq!(store.live(None, u32::MAX).await.unwrap(), [running]);
@@ -103,7 +103,7 @@ async fn a_file_with_a_second_name_is_refused_for_its_lock_and_its_log_stand_bes
 #[tokio::test]
 async fn only_the_owner_may_read_the_files() {
     let (store, dir) = empty_file().await;
-    store.put_droplet(&droplet("d1")).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1).await.unwrap();
     for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
     }
@@ -112,7 +112,7 @@ async fn only_the_owner_may_read_the_files() {
 #[tokio::test]
 async fn dropping_the_store_closes_the_database() {
     let (store, dir) = empty_file().await;
-    store.put_droplet(&droplet("d1")).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1).await.unwrap();
     drop(store);
     // SQLite removes the log when the last connection is closed.
     assert!(!dir.path().join("test.db-wal").exists());
@@ -272,10 +272,10 @@ async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
     let dir = dir();
     let store = open(&dir, IMPATIENCE).await.unwrap();
     let hoarded = inside(&store).write.get().await.unwrap();
-    let refused = store.put_droplet(&droplet("d1")).await;
+    let refused = store.order_pause(true).await;
     assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     drop(hoarded);
-    store.put_droplet(&droplet("d1")).await.unwrap();
+    store.order_pause(true).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,96 @@
+//! The queries about droplets, mounted by `queries`.
+//!
+//! Whatever changes a row says in which state it must be: the server that asks may have slept since it looked, and
+//! another one may have decided otherwise.
+
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete, dsl::count_star, insert_into, update,
+};
+use diesel_async::RunQueryDsl;
+use getaredis_actors::{
+    domain::{HostName, Timestamp, scaling::DropletState},
+    ports::DropletRow,
+};
+
+use super::{
+    super::super::{failure::Failure, rows::DropletLine, schema::droplets as lines},
+    Conn, gate, live_on, order_queries, upsert, write_transaction,
+};
+
+pub(in super::super::super) async fn droplets(conn: &mut Conn) -> Result<Vec<DropletRow>, Failure> {
+    let rows = lines::table.order(lines::name).select(DropletLine::as_select()).load(conn).await?;
+    Ok(rows.into_iter().map(DropletRow::try_from).collect::<Result<_, _>>()?)
+}
+
+pub(in super::super::super) async fn order_droplet(
+    conn: &mut Conn,
+    row: DropletRow,
+    most: u32,
+) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        gate(conn).await?;
+        let name = row.name.to_string();
+        let others: i64 = lines::table.filter(lines::name.ne(&name)).select(count_star()).first(conn).await?;
+        if others >= i64::from(most) {
+            return Ok(false);
+        }
+        let before: Option<String> = lines::table.find(&name).select(lines::state).first(conn).await.optional()?;
+        match before {
+            None => insert_into(lines::table).values(DropletLine::from(&row)).execute(conn).await?,
+            Some(state) if state == DropletState::Creating.as_str() => {
+                let still = lines::table.find(&name).filter(lines::state.eq(state));
+                update(still).set(DropletLine::from(&row)).execute(conn).await?
+            }
+            Some(_) => return Ok(false),
+        };
+        Ok(true)
+    })
+}
+
+pub(in super::super::super) async fn confirm_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {
+    becomes_created(conn, &name, DropletState::Creating).await
+}
+
+pub(in super::super::super) async fn condemn_droplet(
+    conn: &mut Conn,
+    name: HostName,
+    created_at: Timestamp,
+) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        gate(conn).await?;
+        let free = live_on(conn, &name).await? == 0;
+        if free {
+            let line = DropletLine::from(&DropletRow { name, state: DropletState::Deleting, created_at });
+            upsert!(lines::table, lines::name, &line).execute(conn).await?;
+        }
+        Ok(free)
+    })
+}
+
+pub(in super::super::super) async fn keep_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        gate(conn).await?;
+        Ok(live_on(conn, &name).await? > 0 && becomes_created(conn, &name, DropletState::Deleting).await?)
+    })
+}
+
+/// Writes that the provider has it, if its row is in this state.
+async fn becomes_created(conn: &mut Conn, name: &HostName, from: DropletState) -> Result<bool, Failure> {
+    let row = lines::table.find(name.to_string()).filter(lines::state.eq(from.as_str()));
+    Ok(update(row).set(lines::state.eq(DropletState::Created.as_str())).execute(conn).await? == 1)
+}
+
+pub(in super::super::super) async fn remove_droplet(
+    conn: &mut Conn,
+    name: HostName,
+    state: DropletState,
+) -> Result<bool, Failure> {
+    write_transaction!(conn, async move |conn| {
+        let row = lines::table.find(name.to_string()).filter(lines::state.eq(state.as_str()));
+        let there = delete(row).execute(conn).await? == 1;
+        if there {
+            order_queries::about_host(conn, &name, None).await?;
+        }
+        Ok(there)
+    })
+}
