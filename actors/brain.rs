@@ -200,6 +200,7 @@ impl Brain {
             host_ready: to(&cradles.reaper),
             host_silent: to(&cradles.reaper),
             instance_exited: to(&cradles.reaper),
+            ending_unconfirmed: to(&cradles.reaper),
             host_well: to(&cradles.scheduler),
             host_unwell: to(&cradles.scheduler),
             host_gave_up: to(&cradles.scheduler),

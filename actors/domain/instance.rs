@@ -240,8 +240,10 @@ impl Instance {
                 next.endpoint = Some(*endpoint);
             }
             (Creating, InstanceEvent::Abandoned) => next.state = Stopping(EndReason::Failed),
-            // Of two extensions at once the longer one stays, whichever is written last.
-            (Running | Unreachable, InstanceEvent::Extended { lease }) if lease.expires_at >= self.lease.expires_at => {
+            // Of two extensions at once the longer one stays, whichever is written last. What is over stays over.
+            (Running | Unreachable, InstanceEvent::Extended { lease })
+                if lease.expires_at >= self.lease.expires_at && now < self.lease.expires_at =>
+            {
                 next.lease = *lease;
             }
             (Running | Unreachable, InstanceEvent::Warned) if self.lease.warn_at.is_some_and(|at| at <= now) => {
@@ -309,7 +311,7 @@ mod tests {
             fingerprint: String::new(),
             rotation: 0,
             created_at: now,
-            lease: Lease { expires_at: now, max_expires_at: now, warn_at: Some(now) },
+            lease: Lease { expires_at: now + Duration::from_secs(1), max_expires_at: now, warn_at: Some(now) },
             server: Some(ServerId::parse("s1").unwrap()),
             unreachable_since: None,
             ended_at: None,
@@ -405,6 +407,16 @@ mod tests {
         let early = Instance { lease, ..instance(InstanceState::Running) };
         assert!(early.after(&expire, now).is_err());
         assert!(early.after(&expire, lease.expires_at).is_ok());
+    }
+
+    #[test]
+    fn a_lease_that_is_over_is_not_extended_any_more() {
+        let running = instance(InstanceState::Running);
+        let over = running.lease.expires_at;
+        let at = over + Duration::from_secs(60);
+        let longer = InstanceEvent::Extended { lease: Lease { expires_at: at, max_expires_at: at, warn_at: None } };
+        assert!(running.after(&longer, over - Duration::from_millis(1)).is_ok());
+        assert!(running.after(&longer, over).is_err());
     }
 
     #[test]

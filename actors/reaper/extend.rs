@@ -5,7 +5,7 @@ use super::{
     messages::{ExtendError, ExtendLease},
 };
 use crate::{
-    domain::{Instance, InstanceEvent, LeaseRefused},
+    domain::{EndReason, Instance, InstanceEvent, InstanceState, LeaseRefused},
     patience,
     ports::StoreError,
 };
@@ -17,6 +17,9 @@ pub(super) async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Insta
         return Err(ExtendError::NotRunning(Box::new(row)));
     }
     let now = tools.clock.now();
+    if row.lease.expires_at <= now {
+        return Err(over(row));
+    }
     let lease = tools.settings.lease.extend(row.lease, request.ttl, now).map_err(ExtendError::Lease)?;
     match patience::store(tools.store.apply(&request.id, &InstanceEvent::Extended { lease }, now)).await {
         // A longer extension was written between the look and the write.
@@ -30,6 +33,11 @@ pub(super) async fn extend(tools: &Tools, request: &ExtendLease) -> Result<Insta
         }
         other => Ok(other?),
     }
+}
+
+/// Its time has come, and nobody has written so yet.
+fn over(row: Instance) -> ExtendError {
+    ExtendError::NotRunning(Box::new(Instance { state: InstanceState::Stopping(EndReason::Expired), ..row }))
 }
 
 impl From<StoreError> for ExtendError {

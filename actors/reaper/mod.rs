@@ -13,6 +13,7 @@
 //! has to do is found again in the rows.
 
 mod extend;
+mod forgetting;
 pub mod messages;
 mod passes;
 mod silence;
@@ -20,7 +21,13 @@ pub mod state;
 pub mod steady;
 mod sweep;
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture, fut::ActorFuture,
@@ -30,40 +37,28 @@ use tokio::time::Instant;
 use crate::{
     answers_probe,
     discovery::messages::DescribeDirectory,
-    domain::{EndReason, Instance, InstanceId},
+    domain::{EndReason, HostName, Instance, InstanceId, InstanceState},
     feed::messages::{Fact, Publish},
     host::messages::InstanceExited,
     patience,
     ports::{Clock, Store},
     scheduler::messages::{
-        DeleteInstance, DescribeFleet, EndError, Ending as Answer, GiveUpInstance, HostInventory, HostReady,
-        HostSilent, RemoveOrphan,
+        DeleteInstance, DescribeFleet, EndError, Ending as Answer, EndingUnconfirmed, GiveUpInstance, HostInventory,
+        HostReady, HostSilent, RemoveOrphan,
     },
     settings::Settings,
     supervision::ask,
 };
+use forgetting::FIRST_WITHIN;
 use messages::{DescribeReaper, ExtendError, ExtendLease, Orphans, ReaperStatus, SweepNow};
-use passes::{Review, review, warn};
+use passes::{Due, Review, expire, review, warn};
 use silence::Silences;
 use state::{Claim, Ending, Endings};
 use steady::Steady;
-use sweep::{Sweep, sweep};
-
-/// Leases that one look may find at once, beside those that wait for their host already; the next look is not far.
-const DUE_AT_ONCE: u32 = 500;
+use sweep::{Removals, Sweep, look_everywhere, remove_orphans};
 
 /// How often, at most, it is looked whose owner is to be warned: a warning comes minutes before the end.
 const WARN_EVERY: Duration = Duration::from_secs(1);
-
-/// How often it is looked for rows that have been kept for long enough.
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
-
-/// Servers that start together do not purge together: the first pass is at any time within this.
-const PURGE_FIRST_WITHIN: Duration = Duration::from_secs(60);
-
-/// Rows that are forgotten in one transaction, and the pause until the next one, so that a create never waits for long.
-const PURGE_AT_ONCE: u32 = 100;
-const PURGE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A host that begins to answer is rarely alone, so its sweep waits a moment for the others.
 const SWEEP_SOON: Duration = Duration::from_millis(200);
@@ -109,8 +104,10 @@ pub struct ReaperActor {
     /// When the next sweep is due; a timer looks at it then.
     sweep_due: Instant,
     sweeping: bool,
-    /// Rows without a container that the last sweep found and that have not ended yet.
+    /// Rows without a container that sweeps have found and that have not ended yet.
     rows_alone: BTreeSet<InstanceId>,
+    /// Containers without a row that could not be removed when their host was last looked at.
+    orphans: BTreeMap<HostName, u64>,
     silences: Rc<RefCell<Silences>>,
     /// Whether a review is under way, and whether somebody has woken the reaper for another one since it began.
     reviewing: bool,
@@ -129,6 +126,7 @@ impl ReaperActor {
             sweep_due: Instant::now(),
             sweeping: false,
             rows_alone: BTreeSet::new(),
+            orphans: BTreeMap::new(),
             silences: Rc::default(),
             reviewing: false,
             review_again: false,
@@ -137,13 +135,17 @@ impl ReaperActor {
 
     /// Looks for leases that have ended, and does so again after a while.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let tools = self.tools.clone();
-        // Those that wait for a host that hangs must not hide those that can end.
-        let limit = DUE_AT_ONCE.saturating_add(u32::try_from(self.endings.len()).unwrap_or(u32::MAX));
-        let due = async move { patience::store(tools.store.due(tools.clock.now(), limit)).await };
+        let (tools, peers) = (self.tools.clone(), self.peers.clone());
+        let due = async move { expire(&tools, &peers).await };
         ctx.spawn(due.into_actor(self).map(|due, actor, ctx| {
             match due {
-                Ok(rows) => rows.iter().for_each(|row| actor.want(Claim::from(row).ending(EndReason::Expired))),
+                Ok(Due { endings, written, error }) => {
+                    endings.into_iter().for_each(|ending| actor.want(ending));
+                    written.iter().for_each(|id| actor.endings.may_go_on(id, Instant::now()));
+                    if let Some(error) = error {
+                        actor.note_error(&error.to_string());
+                    }
+                }
                 Err(error) => actor.note_error(&error.to_string()),
             }
             actor.work(ctx);
@@ -167,32 +169,6 @@ impl ReaperActor {
             }
             let pause = WARN_EVERY.max(actor.tools.settings.reaper.poll);
             ctx.run_later(if more { Duration::ZERO } else { pause }, Self::warn);
-        }));
-    }
-
-    /// Forgets one batch of what ended long ago; the next one follows soon if there is more, else after an hour. Nothing
-    /// has to be remembered of a pass that is cut off.
-    fn purge(&mut self, ctx: &mut Context<Self>) {
-        let tools = self.tools.clone();
-        let batch = async move {
-            match tools.steady.now(&*tools.clock).checked_sub(tools.settings.reaper.keep_ended) {
-                Ok(ended_before) => patience::store(tools.store.purge(ended_before, PURGE_AT_ONCE)).await,
-                // Nothing is that old.
-                Err(_) => Ok(0),
-            }
-        };
-        ctx.spawn(batch.into_actor(self).map(|purged, actor, ctx| {
-            actor.status.purging = match purged {
-                Ok(purged) => {
-                    actor.status.purged += u64::from(purged);
-                    purged >= PURGE_AT_ONCE
-                }
-                Err(error) => {
-                    actor.note_error(&error.to_string());
-                    false
-                }
-            };
-            ctx.run_later(if actor.status.purging { PURGE_PAUSE } else { PURGE_EVERY }, Self::purge);
         }));
     }
 
@@ -279,21 +255,33 @@ impl ReaperActor {
         });
     }
 
-    /// One sweep over all hosts; sees to it that there is a next one.
+    /// One sweep over all hosts; sees to it that there is a next one. What must end is not kept waiting for the removal
+    /// of orphans.
     fn sweep(&mut self) -> impl ActorFuture<Self, Output = ReaperStatus> + use<> {
         self.sweeping = true;
         self.sweep_due = Instant::now() + self.tools.settings.reaper.sweep;
         let (tools, peers) = (self.tools.clone(), self.peers.clone());
-        async move { sweep(&tools, &peers).await }.into_actor(self).map(|found: Sweep, actor, ctx| {
-            actor.sweeping = false;
-            actor.status.sweeps += 1;
-            actor.status.orphans_removed += found.orphans_removed;
-            actor.status.failures += found.orphans_left;
-            actor.status.orphans.container = found.orphans_left;
-            actor.rows_alone = found.rows_alone;
+        let look = async move { look_everywhere(&tools, &peers).await };
+        let removed = look.into_actor(self).then(|found: Sweep, actor, ctx| {
             actor.status.last_error = found.errors.last().cloned();
+            actor.rows_alone.extend(found.rows_alone);
             found.to_end.into_iter().for_each(|ending| actor.want(ending));
             actor.work(ctx);
+            if let Some(fleet) = found.fleet {
+                actor.orphans.retain(|host, _| fleet.contains(host));
+            }
+            let (tools, peers) = (actor.tools.clone(), actor.peers.clone());
+            async move { remove_orphans(&tools, &peers, found.orphans).await }.into_actor(actor)
+        });
+        removed.map(|Removals { removed, left, errors }, actor, ctx| {
+            actor.sweeping = false;
+            actor.status.sweeps += 1;
+            actor.status.orphans_removed += removed;
+            actor.status.failures += left.values().sum::<u64>();
+            actor.orphans.extend(left);
+            if let Some(error) = errors.last() {
+                actor.note_error(error);
+            }
             actor.report();
             // Sooner than a whole period if somebody asked while this one was under way.
             actor.sweep_in(actor.sweep_due.saturating_duration_since(Instant::now()).max(SWEEP_SOON), ctx);
@@ -305,7 +293,7 @@ impl ReaperActor {
         ReaperStatus {
             pending: self.endings.pending(),
             reap_lag_s: self.endings.lag(Instant::now()).as_secs(),
-            orphans: Orphans { row: self.rows_alone.len() as u64, ..self.status.orphans },
+            orphans: Orphans { row: self.rows_alone.len() as u64, container: self.orphans.values().sum() },
             ..self.status.clone()
         }
     }
@@ -318,7 +306,7 @@ impl Actor for ReaperActor {
         self.look(ctx);
         self.warn(ctx);
         self.sweep_in(Duration::ZERO, ctx);
-        ctx.run_later(PURGE_FIRST_WITHIN.mul_f64(rand::random()), Self::purge);
+        ctx.run_later(FIRST_WITHIN.mul_f64(rand::random()), Self::purge);
     }
 }
 
@@ -357,6 +345,31 @@ impl Handler<InstanceExited> for ReaperActor {
             }
             // Somebody ends it already, or it is an orphan; the sweep knows.
             Ok(_) => {}
+            Err(error) => actor.note_error(&error.to_string()),
+        }));
+    }
+}
+
+impl Handler<EndingUnconfirmed> for ReaperActor {
+    type Result = ();
+
+    fn handle(&mut self, unconfirmed: EndingUnconfirmed, ctx: &mut Self::Context) {
+        // Mostly it is an ending of its own, that it is about to hear of.
+        if self.endings.wants(&unconfirmed.id) {
+            return;
+        }
+        let (store, id) = (Arc::clone(&self.tools.store), unconfirmed.id);
+        let row = async move { patience::store(store.instance(&id)).await };
+        ctx.spawn(row.into_actor(self).map(move |row, actor, _| match row {
+            Ok(Some(row)) => {
+                if let InstanceState::Stopping(reason) = row.state {
+                    actor.want(Claim::from(&row).ending(reason));
+                    // The first try was somebody else's.
+                    actor.endings.failed(&row.id, actor.tools.settings.reaper.retry_max, Instant::now());
+                    actor.report();
+                }
+            }
+            Ok(None) => {}
             Err(error) => actor.note_error(&error.to_string()),
         }));
     }

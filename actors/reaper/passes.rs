@@ -1,4 +1,4 @@
-//! One look at the hosts that fell silent, and one at the owners to be warned.
+//! One look at the leases that are over, one at the hosts that fell silent, and one at the owners to be warned.
 //!
 //! Owns nothing that outlives it: what is found is written to the rows, and told to the feed, at once.
 
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::{
     Peers, Tools,
     silence::{Hearsay, Silences, Steps},
-    state,
+    state::{self, Claim, Ending},
 };
 use crate::{
     discovery::messages::DescribeDirectory,
-    domain::{Instance, InstanceEvent, InstanceId},
+    domain::{EndReason, Instance, InstanceEvent, InstanceId},
     feed::messages::{Fact, Publish},
     patience,
     ports::StoreError,
@@ -27,6 +27,45 @@ const WARNINGS_AT_ONCE: u32 = 100;
 
 /// Rows that are written to at once, so that many of them do not take all connections to the database.
 const WRITES_AT_ONCE: usize = 4;
+
+/// Leases that one look may find over at once; the next look is not far.
+const DUE_AT_ONCE: u32 = 500;
+
+/// Leases that are over.
+pub(super) struct Due {
+    /// All that were found.
+    pub(super) endings: Vec<Ending>,
+    /// Those of which that is written down.
+    pub(super) written: Vec<InstanceId>,
+    /// Why it is not written of the others.
+    pub(super) error: Option<StoreError>,
+}
+
+/// Finds the leases that are over and writes that down at once, however long their hosts take to remove what they have
+/// of them: nobody is told any more that such an instance runs.
+pub(super) async fn expire(tools: &Tools, peers: &Peers) -> Result<Due, StoreError> {
+    let rows = patience::store(tools.store.due(tools.clock.now(), DUE_AT_ONCE)).await?;
+    let endings = rows.iter().map(|row| Claim::from(row).ending(EndReason::Expired)).collect();
+    let over = InstanceEvent::StopRequested { reason: EndReason::Expired };
+    let writes = rows.into_iter().map(|row| {
+        let over = &over;
+        async move { note(tools, peers, &row.id, over).await.map(|_| row.id) }
+    });
+    let mut writes = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+    let mut due = Due { endings, written: Vec::new(), error: None };
+    while let Some(outcome) = writes.next().await {
+        match outcome {
+            Ok(id) => due.written.push(id),
+            // A store that fails is not asked again at once.
+            Err(error) => {
+                due.error = Some(error);
+                break;
+            }
+        }
+    }
+    drop(writes);
+    Ok(due)
+}
 
 /// What a look at the hosts led to.
 #[derive(Default)]
@@ -70,7 +109,7 @@ pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Sile
     });
     let written: Vec<_> = written.buffer_unordered(WRITES_AT_ONCE).collect().await;
     let lost: Vec<_> = lost.buffer_unordered(WRITES_AT_ONCE).collect().await;
-    review.errors.extend(written.into_iter().filter_map(Result::err));
+    review.errors.extend(written.into_iter().filter_map(Result::err).map(|error| error.to_string()));
     for outcome in lost {
         match outcome {
             Ok(lost) => review.lost += u64::from(lost),
@@ -99,7 +138,7 @@ pub(super) async fn warn(tools: &Tools, peers: &Peers) -> (u64, bool, Option<Str
                 peers.feed.do_send(Publish(Fact::InstanceExpiring { id: row.id, expires_at }));
             }
             Ok(None) => {}
-            Err(why) => error = Some(why),
+            Err(why) => error = Some(why.to_string()),
         }
     }
     // A store that fails is not asked again at once.
@@ -112,13 +151,13 @@ async fn note(
     peers: &Peers,
     id: &InstanceId,
     event: &InstanceEvent,
-) -> Result<Option<Instance>, String> {
+) -> Result<Option<Instance>, StoreError> {
     match patience::store(tools.store.apply(id, event, tools.clock.now())).await {
         Ok(row) => {
             peers.feed.do_send(Publish(Fact::InstanceChanged { instance: (&row).into() }));
             Ok(Some(row))
         }
         Err(StoreError::Illegal(_) | StoreError::NotFound) => Ok(None),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error),
     }
 }

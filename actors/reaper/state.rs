@@ -150,18 +150,6 @@ impl Endings {
         self.wanted.entry(ending.id.clone()).or_insert(Wanted { ending, due, failures: 0, not_before: now });
     }
 
-    /// How many endings are wanted.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.wanted.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.wanted.is_empty()
-    }
-
     /// How long the longest overdue ending has been due; nothing when there is none.
     #[must_use]
     pub fn lag(&self, now: Instant) -> Duration {
@@ -189,6 +177,19 @@ impl Endings {
         }
         self.under_way.extend(taken.iter().map(|ending| (ending.id.clone(), ending.host.clone())));
         taken
+    }
+
+    /// Whether this one is wanted.
+    #[must_use]
+    pub fn wants(&self, id: &InstanceId) -> bool {
+        self.wanted.contains_key(id)
+    }
+
+    /// What stood in the way of an ending is over: it is tried at once.
+    pub fn may_go_on(&mut self, id: &InstanceId, now: Instant) {
+        if let Some(wanted) = self.wanted.get_mut(id) {
+            wanted.not_before = wanted.not_before.min(now);
+        }
     }
 
     /// A host answers again: what waits for it is tried at once.

@@ -2,9 +2,10 @@
 //!
 //! Owns nothing that outlives it. Removes containers that no row claims; what else must end it only finds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::{
     Peers, Tools,
@@ -20,39 +21,39 @@ use crate::{
 /// Hosts that are asked at once, and of which orphans are removed at once.
 const HOSTS_AT_ONCE: usize = 64;
 
-/// What one sweep over all hosts found.
+/// What a look at all hosts found.
 #[derive(Default)]
 pub(super) struct Sweep {
     pub(super) to_end: Vec<Ending>,
     /// Rows without a container, which are among those to end.
     pub(super) rows_alone: BTreeSet<InstanceId>,
-    pub(super) orphans_removed: u64,
-    /// Containers without a row that could not be removed.
-    pub(super) orphans_left: u64,
+    /// Containers without a row, of every host that was looked at, also where there are none.
+    pub(super) orphans: BTreeMap<HostName, Vec<InstanceId>>,
+    /// The hosts that there are; `None` when nobody could say.
+    pub(super) fleet: Option<BTreeSet<HostName>>,
     pub(super) errors: Vec<String>,
 }
 
-impl Sweep {
-    fn failed(why: String) -> Self {
-        Self { errors: vec![why], ..Self::default() }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.to_end.extend(other.to_end);
-        self.rows_alone.extend(other.rows_alone);
-        self.orphans_removed += other.orphans_removed;
-        self.orphans_left += other.orphans_left;
-        self.errors.extend(other.errors);
-    }
+/// What became of the containers without a row.
+#[derive(Default)]
+pub(super) struct Removals {
+    pub(super) removed: u64,
+    /// How many are left on each host.
+    pub(super) left: BTreeMap<HostName, u64>,
+    pub(super) errors: Vec<String>,
 }
 
 /// Looks at everything once: the rows for what was left behind, and every host that answers in both directions.
-pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
+pub(super) async fn look_everywhere(tools: &Tools, peers: &Peers) -> Sweep {
+    let mut sweep = Sweep::default();
     let before = match state::claims(&*tools.store).await {
         Ok(rows) => rows,
-        Err(error) => return Sweep::failed(error.to_string()),
+        Err(error) => {
+            sweep.errors.push(error.to_string());
+            return sweep;
+        }
     };
-    let mut sweep = Sweep { to_end: state::left_behind(&before), ..Sweep::default() };
+    sweep.to_end = state::left_behind(&before);
     let fleet = match ask(&peers.fleet, DescribeFleet, tools.settings.host.call_timeout).await {
         Ok(fleet) => fleet,
         Err(error) => {
@@ -60,6 +61,7 @@ pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
             return sweep;
         }
     };
+    sweep.fleet = Some(fleet.hosts.iter().map(|host| host.name.clone()).collect());
     let answering = fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name);
     // So many that a host that hangs costs the others little, and no more, because the scheduler looks at all of them
     // whenever one answers.
@@ -73,21 +75,20 @@ pub(super) async fn sweep(tools: &Tools, peers: &Peers) -> Sweep {
         }
     };
     let (rows_before, rows_after) = (state::by_host(&before), state::by_host(&after));
-    let settled = inventories.into_iter().map(|(host, inventory)| {
+    for (host, inventory) in inventories {
         let before = rows_before.get(&host).cloned().unwrap_or_default();
         let after = rows_after.get(&host).cloned().unwrap_or_default();
-        async move {
-            match inventory {
-                Ok(inventory) => settle_host(tools, peers, &host, state::compare(&before, &inventory, &after)).await,
-                Err(why) => Sweep::failed(format!("{host}: {why}")),
+        match inventory {
+            Ok(inventory) => {
+                let Findings { orphans, to_end } = state::compare(&before, &inventory, &after);
+                let alone = to_end.iter().filter(|ending| ending.reason == EndReason::Lost);
+                sweep.rows_alone.extend(alone.map(|ending| ending.id.clone()));
+                sweep.to_end.extend(to_end);
+                sweep.orphans.insert(host, orphans);
             }
+            Err(why) => sweep.errors.push(format!("{host}: {why}")),
         }
-    });
-    let mut settled = stream::iter(settled).buffer_unordered(HOSTS_AT_ONCE);
-    while let Some(host) = settled.next().await {
-        sweep.add(host);
     }
-    drop(settled);
     sweep
 }
 
@@ -101,24 +102,51 @@ async fn inventory_of(tools: &Tools, peers: &Peers, host: HostName) -> (HostName
     (host, inventory)
 }
 
-/// Says what must end on a host, and removes its orphans.
-async fn settle_host(tools: &Tools, peers: &Peers, host: &HostName, findings: Findings) -> Sweep {
-    let Findings { orphans, to_end } = findings;
-    let alone = to_end.iter().filter(|ending| ending.reason == EndReason::Lost).map(|ending| ending.id.clone());
-    let mut sweep = Sweep { rows_alone: alone.collect(), to_end, ..Sweep::default() };
+/// Removes containers that no row claims. What could not be removed is found again by the next sweep.
+pub(super) async fn remove_orphans(
+    tools: &Tools,
+    peers: &Peers,
+    orphans: BTreeMap<HostName, Vec<InstanceId>>,
+) -> Removals {
+    let hosts = stream::iter(orphans).map(|(host, orphans)| async move {
+        let removals = remove_from(tools, peers, &host, orphans).await;
+        (host, removals)
+    });
+    let mut hosts = hosts.buffer_unordered(HOSTS_AT_ONCE);
+    let mut all = Removals::default();
+    while let Some((host, (removed, left, errors))) = hosts.next().await {
+        all.removed += removed;
+        all.left.insert(host, left);
+        all.errors.extend(errors);
+    }
+    all
+}
+
+/// How many of a host's orphans were removed and how many are left, and why. A host that takes long is not asked for
+/// all of them: the next sweep, which the other hosts wait for, goes on.
+async fn remove_from(
+    tools: &Tools,
+    peers: &Peers,
+    host: &HostName,
+    orphans: Vec<InstanceId>,
+) -> (u64, u64, Vec<String>) {
+    let (mut removed, mut left, mut errors) = (0, orphans.len() as u64, Vec::new());
+    let end = Instant::now() + tools.settings.host.longest_call();
     for id in orphans {
+        if Instant::now() >= end {
+            break;
+        }
         tracing::warn!(%host, instance = %id, "reaper.orphan");
         let request = RemoveOrphan { host: host.clone(), id };
         let removal = ask(&peers.remove_orphan, request, tools.settings.host.longest_call() * 2).await;
         match removal.map_err(|e| e.to_string()).and_then(|removal| removal.map_err(|e| e.to_string())) {
-            Ok(Removal::Removed) => sweep.orphans_removed += 1,
-            Ok(Removal::AlreadyGone) => {}
-            // The others are not kept waiting for this one; the next sweep finds it again.
-            Err(why) => {
-                sweep.orphans_left += 1;
-                sweep.errors.push(format!("{host}: {why}"));
+            Ok(removal) => {
+                removed += u64::from(removal == Removal::Removed);
+                left -= 1;
             }
+            // The others are not kept waiting for this one.
+            Err(why) => errors.push(format!("{host}: {why}")),
         }
     }
-    sweep
+    (removed, left, errors)
 }

@@ -72,14 +72,17 @@ impl Desk {
             return Err(CreateError::Starting);
         }
         let _turn = Turn::take(&self)?;
-        let deadline = Instant::now() + self.tools.settings.create_deadline;
-        let Some(key) = &request.idempotency_key else { return self.create_new(&request, deadline, &left).await };
+        let settings = &self.tools.settings;
+        // The first request with a key may wait for room too, and those behind it for its answer.
+        let end = Instant::now() + settings.longest_create();
+        let deadline = || end.min(Instant::now() + settings.create_deadline);
+        let Some(key) = &request.idempotency_key else { return self.create_new(&request, deadline(), &left).await };
         let turn = self.keys.take((request.creator.clone(), key.clone()));
-        let _turn = timeout_at(deadline, turn).await.map_err(|_| CreateError::KeyInUse)?;
+        let _turn = timeout_at(end, turn).await.map_err(|_| CreateError::KeyInUse)?;
         loop {
-            match self.create_once(&request, key, deadline, &left).await {
+            match self.create_once(&request, key, deadline(), &left).await {
                 // Another server works on it, or did when it died. Either it is answered in time, or the key gets free.
-                Err(CreateError::KeyInUse) if Instant::now() + ASK_AGAIN < deadline => sleep(ASK_AGAIN).await,
+                Err(CreateError::KeyInUse) if Instant::now() + ASK_AGAIN < end => sleep(ASK_AGAIN).await,
                 answer => return answer,
             }
         }

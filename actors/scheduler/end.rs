@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     desk::Desk,
-    messages::{EndError, Ending},
+    messages::{EndError, Ending, EndingUnconfirmed},
 };
 use crate::{
     domain::{EndReason, Health, Instance, InstanceEvent, InstanceId, InstanceState},
@@ -38,7 +38,10 @@ impl Desk {
         };
         match self.remove_from(&stopping.host, id).await {
             Ok(_) => self.confirm_gone(id).await.map(|ended| Ending::Gone(Box::new(ended))),
-            Err(error) => Ok(Ending::Pending { instance: Box::new(stopping), why: error.to_string() }),
+            Err(error) => {
+                self.peers.ending_unconfirmed.do_send(EndingUnconfirmed { id: id.clone() });
+                Ok(Ending::Pending { instance: Box::new(stopping), why: error.to_string() })
+            }
         }
     }
 

@@ -154,6 +154,15 @@ pub struct HostSilent {
     pub host: HostName,
 }
 
+/// An instance is to end and its host has not confirmed that its container is gone. Told to the reaper, whom it wakes to
+/// look at the row and to go on trying. If it is lost, the next sweep does the same.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EndingUnconfirmed {
+    /// Which.
+    pub id: InstanceId,
+}
+
 /// Expect nothing any more of this instance, whose host has been silent for too long. Sent by the reaper. The scheduler
 /// refuses when it knows the host to be well.
 #[derive(Debug, Clone, Message)]

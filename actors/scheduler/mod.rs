@@ -52,8 +52,9 @@ use crate::{
 use attend::Attended;
 use desk::Desk;
 use messages::{
-    CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, FleetView,
-    GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, OrderCordon, RemoveOrphan, Retire,
+    CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, EndingUnconfirmed,
+    FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, OrderCordon, RemoveOrphan,
+    Retire,
 };
 use neighbours::BEAT_EVERY;
 use queue::{Left, Waits};
@@ -83,6 +84,8 @@ pub struct Peers {
     pub host_silent: Recipient<HostSilent>,
     /// Is told by the HostActors.
     pub instance_exited: Recipient<InstanceExited>,
+    /// Is woken when a container is not confirmed gone: the reaper.
+    pub ending_unconfirmed: Recipient<EndingUnconfirmed>,
     /// The scheduler's own address, for its HostActors.
     pub host_well: Recipient<HostWell>,
     /// The scheduler's own address, for its HostActors.

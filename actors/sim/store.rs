@@ -171,6 +171,7 @@ impl Tables {
         ended.truncate(limit as usize);
         for (_, id) in &ended {
             self.instances.remove(id);
+            self.deliveries.retain(|(_, delivery)| !delivery.notice.id.starts_with(&format!("{id}.")));
         }
         u32::try_from(ended.len()).unwrap_or(u32::MAX)
     }

@@ -61,6 +61,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@each $make, upkeep:
             a_purge_takes_what_ended_before_oldest_first_and_no_live_row,
+            what_nobody_took_of_an_instance_is_forgotten_with_it,
             a_start_a_warning_and_an_end_are_told_to_every_sink,
             nothing_is_told_of_what_never_ran_or_was_refused,
             deliveries_are_taken_longest_waiting_first_up_to_the_limit_and_then_not_before_their_time,

@@ -20,7 +20,7 @@ use getaredis::adapters::store::{SqlStore, StoreSettings};
 use getaredis_actors::{
     domain::{Creator, HostName, IdempotencyKey, InstanceId, Quotas, SinkName},
     ports::{Admission, Admitted, Store},
-    sim::samples::{a_request, later, now},
+    sim::samples::{a_request, later},
 };
 
 const ENDED: u32 = 1_000_000;
@@ -40,9 +40,17 @@ fn main() {
     runtime.block_on(async {
         println!("| database | call | empty p50 | empty p99 | full p50 | full p99 | full/empty (p50) |");
         println!("|---|---|---|---|---|---|---|");
-        on_sqlite().await;
-        on_a_server(Kind::Mysql, "mysql", "MariaDB").await;
-        on_a_server(Kind::Postgres, "postgres", "PostgreSQL").await;
+        let only = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
+        let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+        if wanted("sqlite") {
+            on_sqlite().await;
+        }
+        if wanted("mysql") {
+            on_a_server(Kind::Mysql, "mysql", "MariaDB").await;
+        }
+        if wanted("postgres") {
+            on_a_server(Kind::Postgres, "postgres", "PostgreSQL").await;
+        }
     });
 }
 
@@ -89,17 +97,23 @@ impl Measured {
 }
 
 async fn measure(store: &Arc<SqlStore>) -> Vec<Measured> {
+    // Once unmeasured: a server has caches to fill, and to empty after it was filled.
+    admissions(store).await;
     let admission = admissions(store).await;
     let key = IdempotencyKey::parse("k").unwrap();
     let sink = SinkName::parse("hooks").unwrap();
     let nobody = Creator::of([192, 0, 2, 1].into());
+    let hosts: Vec<_> = (0..100).map(host).collect();
+    // When every lease is over and every delivery due: there is as much to find as a call may answer.
+    let (late, later_still) = (later(1_000_000), later(1_000_001));
     vec![
         Measured { call: "admission, 8 callers", times: admission },
-        reads("due", || store.due(now(), 100)).await,
-        reads("warnings_due", || store.warnings_due(now(), 100)).await,
+        reads("due, 100 rows", || store.due(late, 100)).await,
+        reads("warnings_due, 100 rows", || store.warnings_due(late, 100)).await,
         reads("counts (totals)", || store.totals()).await,
+        reads("counts (carried by 100 hosts)", || store.carried(&hosts)).await,
         reads("by_key", || store.by_key(&nobody, &key)).await,
-        reads("take_deliveries", || store.take_deliveries(&sink, now(), later(1), 100)).await,
+        reads("take_deliveries, 100 rows", || store.take_deliveries(&sink, late, later_still, 100)).await,
     ]
 }
 
@@ -135,11 +149,15 @@ fn request(n: u32) -> Admission {
     let mut request = a_request(0);
     request.instance.id = InstanceId::from_uuid(uuid::Uuid::now_v7());
     request.instance.creator = Creator::of((0x0A00_0000 + n).to_be_bytes().into());
-    request.instance.host = HostName::parse(&format!("h{}", n % 1000)).unwrap();
+    request.instance.host = host(n % 1000);
     request.instance.idempotency_key = Some(IdempotencyKey::parse(&uuid::Uuid::now_v7().to_string()).unwrap());
     request.quotas = Quotas { per_creator: 100, global: 10_000_000 };
     request.slots = 1000;
     request
+}
+
+fn host(n: u32) -> HostName {
+    HostName::parse(&format!("h{n}")).unwrap()
 }
 
 async fn reads<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(

@@ -37,6 +37,21 @@ pub async fn a_purge_takes_what_ended_before_oldest_first_and_no_live_row(store:
     assert_eq!(live(store).await.len(), 2);
 }
 
+pub async fn what_nobody_took_of_an_instance_is_forgotten_with_it(store: &dyn Store) {
+    for n in 1..=2 {
+        admitted(store, a_request(n)).await;
+        applied(store, n, started()).await;
+        applied(store, n, stop(EndReason::Deleted)).await;
+        store.apply(&id(n), &InstanceEvent::ConfirmedGone, later(u64::try_from(n).unwrap())).await.unwrap();
+    }
+    assert_eq!(store.purge(later(2), 9).await.unwrap(), 1);
+    for sink in sinks() {
+        let left = store.take_deliveries(&sink, later(9000), later(9001), 9).await.unwrap();
+        let left: Vec<_> = left.into_iter().map(|delivery| delivery.notice.id).collect();
+        assert_eq!(left, [format!("{}.created", id(2)), format!("{}.ended", id(2))]);
+    }
+}
+
 pub async fn a_start_a_warning_and_an_end_are_told_to_every_sink(store: &dyn Store) {
     admitted(store, a_request(1)).await;
     let mut expected = Vec::new();

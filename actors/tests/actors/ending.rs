@@ -5,7 +5,7 @@ use std::time::Duration;
 use getaredis_actors::{
     domain::{EndReason, Instance, InstanceId, InstanceState, LeaseRefused, Timestamp},
     ports::Clock,
-    reaper::messages::{ExtendError, ExtendLease, ReaperStatus, SweepNow},
+    reaper::messages::{DescribeReaper, ExtendError, ExtendLease, ReaperStatus, SweepNow},
     scheduler::messages::{CreateInstance, DeleteInstance, EndError, Ending},
     sim::{
         harness::{World, creator, request, settings},
@@ -74,6 +74,105 @@ async fn a_lease_ends_within_a_second_after_its_time_and_never_before() {
         assert_eq!(reason, EndReason::Expired);
         assert!(!late.is_negative() && late.as_millis() <= 1000, "{late:?} late");
     }
+    world.finish().await;
+}
+
+#[actix::test]
+async fn leases_that_end_together_are_over_within_a_second_however_long_their_host_takes() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 40)]).await;
+    let mut end = world.clock.now();
+    for n in 0..40 {
+        let ttl = Some(Duration::from_secs(60));
+        let instance = world.create(CreateInstance { ttl, ..request(creator(n)) }).await.unwrap().unwrap().instance;
+        end = end.max(instance.lease.expires_at);
+    }
+    world.faults.hang_always("runtime.remove:a");
+    let over =
+        |world: &World| world.live_rows().iter().all(|row| row.state == InstanceState::Stopping(EndReason::Expired));
+    world.eventually("all are over", async |world| over(world)).await;
+    let late = world.clock.now().duration_since(end);
+    assert!(late.as_millis() <= 1000, "{late:?} late");
+    assert_eq!(world.live_rows().len(), 40, "their host has removed none yet");
+    world.faults.heal("runtime.remove:a");
+    world.eventually("all have ended", async |world| world.live_rows().is_empty()).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_expiry_that_could_not_be_written_is_written_as_soon_as_the_database_takes_it() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let ttl = Some(Duration::from_secs(5));
+    let instance = world.create(CreateInstance { ttl, ..request(creator(1)) }).await.unwrap().unwrap().instance;
+    world.faults.fail_always("store.apply");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(row(&world, &instance.id).state, InstanceState::Running);
+    assert!(ask(&world.doors().reaper, DescribeReaper, WITHIN).await.unwrap().reap_lag_s >= 290);
+    world.faults.heal("store.apply");
+    let healed = tokio::time::Instant::now();
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Expired);
+    assert!(healed.elapsed() <= Duration::from_secs(2), "{:?}", healed.elapsed());
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_lease_that_is_over_is_not_extended_though_nobody_has_written_that_yet() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let ttl = Some(Duration::from_secs(5));
+    let instance = world.create(CreateInstance { ttl, ..request(creator(1)) }).await.unwrap().unwrap().instance;
+    world.faults.fail_always("store.due");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(row(&world, &instance.id).state, InstanceState::Running);
+    let extend = ExtendLease { id: instance.id.clone(), ttl: Duration::from_secs(60) };
+    match ask(&world.doors().extend, extend, WITHIN).await.unwrap() {
+        Err(ExtendError::NotRunning(row)) => assert_eq!(row.state, InstanceState::Stopping(EndReason::Expired)),
+        other => panic!("{other:?}"),
+    }
+    world.faults.heal("store.due");
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Expired);
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_deletion_that_its_host_does_not_confirm_is_tried_again_soon_and_seen_to_be() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let instance = world.must_create(creator(1)).await;
+    world.faults.fail_next("runtime.remove:a", 3);
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(delete(&world, &instance.id).await, Ok(Ending::Pending { .. })));
+    world
+        .eventually("the reaper knows", async |world| {
+            ask(&world.doors().reaper, DescribeReaper, WITHIN).await.unwrap().pending == 1
+        })
+        .await;
+    assert_eq!(until_ended(&world, &instance.id).await.0, EndReason::Deleted);
+    assert!(begun.elapsed() < world.settings.reaper.sweep / 2, "{:?}", begun.elapsed());
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_hangs_on_its_orphans_keeps_no_other_host_waiting() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 40), ("b", 40)]).await;
+    for _ in 0..20 {
+        world.runtimes.plant(&host("a"), &world.clock.new_id());
+    }
+    world.faults.hang_always("runtime.remove:a");
+    let begun = tokio::time::Instant::now();
+    let status = sweep(&world).await;
+    assert_eq!(status.orphans.container, 20);
+    let longest = 3 * world.settings.host.longest_call();
+    assert!(begun.elapsed() <= longest, "{:?} for a sweep", begun.elapsed());
+    // What nobody could look at is still there.
+    world.faults.fail_always("store.live");
+    assert_eq!(sweep(&world).await.orphans.container, 20);
+    world.faults.heal("store.live");
+    world.faults.heal("runtime.remove:a");
+    world.eventually("all are gone", async |world| world.runtimes.containers(&host("a")).is_empty()).await;
+    assert_eq!(sweep(&world).await.orphans.container, 0);
     world.finish().await;
 }
 

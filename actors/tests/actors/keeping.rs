@@ -192,7 +192,7 @@ async fn no_jump_of_the_clock_forgets_a_row_too_early() {
 }
 
 #[actix::test]
-async fn a_purge_that_fails_goes_on_an_hour_later() {
+async fn a_purge_that_fails_goes_on_soon() {
     tokio::time::pause();
     let mut world = World::new(keep(DAY), &[("a", 4)]);
     seed_ended(&world, 250, 2 * DAY);
@@ -200,7 +200,7 @@ async fn a_purge_that_fails_goes_on_an_hour_later() {
     world.faults.fail_next("store.purge", 1);
     world.start().await;
     world.eventually("the first batch is gone", async |world| world.store.rows().len() == 150).await;
-    sleep(HOUR + 2 * MINUTE).await;
+    sleep(MINUTE).await;
     assert_eq!(world.store.rows(), []);
     assert!(world.store.ping().await.is_ok());
     world.finish().await;

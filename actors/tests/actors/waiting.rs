@@ -135,6 +135,19 @@ async fn creates_that_find_no_room_wait_for_the_droplets_that_are_bought_for_the
 }
 
 #[actix::test]
+async fn who_repeats_a_create_that_waits_for_room_waits_for_its_answer() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let key = IdempotencyKey::parse("k").unwrap();
+    let keyed = || CreateInstance { idempotency_key: Some(key.clone()), ..request(creator(1)) };
+    let asked = Instant::now();
+    let answers = join_all((0..3).map(|_| ask(&town.brain.doors.create, keyed(), seconds(150)))).await;
+    assert!(asked.elapsed() > town.settings.create_deadline, "the boot takes longer: {:?}", asked.elapsed());
+    let ids: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().unwrap().instance.id).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(town.served().len(), 1);
+}
+
+#[actix::test]
 async fn who_asks_often_makes_nobody_else_wait_longer() {
     let town = Town::with(1, queue(90, 100)).await;
     let (many, one) = tokio::join!(join_all((0..6).map(|_| town.create(1))), async {

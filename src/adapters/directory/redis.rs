@@ -33,6 +33,9 @@ pub(super) const MOST_BYTES: usize = 16 * 1024;
 /// What a server answers where a user may not give a command, or there is none of that name.
 const NOT_TOLD: [&str; 2] = ["NOPERM", "ERR"];
 
+/// What the server answers about a key that is a list, a hash or the like.
+const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// Most instances a host may announce; a host has far fewer ports.
 const MAX_SLOTS: u32 = 10_000;
 
@@ -119,16 +122,25 @@ impl RedisDirectory {
         let keys: Vec<_> = keys.into_iter().collect();
         let mut reading = DirectoryReading::default();
         for batch in keys.chunks(BATCH) {
-            // One more byte than a heartbeat may have, and no more whatever a host has written there. What is no text
-            // is an error of its own place, and is left out as if it were not there.
+            // One more byte than a heartbeat may have, and no more whatever a host has written there.
             let mut values = redis::pipe();
             for key in batch {
                 values.cmd("GETRANGE").arg(key).arg(0).arg(MOST_BYTES);
             }
             let values: Vec<RedisResult<Vec<u8>>> = values.ignore_errors().query_async(&mut connection).await?;
-            let values: Vec<_> = batch.iter().zip(values).filter_map(|(key, value)| Some((key, value.ok()?))).collect();
-            let gone = self.gone(values.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| *key)).await?;
-            for (key, value) in values.into_iter().filter(|(key, _)| !gone.contains(*key)) {
+            let mut texts = Vec::with_capacity(batch.len());
+            for (key, value) in batch.iter().zip(values) {
+                match value {
+                    Ok(text) => texts.push((key, text)),
+                    Err(error) if error.code() == Some(WRONG_TYPE) => {
+                        reading.malformed.push((shown(key), "is no text: a heartbeat is written with SET".to_owned()));
+                    }
+                    // Anything else is said of the server and not of this host: to go on would lose it, or all of them.
+                    Err(error) => return Err(error),
+                }
+            }
+            let gone = self.gone(texts.iter().filter(|(_, text)| text.is_empty()).map(|(key, _)| *key)).await?;
+            for (key, value) in texts.into_iter().filter(|(key, _)| !gone.contains(*key)) {
                 match self.host(key, start.len(), &value) {
                     Ok((host, vitals, odd)) => {
                         if !odd.is_empty() {

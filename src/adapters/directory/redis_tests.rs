@@ -91,6 +91,7 @@ async fn malformed_heartbeats_are_reported_and_skipped() {
         "server:empty",
         "server:huge",
         "server:liar",
+        "server:list",
         "server:noip",
         "server:none",
         "server:text",
@@ -250,6 +251,18 @@ async fn three_thousand_hosts_are_read_once_each() {
     let reading = server.directory("").read().await.unwrap();
     assert_eq!(reading.hosts.len(), 3000);
     assert!(reading.hosts.is_sorted_by(|a, b| a.name < b.name));
+}
+
+#[tokio::test]
+async fn keys_that_may_not_be_read_are_an_unreachable_directory_and_not_lost_hosts() {
+    let server = Server::start().await;
+    server.set("server:a", &beat("a")).await;
+    let directory = server.directory("");
+    assert_eq!(names(&directory.read().await.unwrap()), ["a"]);
+    let rules = ["SETUSER", "default", "-getrange"];
+    server.command(redis::cmd("ACL").arg(&rules)).await;
+    let told = directory.read().await.unwrap_err().to_string();
+    assert!(told.to_lowercase().contains("no permission") || told.contains("NOPERM"), "{told}");
 }
 
 #[tokio::test]

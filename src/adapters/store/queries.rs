@@ -327,8 +327,16 @@ pub(in super::super) async fn purge(conn: &mut Conn, ended_before: Timestamp, li
     if ended.is_empty() {
         return Ok(0);
     }
-    let purged = delete(instances::table.filter(instances::id.eq_any(ended))).execute(conn).await?;
-    Ok(u32::try_from(purged).unwrap_or(u32::MAX))
+    write_transaction!(conn, async move |conn| {
+        for id in &ended {
+            // What no sink has taken for as long. The ids of an instance's notices begin with its own and a dot, and what
+            // comes after a dot is a slash.
+            let notices = deliveries::notice.ge(format!("{id}.")).and(deliveries::notice.lt(format!("{id}/")));
+            delete(deliveries::table.filter(notices)).execute(conn).await?;
+        }
+        let purged = delete(instances::table.filter(instances::id.eq_any(ended))).execute(conn).await?;
+        Ok(u32::try_from(purged).unwrap_or(u32::MAX))
+    })
 }
 
 pub(in super::super) async fn take_deliveries(

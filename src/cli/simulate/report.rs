@@ -58,7 +58,7 @@ impl Report {
     pub(super) fn table(&self) -> String {
         let mut table = format!(
             "{:<28}{:>14}{:>14}{:>14}{:>14}\n",
-            format!("{:.0} days", self.days),
+            format!("{:.0} {}", self.days, if self.days.round() == 1.0 { "day" } else { "days" }),
             "configured",
             "rule of 2015",
             "clairvoyant",
