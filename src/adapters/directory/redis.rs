@@ -30,11 +30,11 @@ const BATCH: usize = 500;
 /// The longest heartbeat that is read, in bytes. Theirs have some hundred; a host that was broken into may write more.
 pub(super) const MOST_BYTES: usize = 16 * 1024;
 
-/// What the server answers about a key that is a list, a hash or the like.
-const WRONG_TYPE: &str = "WRONGTYPE";
-
 /// What a server answers where a user may not give a command, or there is none of that name.
 const NOT_TOLD: [&str; 2] = ["NOPERM", "ERR"];
+
+/// What the server answers about a key that is a list, a hash or the like.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// Most instances a host may announce; a host has far fewer ports.
 const MAX_SLOTS: u32 = 10_000;
