@@ -135,6 +135,8 @@ impl ReaperActor {
 
     /// Looks for leases that have ended, and does so again after a while.
     fn look(&mut self, ctx: &mut Context<Self>) {
+        // So that it knows how far the clock was ever behind, also where somebody sets it right again.
+        self.tools.steady.now(&*self.tools.clock);
         let (tools, peers) = (self.tools.clone(), self.peers.clone());
         let due = async move { expire(&tools, &peers).await };
         ctx.spawn(due.into_actor(self).map(|due, actor, ctx| {

@@ -188,6 +188,11 @@ async fn no_jump_of_the_clock_forgets_a_row_too_early() {
     world.clock.jump_back(60 * DAY);
     sleep(3 * HOUR).await;
     assert_eq!(world.store.rows().len(), 3);
+    // What ends while the clock is behind is no older when somebody sets it right.
+    seed_ended(&world, 2, Duration::ZERO);
+    world.clock.jump_forward(30 * DAY);
+    sleep(3 * HOUR).await;
+    assert_eq!(world.store.rows().len(), 5);
     world.finish().await;
 }
 
