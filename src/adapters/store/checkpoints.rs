@@ -5,10 +5,7 @@
 
 use std::{
     io,
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
 };
 
@@ -20,7 +17,7 @@ const EVERY: u32 = 500;
 
 /// The thread that moves the log. It ends, and its connection is closed, when this is dropped.
 pub(super) struct Checkpoints {
-    writes: AtomicU32,
+    writes: u32,
     /// Nothing only while this is being dropped; the thread ends with it.
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -31,12 +28,13 @@ impl Checkpoints {
     pub(super) fn begin(conn: SqliteConnection) -> io::Result<Self> {
         let (wake, woken) = sync_channel(1);
         let thread = thread::Builder::new().name("checkpoints".to_owned()).spawn(move || run(conn, &woken))?;
-        Ok(Self { writes: AtomicU32::new(0), wake: Some(wake), thread: Some(thread) })
+        Ok(Self { writes: 0, wake: Some(wake), thread: Some(thread) })
     }
 
     /// Counts one write more.
-    pub(super) fn count(&self) {
-        let due = self.writes.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1;
+    pub(super) fn count(&mut self) {
+        self.writes = (self.writes + 1) % EVERY;
+        let due = self.writes == 0;
         if let Some(wake) = self.wake.as_ref().filter(|_| due) {
             // Where one call waits already, another would find nothing to do.
             let _ = wake.try_send(());

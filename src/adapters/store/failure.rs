@@ -92,10 +92,13 @@ fn classify(error: Error, read: ReadTrouble) -> StoreError {
     }
 }
 
+/// What a caller is told who waited for too long.
+pub(super) const NO_CONNECTION: &str = "no connection became free in time";
+
 /// What the pool says when it has no connection to give.
 pub(super) fn no_connection<E: Display>(error: RunError<E>) -> StoreError {
     StoreError::Unavailable(match error {
-        RunError::TimedOut => "no connection became free in time".to_owned(),
+        RunError::TimedOut => NO_CONNECTION.to_owned(),
         RunError::User(error) => error.to_string(),
     })
 }

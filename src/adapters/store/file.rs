@@ -96,7 +96,8 @@ impl DatabaseFile {
     }
 }
 
-fn unusable(path: &Path, why: &str) -> StoreError {
+/// The refusal that names a file.
+pub(super) fn unusable(path: &Path, why: &str) -> StoreError {
     StoreError::Unavailable(format!("cannot use {}: {why}", path.display()))
 }
 

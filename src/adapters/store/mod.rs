@@ -20,6 +20,7 @@ mod rows;
 mod schema;
 mod sqlite;
 mod tls;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -59,9 +60,9 @@ pub struct SqlStore {
 }
 
 enum Database {
-    Sqlite(Arc<sqlite::Database>),
-    Mysql(Arc<mysql::Database>),
-    Postgres(Arc<postgres::Database>),
+    Sqlite(sqlite::Database),
+    Mysql(mysql::Database),
+    Postgres(postgres::Database),
 }
 
 impl SqlStore {
@@ -77,15 +78,15 @@ impl SqlStore {
         let (url, tls_ca) = (url.expose_secret(), tls_ca.as_deref());
         let (pool, patience) = (*pool, *acquire_timeout);
         let database = match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("mysql") => Database::Mysql(Arc::new(mysql::Mysql::new(url, tls_ca)?.open(pool, patience).await?)),
+            Some("mysql") => Database::Mysql(mysql::Mysql::new(url, tls_ca)?.open(pool, patience).await?),
             Some("mariadb") => {
                 let url = url.replacen("mariadb", "mysql", 1);
-                Database::Mysql(Arc::new(mysql::Mysql::new(&url, tls_ca)?.open(pool, patience).await?))
+                Database::Mysql(mysql::Mysql::new(&url, tls_ca)?.open(pool, patience).await?)
             }
             Some("postgres" | "postgresql") => {
-                Database::Postgres(Arc::new(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?))
+                Database::Postgres(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?)
             }
-            _ => Database::Sqlite(Arc::new(sqlite::Database::open(url, pool, patience).await?)),
+            _ => Database::Sqlite(sqlite::Database::open(url, pool, patience).await?),
         };
         Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
     }
@@ -97,60 +98,52 @@ impl SqlStore {
     }
 }
 
-/// Runs a query on a connection for reading or for writing, as a task of its own on the runtime that opened the store,
-/// and again while it collides with others. A query on SQLite is one blocking task, whatever it consists of.
+/// Runs a query on a connection for reading or for writing, where it goes on although its caller gives up: on a server as
+/// a task of the runtime that opened the store, and again while it collides with others; on SQLite on a thread, whatever
+/// it consists of.
 ///
-/// The task is what makes it safe for a caller to give up. Were the query's future dropped half-way on an actor's
-/// thread, its transaction would stay open. A caller that gives up while it waits for a connection has started nothing.
+/// That is what makes it safe for a caller to give up. Were the query's future dropped half-way on an actor's thread, its
+/// transaction would stay open. A caller that gives up while it waits for a connection has started nothing.
 macro_rules! query {
     ($store:ident.$side:ident, $query:ident($($argument:ident),*)) => {
         match &$store.database {
-            Database::Sqlite(database) => query!(@run $store, database, sqlite, $side, $query($($argument),*)),
-            Database::Mysql(database) => query!(@run $store, database, mysql, $side, $query($($argument),*)),
-            Database::Postgres(database) => query!(@run $store, database, postgres, $side, $query($($argument),*)),
+            Database::Sqlite(database) => {
+                let work = async move |conn: &mut sqlite::Conn| {
+                    let answer = sqlite::queries::$query(conn $(, $argument)*).await;
+                    answer.map_err(|failure| failure.into_store_error(sqlite::trouble))
+                };
+                database.$side.run(work).await
+            }
+            Database::Mysql(database) => query!(@server $store, database, mysql, $side, $query($($argument),*)),
+            Database::Postgres(database) => query!(@server $store, database, postgres, $side, $query($($argument),*)),
         }
     };
-    (@run $store:ident, $database:ident, $backend:ident, $side:ident, $query:ident($($argument:ident),*)) => {{
-        let database = Arc::clone($database);
-        let mut lent = database.$side.get().await?;
-        let task = query!(@spawn $backend, $store, async move {
-            let conn: &mut $backend::Conn = &mut lent;
+    (@server $store:ident, $database:ident, $server:ident, $side:ident, $query:ident($($argument:ident),*)) => {{
+        let mut lent = $database.$side.get().await?;
+        let task = $store.runtime.spawn(async move {
+            let conn: &mut $server::Conn = &mut lent;
             let attempts = async {
                 let mut pauses = pool::pauses();
                 loop {
-                    let answer = $backend::queries::$query(conn $(, Clone::clone(&$argument))*).await;
+                    let answer = $server::queries::$query(conn $(, Clone::clone(&$argument))*).await;
                     match (answer, pauses.next()) {
-                        (Err(failure), Some(pause)) if failure.is_collision($backend::trouble) => {
+                        (Err(failure), Some(pause)) if failure.is_collision($server::trouble) => {
                             tokio::time::sleep(pause).await;
                         }
-                        (answer, _) => break answer.map_err(|failure| failure.into_store_error($backend::trouble)),
+                        (answer, _) => break answer.map_err(|failure| failure.into_store_error($server::trouble)),
                     }
                 }
             };
-            let answer = match $backend::QUERY_TIMEOUT {
-                None => attempts.await,
-                Some(limit) => match timeout(limit, attempts).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        pool::abandon(conn);
-                        Err(StoreError::Unavailable(format!("no answer within {limit:?}")))
-                    }
-                },
-            };
-            // The connection goes home before the file can be given to another process.
-            drop(lent);
-            drop(database);
-            answer
+            match timeout(pool::QUERY_TIMEOUT, attempts).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    pool::abandon(conn);
+                    Err(StoreError::Unavailable(format!("no answer within {:?}", pool::QUERY_TIMEOUT)))
+                }
+            }
         });
         settle(task.await)
     }};
-    (@spawn sqlite, $store:ident, $query:expr) => {{
-        let runtime = $store.runtime.clone();
-        $store.runtime.spawn_blocking(move || runtime.block_on($query))
-    }};
-    (@spawn $server:ident, $store:ident, $query:expr) => {
-        $store.runtime.spawn($query)
-    };
 }
 
 fn settle<T>(task: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {

@@ -31,9 +31,6 @@ pub(super) type Conn = AsyncMysqlConnection;
 /// An open database.
 pub(super) type Database = pool::Connections<Mysql>;
 
-/// See [`pool::QUERY_TIMEOUT`].
-pub(super) const QUERY_TIMEOUT: Option<Duration> = Some(pool::QUERY_TIMEOUT);
-
 macro_rules! write_transaction {
     ($conn:expr, $work:expr) => {
         diesel_async::AsyncConnection::transaction::<_, $crate::adapters::store::failure::Failure, _>($conn, $work)

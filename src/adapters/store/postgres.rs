@@ -33,9 +33,6 @@ pub(super) type Conn = AsyncPgConnection;
 /// An open database.
 pub(super) type Database = pool::Connections<Postgres>;
 
-/// See [`pool::QUERY_TIMEOUT`].
-pub(super) const QUERY_TIMEOUT: Option<Duration> = Some(pool::QUERY_TIMEOUT);
-
 macro_rules! write_transaction {
     ($conn:expr, $work:expr) => {
         diesel_async::AsyncConnection::transaction::<_, $crate::adapters::store::failure::Failure, _>($conn, $work)

@@ -14,7 +14,7 @@ use super::schema::{deliveries, droplets, instances};
 
 /// A row of `instances`. Every number is an `i64`, so that one that is out of bounds is noticed and not cut.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = instances, treat_none_as_null = true)]
+#[diesel(table_name = instances, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub(super) struct InstanceRow {
     id: String,
     creator: String,
@@ -111,7 +111,7 @@ impl TryFrom<InstanceRow> for Instance {
 
 /// A row of `deliveries`.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = deliveries)]
+#[diesel(table_name = deliveries, treat_none_as_default_value = false)]
 pub(super) struct DeliveryRow {
     notice: String,
     sink: String,
@@ -156,7 +156,7 @@ impl TryFrom<DeliveryRow> for Delivery {
 
 /// A row of `droplets`.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = droplets)]
+#[diesel(table_name = droplets, treat_none_as_default_value = false)]
 pub(super) struct DropletLine {
     name: String,
     state: String,

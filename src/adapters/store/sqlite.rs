@@ -1,9 +1,9 @@
 //! SQLite: its dialect, its connections, its file.
 //!
-//! Owns what only SQLite needs: one connection that writes and several that read, the pragmas, the classification of
-//! its messages. Every database is a sibling of this module with the same names in it.
+//! Owns what only SQLite needs: one connection that writes (on a [thread of its own](super::writer)) and several that read,
+//! the pragmas, the classification of its messages. Every database is a sibling of this module with the same names in it.
 
-use std::{error::Error, future::ready, sync::Arc, time::Duration};
+use std::{error::Error, future::ready, io, path::Path, sync::Arc, time::Duration};
 
 use diesel::{
     Connection, ConnectionError, ConnectionResult, SqliteConnection,
@@ -16,12 +16,15 @@ use diesel_async::{
 };
 use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use getaredis_actors::ports::StoreError;
+use tokio::runtime::Handle;
 
 use super::{
     checkpoints::Checkpoints,
     failure::{Failure, Trouble},
-    file::DatabaseFile,
-    pool::{Fair, Lent, LogErrors},
+    file::{DatabaseFile, unusable},
+    pool::{Fair, LogErrors},
+    settle,
+    writer::Writer,
 };
 
 #[path = "queries.rs"]
@@ -96,9 +99,6 @@ const ROLLED_BACK: &str = "no transaction is active";
 /// so: only where [`Checkpoints`] found somebody writing whenever it was done, and then little is left to move.
 pub(super) const LONGEST_LOG: u32 = 32_768;
 
-/// A local file answers or fails, and a lock is waited for by SQLite itself.
-pub(super) const QUERY_TIMEOUT: Option<Duration> = None;
-
 /// Reads a message of SQLite's. It knows no collisions: who writes has the lock from the beginning.
 pub(super) fn trouble(message: &str) -> Option<Trouble> {
     // sqlite3_errstr's texts of BUSY, LOCKED, FULL, IOERR, READONLY, CANTOPEN, NOMEM, INTERRUPT, PROTOCOL and PERM.
@@ -123,45 +123,23 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
 /// An open database: the claim on its file and the connections to it.
 pub(super) struct Database {
     /// Connections that only read; writers never stand in their way.
-    pub(super) read: Fair<AsyncDieselConnectionManager<Conn>>,
-    /// The one connection that writes.
+    pub(super) read: Readers,
+    /// What writes.
     pub(super) write: Arc<Writer>,
     /// The same: who writes has every lock there is.
     pub(super) gate: Arc<Writer>,
     /// Last, so that it is given back after the connections are closed.
-    _file: DatabaseFile,
+    _file: Arc<DatabaseFile>,
 }
 
 impl Database {
     /// Claims the file, brings its schema up to date and connects.
     pub(super) async fn open(url: &str, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let url = url.to_owned();
-        let file = tokio::task::spawn_blocking(move || DatabaseFile::open(&url))
-            .await
-            .map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
-        let read = connect(&file, pool.saturating_sub(1).max(1), Access::Read, acquire_timeout).await?;
-        let connection = connect(&file, 1, Access::Write, acquire_timeout).await?;
-        let own = set_up(file.path().to_owned(), Access::Write, acquire_timeout).await;
-        let own = own.map_err(|e| file.unusable(&e.to_string()))?;
-        let checkpoints = Checkpoints::begin(own).map_err(|e| file.unusable(&format!("no thread: {e}")))?;
-        let write = Arc::new(Writer { connection, checkpoints });
+        let opened = tokio::task::spawn_blocking(move || to_write(&url, acquire_timeout)).await;
+        let (file, write) = opened.map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
+        let read = Readers::open(Arc::clone(&file), pool.saturating_sub(1).max(1), acquire_timeout).await?;
         Ok(Self { read, gate: Arc::clone(&write), write, _file: file })
-    }
-}
-
-/// The one connection that writes. SQLite has one writer at a time anyhow; waiting for this connection is fair and wakes
-/// at once, waiting for SQLite's lock is polling.
-pub(super) struct Writer {
-    connection: Fair<AsyncDieselConnectionManager<Conn>>,
-    checkpoints: Checkpoints,
-}
-
-impl Writer {
-    /// Waits for the connection, for one write.
-    pub(super) async fn get(&self) -> Result<Lent<AsyncDieselConnectionManager<Conn>>, StoreError> {
-        let lent = self.connection.get().await?;
-        self.checkpoints.count();
-        Ok(lent)
     }
 }
 
@@ -171,32 +149,72 @@ enum Access {
     Write,
 }
 
-async fn connect(
-    file: &DatabaseFile,
-    size: u32,
-    access: Access,
-    acquire_timeout: Duration,
-) -> Result<Fair<AsyncDieselConnectionManager<Conn>>, StoreError> {
-    let mut config = ManagerConfig::default();
-    config.custom_setup =
-        Box::new(move |path| set_up(path.to_owned(), access, acquire_timeout).map_ok(Conn::new).boxed());
-    let pool = Pool::builder()
-        .max_size(size)
-        .min_idle(Some(1))
-        // A local file has no peer that closes a connection behind our back: nothing to renew, nothing to test.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_on_check_out(false)
-        .connection_timeout(acquire_timeout)
-        .error_sink(Box::new(LogErrors::default()))
-        .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
-        .await
-        .map_err(|e| file.unusable(&e.to_string()))?;
-    Ok(Fair::new(pool, size, acquire_timeout))
+/// The claim on the file, and what writes to it.
+fn to_write(url: &str, acquire_timeout: Duration) -> Result<(Arc<DatabaseFile>, Arc<Writer>), StoreError> {
+    let file = DatabaseFile::open(url)?;
+    let path = file.path().to_owned();
+    let connect = move || {
+        let conn = prepared(&path, Access::Write, acquire_timeout);
+        conn.map_err(|e| unusable(Path::new(&path), &e.to_string()))
+    };
+    let no_thread = |e: io::Error| file.unusable(&format!("no thread: {e}"));
+    let checkpoints = Checkpoints::begin(connect()?).map_err(no_thread)?;
+    let first = Conn::new(connect()?);
+    let again = move || connect().map(Conn::new);
+    let write = Writer::begin(first, again, checkpoints, acquire_timeout).map_err(no_thread)?;
+    Ok((Arc::new(file), Arc::new(write)))
 }
 
-async fn set_up(path: String, access: Access, patience: Duration) -> ConnectionResult<SqliteConnection> {
-    let set_up = tokio::task::spawn_blocking(move || prepared(&path, access, patience));
+/// Connections that only read, on the runtime's blocking threads.
+pub(super) struct Readers {
+    connections: Fair<AsyncDieselConnectionManager<Conn>>,
+    runtime: Handle,
+    file: Arc<DatabaseFile>,
+}
+
+impl Readers {
+    async fn open(file: Arc<DatabaseFile>, size: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(move |path| set_up(path.to_owned(), acquire_timeout).map_ok(Conn::new).boxed());
+        let pool = Pool::builder()
+            .max_size(size)
+            .min_idle(Some(1))
+            // A local file has no peer that closes a connection behind our back: nothing to renew, nothing to test.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_on_check_out(false)
+            .connection_timeout(acquire_timeout)
+            .error_sink(Box::new(LogErrors::default()))
+            .build(AsyncDieselConnectionManager::new_with_config(file.path(), config))
+            .await
+            .map_err(|e| file.unusable(&e.to_string()))?;
+        Ok(Self { connections: Fair::new(pool, size, acquire_timeout), runtime: Handle::current(), file })
+    }
+
+    /// Does the work as soon as a connection is free. Who gives up waiting has caused nothing; work that has begun is
+    /// done, whoever still waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection became free in time.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut lent = self.connections.get().await?;
+        let (runtime, file) = (self.runtime.clone(), Arc::clone(&self.file));
+        let task = self.runtime.spawn_blocking(move || {
+            let answer = runtime.block_on(work(&mut lent));
+            // The connection goes home before the file can be given to another process.
+            drop(lent);
+            drop(file);
+            answer
+        });
+        settle(task.await)
+    }
+}
+
+async fn set_up(path: String, patience: Duration) -> ConnectionResult<SqliteConnection> {
+    let set_up = tokio::task::spawn_blocking(move || prepared(&path, Access::Read, patience));
     set_up.await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?
 }
 

@@ -38,8 +38,10 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     };
     match &store.database {
         Database::Sqlite(database) => {
-            database.read.get().await.unwrap().set_instrumentation(listen());
-            database.write.get().await.unwrap().set_instrumentation(listen());
+            let (reads, writes) = (listen(), listen());
+            let read = database.read.run(async move |conn| Ok(conn.set_instrumentation(reads)));
+            let write = database.write.run(async move |conn| Ok(conn.set_instrumentation(writes)));
+            tokio::try_join!(read, write).unwrap();
         }
         Database::Mysql(database) => database.write.get().await.unwrap().set_instrumentation(listen()),
         Database::Postgres(database) => database.write.get().await.unwrap().set_instrumentation(listen()),

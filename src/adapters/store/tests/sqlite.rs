@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
-use diesel_async::SimpleAsyncConnection as _;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection as _, TransactionManager as _};
 use getaredis_actors::{
     domain::Endpoint,
     sim::samples::{a_request, droplet, id, now},
@@ -25,6 +25,11 @@ async fn open(dir: &TempDir, acquire_timeout: Duration) -> Result<SqlStore, Stor
 fn inside(store: &SqlStore) -> &sqlite::Database {
     let Database::Sqlite(database) = &store.database else { panic!("no SQLite") };
     database
+}
+
+async fn by_the_writer(store: &SqlStore, statement: String) {
+    let said = inside(store).write.run(async move |conn| Ok(conn.batch_execute(&statement).await));
+    said.await.unwrap().unwrap();
 }
 
 async fn refusal(url: &str) -> String {
@@ -250,7 +255,7 @@ async fn a_lock_that_is_held_too_long_is_unavailable_and_passes() {
 async fn a_full_disk_is_unavailable_and_passes() {
     let (store, _dir) = empty_file().await;
     let pages = async |pragma: &str| {
-        inside(&store).write.get().await.unwrap().batch_execute(pragma).await.unwrap();
+        by_the_writer(&store, pragma.to_owned()).await;
     };
     pages("PRAGMA max_page_count = 1").await;
     let mut admitted = 0;
@@ -271,11 +276,36 @@ async fn a_full_disk_is_unavailable_and_passes() {
 async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
     let dir = dir();
     let store = open(&dir, IMPATIENCE).await.unwrap();
-    let hoarded = inside(&store).write.get().await.unwrap();
-    let refused = store.order_pause(true).await;
-    assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    drop(hoarded);
+    let (let_go, hoarded) = std::sync::mpsc::channel::<()>();
+    let hoard = inside(&store).write.run(async move |_| Ok(hoarded.recv().is_err()));
+    let refused = async {
+        let refused = store.order_pause(true).await;
+        drop(let_go);
+        refused
+    };
+    let (hoarded, refused) = tokio::join!(hoard, refused);
+    assert!(hoarded.unwrap());
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("in time")), "{refused:?}");
+    assert!(!store.orders().await.unwrap().paused, "it was given up");
     store.order_pause(true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_panics_or_leaves_its_transaction_open_is_rolled_back_and_the_next_ones_go_on() {
+    let (store, _dir) = empty_file().await;
+    let panics = inside(&store).write.run(async |conn| -> Result<(), StoreError> {
+        conn.batch_execute("BEGIN IMMEDIATE; DELETE FROM meta").await.unwrap();
+        panic!("a bug in a query")
+    });
+    let refused = panics.await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("cut short")), "{refused:?}");
+    assert_eq!(store.admit(a_request(1)).await.unwrap(), Admitted::New);
+    let left_open = inside(&store).write.run(async |conn| {
+        <sqlite::Conn as AsyncConnection>::TransactionManager::begin_transaction(conn).await.unwrap();
+        Ok(())
+    });
+    left_open.await.unwrap();
+    assert_eq!(store.admit(a_request(2)).await.unwrap(), Admitted::New);
 }
 
 #[tokio::test]
@@ -298,15 +328,15 @@ async fn a_caller_that_gives_up_half_way_leaves_a_whole_row_or_none_and_no_lock(
 #[tokio::test]
 async fn a_connection_that_reads_cannot_write() {
     let (store, _dir) = empty_file().await;
-    let mut reader = inside(&store).read.get().await.unwrap();
-    assert!(reader.batch_execute("DELETE FROM instances").await.is_err());
+    let delete = async |conn: &mut sqlite::Conn| Ok(conn.batch_execute("DELETE FROM instances").await);
+    assert!(inside(&store).read.run(delete).await.unwrap().is_err());
 }
 
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_is_unavailable_and_passes() {
     let (store, _dir) = empty_file().await;
     let write = async |pragma: &str| {
-        inside(&store).write.get().await.unwrap().batch_execute(pragma).await.unwrap();
+        by_the_writer(&store, pragma.to_owned()).await;
     };
     write("PRAGMA query_only = ON").await;
     let refused = store.admit(a_request(1)).await;
