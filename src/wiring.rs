@@ -32,7 +32,7 @@ use crate::{
         journal::FileJournal,
         master_key,
         process::{ProcessRuntimes, ProcessSettings},
-        store::{SqlStore, StoreSettings},
+        store::{Owner, SqlStore, StoreSettings},
         webhook::{HttpWebhooks, SinkSettings},
     },
     cli::HostScriptForm,
@@ -52,24 +52,26 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What a handler waits longer than the brain may take, so that it is the brain that gives the reason.
 const CALL_MARGIN: Duration = Duration::from_secs(5);
 
-/// Runs the server until it is told to stop, or cannot go on.
+/// Runs the server until it is told to stop, or cannot go on. With `take_over` it makes a database its own that belongs to
+/// another deployment or was used with another master key.
 ///
 /// # Errors
 /// When something that it needs cannot be had: the port, the database, the master key, a certificate.
-pub fn serve(config: Config) -> Result<ExitCode> {
+pub fn serve(config: Config, take_over: bool) -> Result<ExitCode> {
     // Read now, because the runtime's threads are made in a closure that cannot fail.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let system = System::with_tokio_rt(move || runtime);
-    system.block_on(run(&config))
+    system.block_on(run(&config, take_over))
 }
 
-async fn run(config: &Config) -> Result<ExitCode> {
+async fn run(config: &Config, take_over: bool) -> Result<ExitCode> {
     let listener = TcpListener::bind(config.http.bind).with_context(|| {
         format!("cannot listen on {} (http.bind); free it, or choose another with --bind", config.http.bind)
     })?;
     let master_key = Arc::new(master_key::load_or_create(&config.instances.master_key_file)?);
-    let ports = ports(config, &master_key).await?;
+    let store = store(config, &master_key, take_over).await?;
+    let ports = ports(config, &master_key, store).await?;
     let settings = Arc::new(config.brain_settings());
     let brain =
         Brain::start(config.fleet.deployment.clone(), ports.clone(), Arc::clone(&settings), Arc::clone(&master_key));
@@ -90,14 +92,23 @@ async fn run(config: &Config) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// What stands behind each port.
-async fn ports(config: &Config, master_key: &Arc<MasterKey>) -> Result<Ports> {
-    let store = SqlStore::open(&store_settings(config)).await.map_err(|e| match e {
+/// The database, if it is this server's.
+async fn store(config: &Config, master_key: &MasterKey, take_over: bool) -> Result<SqlStore> {
+    let owner = Owner { deployment: config.fleet.deployment.clone(), key_fingerprint: master_key.fingerprint() };
+    let open = async {
+        let store = SqlStore::open(&store_settings(config)).await?;
+        store.claim(owner, take_over).await?;
+        Ok(store.with_sinks(config.webhooks.names()))
+    };
+    open.await.map_err(|e| match e {
         // At a start the reason is a whole sentence by itself.
         StoreError::Unavailable(why) | StoreError::Corrupt(why) => anyhow!(why),
         other => other.into(),
-    })?;
-    let store = store.with_sinks(config.webhooks.names());
+    })
+}
+
+/// What stands behind each port.
+async fn ports(config: &Config, master_key: &Arc<MasterKey>, store: SqlStore) -> Result<Ports> {
     let runtimes: Arc<dyn Runtimes> = match config.fleet.runtime {
         RuntimeKind::Docker => {
             let runtimes = DockerRuntimes::new(docker_settings(config))?;

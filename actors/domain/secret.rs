@@ -61,6 +61,12 @@ impl MasterKey {
         SecretBox::new(Box::new(self.derive("host-tls", host.as_str(), 0)))
     }
 
+    /// Tells this key from others, and nothing else about it: 43 URL-safe characters.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.derive_text("fingerprint", "", 0)
+    }
+
     fn derive_text(&self, purpose: &str, subject: &str, rotation: u32) -> String {
         URL_SAFE_NO_PAD.encode(self.derive(purpose, subject, rotation))
     }

@@ -10,8 +10,11 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use super::ReaperActor;
 use crate::patience;
 
-/// How often it is looked for rows that have been kept for long enough.
-const EVERY: Duration = Duration::from_secs(3600);
+/// It is looked for rows that have been kept for long enough when another such part of that time has passed, but so often
+/// at most and so seldom at least.
+const PART: u32 = 100;
+const SOONEST: Duration = Duration::from_secs(10);
+const LATEST: Duration = Duration::from_secs(3600);
 
 /// Servers that start together do not purge together: the first pass is at any time within this.
 pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(60);
@@ -25,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 impl ReaperActor {
     /// Forgets one batch of what ended long ago; the next one follows soon if there is more or this one failed, else after
-    /// an hour. Nothing has to be remembered of a pass that is cut off.
+    /// a while. Nothing has to be remembered of a pass that is cut off.
     pub(super) fn purge(&mut self, ctx: &mut Context<Self>) {
         let tools = self.tools.clone();
         let batch = async move {
@@ -40,7 +43,8 @@ impl ReaperActor {
                 Ok(purged) => {
                     actor.status.purged += u64::from(purged);
                     actor.status.purging = purged >= AT_ONCE;
-                    if actor.status.purging { PAUSE } else { EVERY }
+                    let keep = actor.tools.settings.reaper.keep_ended;
+                    if actor.status.purging { PAUSE } else { (keep / PART).clamp(SOONEST, LATEST) }
                 }
                 Err(error) => {
                     actor.status.purging = false;

@@ -57,7 +57,7 @@ pub(super) fn given_or_env<T: Clone, E: Display>(
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server
-    Serve(Configuration),
+    Serve(Serve),
     /// Look at the server's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -109,6 +109,16 @@ impl Configuration {
             None => inputs,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) configuration: Configuration,
+    /// Take a database over that was another deployment's, or used with another master key, and give up all instances in
+    /// it; stop its other servers first
+    #[arg(long)]
+    pub(super) take_over: bool,
 }
 
 #[derive(Debug, Subcommand)]

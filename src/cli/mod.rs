@@ -32,8 +32,8 @@ pub use host::HostScriptForm;
 /// What is done elsewhere, because it needs what only the wiring knows.
 #[derive(Clone, Copy)]
 pub struct Programs {
-    /// Runs the server.
-    pub serve: fn(Config) -> anyhow::Result<ExitCode>,
+    /// Runs the server; the word is whether to take over a database that is another one's.
+    pub serve: fn(Config, bool) -> anyhow::Result<ExitCode>,
     /// Renders what a host is set up with, and lets the host announce itself.
     pub host_script: host::HostScript,
     /// Reaches the images that hosts are booted from.
@@ -69,9 +69,9 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
     let server = arguments.server();
     match arguments.command {
         Command::Serve(given) => {
-            let config = Config::from_layers(&Layers::gather(&given.inputs()))?;
+            let config = Config::from_layers(&Layers::gather(&given.configuration.inputs()))?;
             telemetry::init(&config.telemetry).map_err(anyhow::Error::from)?;
-            return Ok((programs.serve)(config)?);
+            return Ok((programs.serve)(config, given.take_over)?);
         }
         Command::Config(command) => configuration::run(&command, output)?,
         Command::Host(command) => host::run(&command, programs.host_script, output)?,

@@ -1,7 +1,8 @@
 //! `GET /metrics`: how the server does, in numbers, as Prometheus reads them.
 //!
 //! Everybody who may ask `/livez` may ask this, so no label names a creator, an instance or a host. A scrape reads the
-//! actors' memory and makes one indexed query; an actor that does not answer leaves its numbers out.
+//! actors' memory, makes one indexed query and tries whether the database takes writes; an actor that does not answer leaves
+//! its numbers out.
 
 mod creates;
 mod process;
@@ -36,8 +37,9 @@ pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
     if !web.settings.metrics {
         return Err(nothing_here());
     }
-    let (totals, fleet, counts, reaper, sinks, scaling) = futures_util::join!(
+    let (totals, takes_writes, fleet, counts, reaper, sinks, scaling) = futures_util::join!(
         web.stored(web.store.totals()),
+        web.stored(web.store.ping()),
         ask(&web.doors.fleet, DescribeFleet, ACTOR_WITHIN),
         ask(&web.doors.counts, CountInstances, ACTOR_WITHIN),
         ask(&web.doors.reaper, DescribeReaper, ACTOR_WITHIN),
@@ -50,7 +52,7 @@ pub(super) async fn show(web: Data<Web>) -> Result<HttpResponse, Problem> {
     with_local_recorder(&recorder, || {
         build();
         process::measure();
-        store(totals.ok());
+        store(totals.ok(), takes_writes.is_ok());
         of_actors(&actors);
         fleet.iter().for_each(of_fleet);
         counts.iter().for_each(of_instances);
@@ -77,9 +79,9 @@ fn build() {
     gauge!("getaredis_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
-fn store(totals: Option<Totals>) {
-    describe_gauge!("getaredis_store_up", "Whether the database answers.");
-    gauge!("getaredis_store_up").set(yes(totals.is_some()));
+fn store(totals: Option<Totals>, takes_writes: bool) {
+    describe_gauge!("getaredis_store_up", "Whether the database answers and takes writes.");
+    gauge!("getaredis_store_up").set(yes(totals.is_some() && takes_writes));
     if let Some(totals) = totals {
         describe_counter!("getaredis_instances_started_total", "Instances that ever became running, of all servers.");
         counter!("getaredis_instances_started_total").absolute(totals.started);

@@ -45,6 +45,27 @@ async fn a_second_server_on_the_same_database_is_refused_and_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_database_of_another_deployment_or_another_master_key_is_refused_and_nothing_in_it_is_touched() {
+    let mut server = Server::start(&[]).await;
+    let instance = server.api().create().await;
+    server.interrupt();
+    server.ended().await;
+
+    let mut renamed = server.command(free_port());
+    renamed.env("GETAREDIS__FLEET__DEPLOYMENT", "renamed");
+    let words = refused(renamed).await;
+    assert!(words.contains("fleet.deployment is `renamed`") && words.contains("--take-over"), "{words}");
+    let mut with_another_key = server.command(free_port());
+    with_another_key.env("GETAREDIS__INSTANCES__MASTER_KEY_FILE", server.home().join("another.key"));
+    let words = refused(with_another_key).await;
+    assert!(words.contains("instances.master_key_file") && words.contains("--take-over"), "{words}");
+
+    server.start_again().await;
+    assert_eq!(server.api().show(&instance).await.body["state"], "running");
+    assert_eq!(ping(&instance.redis_url).await.unwrap(), "PONG");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let server = Server::start(&[]).await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -19,7 +19,13 @@ where
     EmbeddedMigrations: MigrationSource<DB>,
 {
     let broken = |e: &dyn Display| {
-        StoreError::Corrupt(format!("{database} cannot be brought up to date: {e}; restore a backup of it"))
+        let why = e.to_string();
+        let remedy = if why.contains("denied") {
+            "give its user all rights on the database (GRANT), as a table may have to be made or changed"
+        } else {
+            "restore a backup of it"
+        };
+        StoreError::Corrupt(format!("{database} cannot be brought up to date: {why}; {remedy}"))
     };
     let known = MigrationSource::<DB>::migrations(&migrations).map_err(|e| broken(&e))?;
     let applied = conn.applied_migrations().map_err(|e| broken(&e))?;

@@ -30,7 +30,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::{
-        Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId, SinkName, Timestamp,
+        Cordon, Creator, DeploymentId, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId,
+        SinkName, Timestamp,
     },
     ports::{
         Admission, Admitted, Beat, Delivery, DropletRow, DropletState, Orders, Relocated, Store, StoreError, Totals,
@@ -52,6 +53,16 @@ pub struct StoreSettings {
     pub tls_ca: Option<PathBuf>,
 }
 
+/// Whose instances a database holds. Another deployment would take the containers of these instances for nobody's, and
+/// with another master key their passwords and tokens would be others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// What every container of them is labelled with.
+    pub deployment: DeploymentId,
+    /// See [`MasterKey::fingerprint`](getaredis_actors::domain::MasterKey::fingerprint).
+    pub key_fingerprint: String,
+}
+
 /// The store of a server. Dropping it closes the database; a SQLite file is free for another process then.
 pub struct SqlStore {
     database: Database,
@@ -63,39 +74,6 @@ enum Database {
     Sqlite(sqlite::Database),
     Mysql(mysql::Database),
     Postgres(postgres::Database),
-}
-
-impl SqlStore {
-    /// Opens the database that the scheme of its URL names, and brings its tables up to date. A SQLite file is created
-    /// (mode 0600) where it is missing; the database of a server must be there.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when it cannot be used: a file that another process uses, a server that does not
-    /// answer or refuses; [`StoreError::Corrupt`] when it is not a database of this program or of a later version. Each
-    /// is a sentence that names the database and what to do, and never the password.
-    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let StoreSettings { url, pool, acquire_timeout, tls_ca } = settings;
-        let (url, tls_ca) = (url.expose_secret(), tls_ca.as_deref());
-        let (pool, patience) = (*pool, *acquire_timeout);
-        let database = match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("mysql") => Database::Mysql(mysql::Mysql::new(url, tls_ca)?.open(pool, patience).await?),
-            Some("mariadb") => {
-                let url = url.replacen("mariadb", "mysql", 1);
-                Database::Mysql(mysql::Mysql::new(&url, tls_ca)?.open(pool, patience).await?)
-            }
-            Some("postgres" | "postgresql") => {
-                Database::Postgres(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?)
-            }
-            _ => Database::Sqlite(sqlite::Database::open(url, pool, patience).await?),
-        };
-        Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
-    }
-
-    /// The same store, which writes a delivery to each of these sinks for what is worth a notice.
-    #[must_use]
-    pub fn with_sinks(self, sinks: Vec<SinkName>) -> Self {
-        Self { sinks: sinks.into(), ..self }
-    }
 }
 
 /// Runs a query on a connection for reading or for writing, where it goes on although its caller gives up: on a server as
@@ -144,6 +122,48 @@ macro_rules! query {
         });
         settle(task.await)
     }};
+}
+
+impl SqlStore {
+    /// Opens the database that the scheme of its URL names, and brings its tables up to date. A SQLite file is created
+    /// (mode 0600) where it is missing; the database of a server must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be used: a file that another process uses, a server that does not
+    /// answer or refuses; [`StoreError::Corrupt`] when it is not a database of this program or of a later version. Each
+    /// is a sentence that names the database and what to do, and never the password.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let StoreSettings { url, pool, acquire_timeout, tls_ca } = settings;
+        let (url, tls_ca) = (url.expose_secret(), tls_ca.as_deref());
+        let (pool, patience) = (*pool, *acquire_timeout);
+        let database = match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("mysql") => Database::Mysql(mysql::Mysql::new(url, tls_ca)?.open(pool, patience).await?),
+            Some("mariadb") => {
+                let url = url.replacen("mariadb", "mysql", 1);
+                Database::Mysql(mysql::Mysql::new(&url, tls_ca)?.open(pool, patience).await?)
+            }
+            Some("postgres" | "postgresql") => {
+                Database::Postgres(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?)
+            }
+            _ => Database::Sqlite(sqlite::Database::open(url, pool, patience).await?),
+        };
+        Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
+    }
+
+    /// Sees that the database is this owner's; one that was nobody's is from now on. With `take_over` it is in any case.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] with a sentence that says what is different and what to do, and when the database
+    /// does not answer.
+    pub async fn claim(&self, owner: Owner, take_over: bool) -> Result<(), StoreError> {
+        query!(self.gate, claim(owner, take_over))
+    }
+
+    /// The same store, which writes a delivery to each of these sinks for what is worth a notice.
+    #[must_use]
+    pub fn with_sinks(self, sinks: Vec<SinkName>) -> Self {
+        Self { sinks: sinks.into(), ..self }
+    }
 }
 
 fn settle<T>(task: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {

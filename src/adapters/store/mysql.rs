@@ -83,7 +83,7 @@ struct Lock {
 pub(super) fn trouble(message: &str) -> Option<Trouble> {
     const COLLISIONS: [&str; 3] =
         ["Deadlock found", "Lock wait timeout exceeded", "Record has changed since last read"];
-    const PASSING: [&str; 15] = [
+    const PASSING: [&str; 16] = [
         // The library's own: what it says of a connection that is lost.
         "Input/output error",
         "Driver error",
@@ -99,6 +99,8 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
         "Out of memory",
         "No space left on device",
         "read-only",
+        // Somebody took a right away, and may give it back.
+        "denied to user",
         "Got error",
     ];
     let speaks_of = |texts: &[&str]| texts.iter().any(|text| message.contains(text));

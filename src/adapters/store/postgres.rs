@@ -72,7 +72,7 @@ const LOCK: &str = "SET statement_timeout = 0; SET lock_timeout = '60s'; SELECT 
 pub(super) fn trouble(message: &str) -> Option<Trouble> {
     const COLLISIONS: [&str; 3] = ["deadlock detected", "due to lock timeout", "could not serialize access"];
     // Of the classes 53 (no resources), 57 (the operator intervened), 58 (its system failed), and of the time limits.
-    const PASSING: [&str; 13] = [
+    const PASSING: [&str; 14] = [
         "canceling statement due to",
         "terminating connection due to",
         "the database system is",
@@ -86,6 +86,8 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
         "could not extend file",
         "could not write",
         "connection to client lost",
+        // Somebody took a right away, and may give it back.
+        "permission denied",
     ];
     let speaks_of = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     if speaks_of(&COLLISIONS) {

@@ -37,10 +37,13 @@ use super::{
 mod droplet_queries;
 #[path = "order_queries.rs"]
 mod order_queries;
+#[path = "owner_queries.rs"]
+mod owner_queries;
 
 pub(in super::super) use droplet_queries::{
     condemn_droplet, confirm_droplet, droplets, keep_droplet, order_droplet, remove_droplet,
 };
+pub(in super::super) use owner_queries::claim;
 
 /// Most rows that one statement names; databases take no more than some tens of thousands of values.
 const BATCH: u32 = 10_000;

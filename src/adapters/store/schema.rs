@@ -57,6 +57,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    owner (feature) {
+        feature -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
     droplets (name) {
         name -> Text,
         state -> Text,

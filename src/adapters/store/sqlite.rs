@@ -221,10 +221,11 @@ async fn set_up(path: String, patience: Duration) -> ConnectionResult<SqliteConn
 fn prepared(path: &str, access: Access, patience: Duration) -> ConnectionResult<SqliteConnection> {
     let mut conn = SqliteConnection::establish(path)?;
     // The busy timeout comes first because the others may need a lock. NORMAL: in WAL mode a crash of the process
-    // loses nothing and one of the machine at most the last moments, never consistency.
+    // loses nothing and one of the machine at most the last moments, never consistency. What is deleted is overwritten,
+    // else the addresses of those who were forgotten would stay in the file, and in its backups.
     let pragmas = format!(
         "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA query_only = {}; \
-         PRAGMA wal_autocheckpoint = {};",
+         PRAGMA wal_autocheckpoint = {}; PRAGMA secure_delete = ON;",
         patience.as_millis(),
         matches!(access, Access::Read),
         LONGEST_LOG

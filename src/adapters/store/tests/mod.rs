@@ -1,6 +1,7 @@
 //! The store against real databases: a file in a directory of its own, and databases on the servers of script/test.
 
 mod model;
+mod owning;
 mod plans;
 mod servers;
 mod sqlite;

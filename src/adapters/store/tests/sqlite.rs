@@ -294,7 +294,7 @@ async fn a_caller_that_waits_too_long_for_a_connection_is_told_so() {
 async fn a_write_that_panics_or_leaves_its_transaction_open_is_rolled_back_and_the_next_ones_go_on() {
     let (store, _dir) = empty_file().await;
     let panics = inside(&store).write.run(async |conn| -> Result<(), StoreError> {
-        conn.batch_execute("BEGIN IMMEDIATE; DELETE FROM meta").await.unwrap();
+        conn.batch_execute("BEGIN IMMEDIATE; DELETE FROM counters").await.unwrap();
         panic!("a bug in a query")
     });
     let refused = panics.await;
