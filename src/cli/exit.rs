@@ -46,6 +46,9 @@ pub(super) enum Failure {
     /// It was told something that cannot be done.
     #[error("{0}")]
     Usage(String),
+    /// It was not given the token that this takes.
+    #[error("{0}")]
+    NoToken(String),
     /// An instance that nobody here knows.
     #[error("{0}")]
     Unknown(String),

@@ -31,7 +31,7 @@ impl Operator {
             None => given_or_env(None, TOKEN_VARIABLE, secret)?,
         };
         let missing = || {
-            Failure::Usage(format!("the operator's token is needed: in {TOKEN_VARIABLE}, or a file of --token-file"))
+            Failure::NoToken(format!("the operator's token is needed: in {TOKEN_VARIABLE}, or a file of --token-file"))
         };
         Ok((client(server)?, token.ok_or_else(missing)?))
     }
