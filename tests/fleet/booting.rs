@@ -136,11 +136,23 @@ fn a_stock_debian_12_installs_what_it_lacks_though_its_archive_fails_and_others_
     });
 }
 
+/// Images of Ubuntu are built by hand (`testbed/image`).
+fn boots_ubuntu(suite: &str, image: &str, release: &str) {
+    if is_built(suite) {
+        boots(image, release);
+    } else {
+        eprintln!(
+            "SKIPPED, so nothing about Ubuntu {release} is tested here: there is no image (testbed/image {suite})"
+        );
+    }
+}
+
+#[test]
+fn a_full_ubuntu_22_04_sets_itself_up_by_what_the_server_renders_and_carries_a_tenant() {
+    boots_ubuntu("jammy", "ubuntu-22-04-x64", "22.04");
+}
+
 #[test]
 fn a_full_ubuntu_24_04_sets_itself_up_by_what_the_server_renders_and_carries_a_tenant() {
-    if is_built("noble") {
-        boots("ubuntu-24-04-x64", "24.04");
-    } else {
-        eprintln!("SKIPPED, so nothing about Ubuntu is tested here: there is no image of it (testbed/image noble)");
-    }
+    boots_ubuntu("noble", "ubuntu-24-04-x64", "24.04");
 }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Time for a droplet to boot and settle, on a machine that is busy with other things.
-pub(crate) const BOOT: Duration = Duration::from_secs(180);
+pub(crate) const BOOT: Duration = Duration::from_secs(240);
 
 /// Opens the account at the API.
 pub(crate) const TOKEN: &str = "dop_v1_0123456789abcdef";

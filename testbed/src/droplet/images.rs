@@ -43,6 +43,7 @@ impl Images {
             }
             "debian-12-x64" | "bookworm" => "bookworm",
             "debian-13-x64" | "trixie" => "trixie",
+            "ubuntu-22-04-x64" | "jammy" => "jammy",
             "ubuntu-24-04-x64" | "noble" => "noble",
             _ => return Err(Error::NoImage(name.to_owned())),
         };
