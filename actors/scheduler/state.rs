@@ -33,6 +33,7 @@ struct Entry {
     state: HostState,
     /// Since when the directory does not announce it any more, if so.
     unannounced_since: Option<Timestamp>,
+    /// Why its engine is not well, if so.
     reason: Option<String>,
     isolated: bool,
     vitals: Option<Box<HostVitals>>,
@@ -51,6 +52,13 @@ impl Entry {
             (false, Health::Up) => HostState { health: Health::Unannounced, ..self.state },
             (false, _) => HostState { health: Health::Unreachable, ..self.state },
         }
+    }
+
+    /// Everything that is wrong with it, while it is.
+    fn reason(&self) -> Option<String> {
+        let ran_out = (!self.announced()).then(|| "its announcement ran out".to_owned());
+        let reasons: Vec<_> = ran_out.into_iter().chain(self.reason.clone()).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
@@ -122,7 +130,6 @@ impl Ledger {
         }
         if let Some(entry) = self.entry(name) {
             entry.unannounced_since.get_or_insert(now);
-            entry.reason = Some("its announcement ran out".into());
         }
         false
     }
@@ -146,7 +153,6 @@ impl Ledger {
     ) -> Result<bool, IllegalHostEvent> {
         let Some(entry) = self.entry(name) else { return Ok(false) };
         let next = entry.state.after(event)?;
-        let reason = if entry.announced() { reason } else { entry.reason.clone() };
         let changed = next != entry.state || reason != entry.reason;
         entry.state = next;
         entry.reason = reason;
@@ -285,7 +291,7 @@ impl Ledger {
             cordon: state.cordon,
             slots: entry.record.slots,
             used,
-            reason: entry.reason.clone(),
+            reason: entry.reason(),
             isolated: entry.isolated,
             unannounced_since: entry.unannounced_since,
             vitals: entry.vitals.clone(),
@@ -386,6 +392,23 @@ mod tests {
         ledger.withdraw(&name(1), now());
         ledger.announce(record(1, 5), true);
         assert_eq!(ledger.view(&name(1)).map(|v| (v.state, v.slots)), Some((Health::Up, 5)));
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_host_is_told_and_nothing_once_it_is_well() {
+        let mut ledger = ledger(&[(1, 4)]);
+        ledger.adopt(&id(1), &name(1));
+        let told = |ledger: &Ledger| ledger.view(&name(1)).unwrap().reason;
+        ledger.withdraw(&name(1), now());
+        assert_eq!(told(&ledger).unwrap(), "its announcement ran out");
+        assert!(ledger.host_event(&name(1), HostEvent::StayedAway, Some("no answer".into())).unwrap());
+        assert_eq!(told(&ledger).unwrap(), "its announcement ran out; no answer");
+        ledger.announce(record(1, 4), true);
+        assert_eq!(told(&ledger).unwrap(), "no answer");
+        ledger.withdraw(&name(1), now());
+        ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+        ledger.announce(record(1, 4), true);
+        assert_eq!(told(&ledger), None);
     }
 
     #[test]

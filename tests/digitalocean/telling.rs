@@ -27,7 +27,8 @@ enum Seen {
     RefusedAtFirst,
 }
 
-/// A fault of the API, what becomes of a create, how many droplets there are then, and what the operator is told.
+/// A fault of the API, what becomes of a create, how many droplets there are then, and what the operator is told: no
+/// word of trouble where there is nothing to be done.
 type Case = (fn(&Api), Seen, usize, &'static str);
 
 fn order() -> Fault {
@@ -121,6 +122,10 @@ async fn whatever_the_api_does_a_visitor_is_served_or_refused_and_the_operator_t
             (Seen::RefusedAtFirst, Err(CreateError::NoPlace(_))) => fleet.insistent_visitor().await,
             _ => panic!("case {n}: {answer:?}; {told}"),
         }
+        assert!(
+            !words.is_empty() || !told.contains("unknown") && !told.contains("no configured place"),
+            "case {n}: {told}"
+        );
         assert_eq!((fleet.api.droplets().len(), fleet.api.most_droplets()), (droplets, droplets), "case {n}: {told}");
     }
 }

@@ -19,25 +19,40 @@ async fn first_host(world: &mut World, image: &str) -> BTreeSet<String> {
     hosts
 }
 
-/// Whether its set-up had to pull the image of instances.
-fn pulled(world: &World, host: &str) -> bool {
-    world.machine(host).console().contains("docker.io/library/redis:7")
+/// What takes long of a host's first boot: whether packages were installed, and whether the image of instances was pulled.
+fn installed_and_pulled(world: &World, host: &str) -> (bool, bool) {
+    let machine = world.machine(host);
+    let console = machine.console();
+    let history = machine.run(&["sh", "-c", "cat /var/log/apt/history.log* 2>/dev/null; true"]).unwrap();
+    let installed = history.contains("docker.io");
+    assert_eq!(console.contains("getaredis: installing"), installed, "{history}{console}");
+    (installed, console.contains("docker.io/library/redis:7"))
 }
 
 #[test]
 fn a_host_boots_from_a_baked_image_as_itself_and_serves() {
-    hosts_of_an_image(Tier::Lite);
+    hosts_of_an_image(Tier::Lite, "debian-13-x64");
 }
 
 #[test]
-fn cloud_init_takes_a_host_of_a_baked_image_for_a_new_machine() {
-    hosts_of_an_image(Tier::Full);
+fn cloud_init_takes_a_host_of_a_baked_image_for_a_new_machine_that_lacks_nothing() {
+    hosts_of_an_image(Tier::Full, "debian-12-stock");
 }
 
-fn hosts_of_an_image(tier: Tier) {
-    in_a_world_of(tier, &[("docker.image", "redis:7")], async |world| {
-        let stock = first_host(world, "the stock image").await;
-        assert!(stock.iter().all(|host| pulled(world, host)));
+fn hosts_of_an_image(tier: Tier, from: &str) {
+    let settings = [
+        ("docker.image", "redis:7"),
+        ("digitalocean.image", from),
+        ("digitalocean.bake_from", from),
+        ("fleet.boot_deadline", "10m"),
+    ];
+    in_a_world_of(tier, &settings, async |world| {
+        let stock = first_host(world, from).await;
+        // The images of lite droplets have all packages.
+        let lacks_packages = tier == Tier::Full;
+        for host in &stock {
+            assert_eq!(installed_and_pulled(world, host), (lacks_packages, true), "{host}");
+        }
         world.kill();
         world.set("fleet.standby", "0");
         world.start();
@@ -62,7 +77,7 @@ fn hosts_of_an_image(tier: Tier) {
         let hosts = world.settles_at(2).await;
         assert!(first.is_subset(&hosts));
         for host in &hosts {
-            assert!(!pulled(world, host), "{host}");
+            assert_eq!(installed_and_pulled(world, host), (false, false), "{host}");
             let machine = world.machine(host);
             assert_eq!(machine.run(&["hostname"]).unwrap().trim(), host);
             // Neither the builder's name is anywhere, nor what was only for it.

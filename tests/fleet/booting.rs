@@ -19,41 +19,47 @@ const SETUP: &str = "/usr/local/lib/getaredis/setup";
 
 fn boots(image: &str, release: &str) {
     in_a_world_of(Tier::Full, &[("digitalocean.image", image)], async |world| {
-        world.start();
-        let host = world.settles_at(1).await.pop_first().unwrap();
-        let machine = world.machine(&host);
-        let runs = |script: &str| machine.run(&["sh", "-c", script]).unwrap();
-        assert_eq!(runs(". /etc/os-release && echo $VERSION_ID").trim(), release);
-        let result: Value =
-            serde_json::from_str(&runs("cloud-init status --wait >&2; cat /run/cloud-init/result.json")).unwrap();
-        assert_eq!(result["v1"]["errors"], serde_json::json!([]), "{}", machine.console());
-        assert_eq!(result["v1"]["datasource"], "DataSourceDigitalOcean");
-        cloud_init_finds_nothing_wrong(&machine);
-
-        let instance = world.api().create().await;
-        assert_eq!(world.home_of(&instance).name(), host);
-        must_work(&instance).await;
-        let forbidden = ["tcp:169.254.169.254:80", "tcp:10.118.0.1:6379", "udp:198.51.100.1:53"].map(str::to_owned);
-        assert_eq!(reached(&machine, None, &forbidden), forbidden.clone().into(), "the machine itself reaches them");
-        for (process, _) in containers(&machine) {
-            assert_eq!(reached(&machine, Some(&process), &forbidden), [].into());
-        }
-        // As the program reads its configuration, ours and that of the distribution.
-        let updates = runs("unattended-upgrade --dry-run --debug 2>&1; apt-config dump APT::Periodic");
-        let origins = updates.lines().find(|line| line.starts_with("Allowed origins are: ")).unwrap_or_default();
-        assert!(origins.to_lowercase().contains("security"), "{updates}");
-        assert!(updates.contains(r#"APT::Periodic::Unattended-Upgrade "1""#), "{updates}");
-        // Whatever cloud-init keeps of the user-data is nobody else's to read.
-        assert_eq!(
-            runs("setpriv --reuid nobody --clear-groups cat /var/lib/cloud/instance/user-data.txt || echo no").trim(),
-            "no"
-        );
-        another_set_up_changes_nothing(world, &machine, &instance).await;
-        assert_eq!(world.api().delete(&instance).await.status, 204);
-        world.api().until_ended(&instance).await;
-        assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);
-        assert_eq!(world.containers(), 0);
+        sets_itself_up_and_carries_a_tenant(world, release).await;
     });
+}
+
+/// The fleet's one host; it has had no tenant before, and has none afterwards.
+async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Droplet {
+    world.start();
+    let host = world.settles_at(1).await.pop_first().unwrap();
+    let machine = world.machine(&host);
+    let runs = |script: &str| machine.run(&["sh", "-c", script]).unwrap();
+    assert_eq!(runs(". /etc/os-release && echo $VERSION_ID").trim(), release);
+    let result: Value =
+        serde_json::from_str(&runs("cloud-init status --wait >&2; cat /run/cloud-init/result.json")).unwrap();
+    assert_eq!(result["v1"]["errors"], serde_json::json!([]), "{}", machine.console());
+    assert_eq!(result["v1"]["datasource"], "DataSourceDigitalOcean");
+    cloud_init_finds_nothing_wrong(&machine);
+
+    let instance = world.api().create().await;
+    assert_eq!(world.home_of(&instance).name(), host);
+    must_work(&instance).await;
+    let forbidden = ["tcp:169.254.169.254:80", "tcp:10.118.0.1:6379", "udp:198.51.100.1:53"].map(str::to_owned);
+    assert_eq!(reached(&machine, None, &forbidden), forbidden.clone().into(), "the machine itself reaches them");
+    for (process, _) in containers(&machine) {
+        assert_eq!(reached(&machine, Some(&process), &forbidden), [].into());
+    }
+    // As the program reads its configuration, ours and that of the distribution.
+    let updates = runs("unattended-upgrade --dry-run --debug 2>&1; apt-config dump APT::Periodic");
+    let origins = updates.lines().find(|line| line.starts_with("Allowed origins are: ")).unwrap_or_default();
+    assert!(origins.to_lowercase().contains("security"), "{updates}");
+    assert!(updates.contains(r#"APT::Periodic::Unattended-Upgrade "1""#), "{updates}");
+    // Whatever cloud-init keeps of the user-data is nobody else's to read.
+    assert_eq!(
+        runs("setpriv --reuid nobody --clear-groups cat /var/lib/cloud/instance/user-data.txt || echo no").trim(),
+        "no"
+    );
+    another_set_up_changes_nothing(world, &machine, &instance).await;
+    assert_eq!(world.api().delete(&instance).await.status, 204);
+    world.api().until_ended(&instance).await;
+    assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);
+    assert_eq!(world.containers(), 0);
+    machine
 }
 
 /// What the server renders is what cloud-init understands, the host's own user-data and a builder's; and cloud-init of
@@ -109,10 +115,44 @@ fn a_full_debian_12_sets_itself_up_by_what_the_server_renders_and_carries_a_tena
 }
 
 #[test]
-fn a_full_ubuntu_24_04_sets_itself_up_by_what_the_server_renders_and_carries_a_tenant() {
-    if is_built("noble") {
-        boots("ubuntu-24-04-x64", "24.04");
+fn a_stock_debian_12_installs_what_it_lacks_though_its_archive_fails_and_others_hold_apts_lists() {
+    // Everything is unpacked on a busy machine.
+    let settings = [("digitalocean.image", "debian-12-stock"), ("fleet.boot_deadline", "10m")];
+    in_a_world_of(Tier::Full, &settings, async |world| {
+        world.next_packages_fail(2);
+        let machine = sets_itself_up_and_carries_a_tenant(world, "12").await;
+        let console = machine.console();
+        let packages =
+            ["nftables", "docker.io nginx", "unattended-upgrades"].map(|names| format!("installing {names}\n"));
+        for told in
+            packages.iter().map(String::as_str).chain(["install_packages failed, to be tried again in 1 s", "503"])
+        {
+            assert!(console.contains(told), "{told}: {console}");
+        }
+        // Of two web servers only the door was ever to run, and what was written before the engine's package came holds.
+        let nginx = machine.run(&["sh", "-c", "systemctl is-enabled nginx; systemctl is-active nginx; true"]).unwrap();
+        assert_eq!(nginx, "masked\ninactive\n");
+        assert!(machine.run(&["cat", "/etc/default/docker"]).unwrap().contains("registry-mirror"));
+    });
+}
+
+/// Images of Ubuntu are built by hand (`testbed/image`).
+fn boots_ubuntu(suite: &str, image: &str, release: &str) {
+    if is_built(suite) {
+        boots(image, release);
     } else {
-        eprintln!("SKIPPED, so nothing about Ubuntu is tested here: there is no image of it (testbed/image noble)");
+        eprintln!(
+            "SKIPPED, so nothing about Ubuntu {release} is tested here: there is no image (testbed/image {suite})"
+        );
     }
+}
+
+#[test]
+fn a_full_ubuntu_22_04_sets_itself_up_by_what_the_server_renders_and_carries_a_tenant() {
+    boots_ubuntu("jammy", "ubuntu-22-04-x64", "22.04");
+}
+
+#[test]
+fn a_full_ubuntu_24_04_sets_itself_up_by_what_the_server_renders_and_carries_a_tenant() {
+    boots_ubuntu("noble", "ubuntu-24-04-x64", "24.04");
 }

@@ -6,7 +6,7 @@ use crate::{
     SOON,
     api::{Api, Instance},
     eventually,
-    scene::Scene,
+    scene::{SILENT, Scene},
     tenant::{must_work, ping},
     world::{BOOT, TOKEN, World, in_a_world},
 };
@@ -68,6 +68,7 @@ async fn rebooted(world: &World, tenant: &Instance) {
     machine.reboot().unwrap();
     let ended = lost(&world.api(), tenant).await;
     assert!(["exited", "lost"].contains(&&*ended), "{ended}");
+    world.logs(&["instance.ended", "instance.lost"], &tenant.id).await;
     assert!(world.paid_for().contains(machine.name()), "it comes back");
     world.shows(machine.name(), "up").await;
     let next = world.api().create().await;
@@ -84,7 +85,9 @@ async fn deleted_by_somebody_else(scene: &Scene<'_>) {
     let url = format!("{}/v2/droplets/{}", world.bought.url(), droplet.id);
     let deleted = crate::api::http().request(Method::DELETE, url).bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
-    scene.shows("unreachable").await;
+    let shown = scene.shows("unreachable").await;
+    let reason = shown["reason"].as_str().unwrap_or_default();
+    assert!(SILENT.iter().any(|words| reason.contains(words)), "{shown}");
     scene.tenants_are("unreachable").await;
     scene.others_are_served_elsewhere().await;
     for tenant in &scene.tenants {
@@ -97,7 +100,7 @@ async fn deleted_by_somebody_else(scene: &Scene<'_>) {
 async fn frozen_for_good(scene: &Scene<'_>) {
     let world = scene.world;
     scene.machine.freeze().unwrap();
-    scene.is_unreachable().await;
+    scene.is_unreachable(SILENT).await;
     world
         .explains(&format!("{}: it has been silent for too long; 2 instances on it are not given up yet", scene.name()))
         .await;

@@ -6,7 +6,7 @@ use getaredis_testbed::droplet::Side;
 
 use crate::{
     SOON, eventually,
-    scene::Scene,
+    scene::{SILENT, Scene},
     tenant::{must_work, ping},
     world::{QUICK, containers_on, in_a_world},
 };
@@ -19,7 +19,7 @@ fn a_droplet_that_is_cut_off_or_freezes_keeps_who_lives_there_and_nobody_is_sent
 
         scene.machine.freeze().unwrap();
         assert!(ping(&scene.tenants[0].redis_url).await.is_err());
-        scene.is_unreachable().await;
+        scene.is_unreachable(SILENT).await;
         scene.machine.thaw().unwrap();
         scene.is_well_again().await;
 
@@ -41,6 +41,8 @@ async fn slow_and_lossy(scene: &Scene<'_>) {
     assert_eq!(eventually("a late answer", SOON, slow).await, "PONG");
     let other = scene.world.api().create().await;
     must_work(&other).await;
+    scene.shows("up").await;
+    scene.tenants_are("running").await;
     assert_eq!(scene.world.api().delete(&other).await.status, 204);
     scene.world.api().until_ended(&other).await;
     scene.machine.heal().unwrap();
@@ -52,7 +54,7 @@ async fn slow_and_lossy(scene: &Scene<'_>) {
 async fn cut_off_from_the_server(scene: &Scene<'_>) {
     let (world, [stays, leaves]) = (scene.world, &scene.tenants);
     scene.machine.cut(Side::Private).unwrap();
-    scene.is_unreachable().await;
+    scene.is_unreachable(SILENT).await;
     scene.is_reached().await;
     let asked = world.api().delete(leaves).await;
     assert_eq!(asked.status, 202, "{asked:?}");
@@ -80,6 +82,8 @@ async fn cut_off_from_tenants(scene: &Scene<'_>) {
     scene.others_are_served_elsewhere().await;
     world.logs(&["instance.start_failed"], scene.name()).await;
     scene.shows("up").await;
+    // Nobody on this side can know.
+    scene.tenant_is(stays, "running").await;
     assert_eq!(containers_on(&scene.machine), 1, "what was begun is gone");
     scene.machine.heal().unwrap();
     scene.takes_instances_again().await;

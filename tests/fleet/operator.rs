@@ -1,4 +1,5 @@
-//! What the operator is told: by the console's snapshot, the metrics, the autoscaler's grounds and the log.
+//! What the operator is told: by the console's snapshot and interface, the command line, the metrics, the autoscaler's
+//! grounds and the log.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -22,7 +23,8 @@ impl World {
         snapshot["hosts"].as_array().unwrap().clone()
     }
 
-    /// Waits until the operator's page and the metrics show this host in this state; what is shown of it.
+    /// Waits until the operator's page, interface, command line and metrics show this host in this state, for the same
+    /// reason; what is shown of it.
     pub(crate) async fn shows(&self, host: &str, state: &str) -> Value {
         eventually(&format!("{host} is shown as {state}"), NOTICED, async || {
             let hosts = self.hosts().await;
@@ -30,12 +32,41 @@ impl World {
             let counted = self.metric(&format!(r#"getaredis_hosts{{state="{state}"}}"#)).await;
             match shown {
                 Some(shown) if shown["state"] == state && counted.is_some_and(|count| count >= 1.0) => {
-                    Ok(shown.clone())
+                    self.tells_the_same_everywhere(host, shown).await.map(|()| shown.clone())
                 }
                 _ => Err(format!("{hosts:?}, counted {counted:?}")),
             }
         })
         .await
+    }
+
+    /// Whether the interface and the command line say of a host what the page shows.
+    async fn tells_the_same_everywhere(&self, host: &str, shown: &Value) -> Result<(), String> {
+        let listed = self.listed(host).await.ok_or("it is not listed")?;
+        let typed = self.runs(&["hosts", "ls"]);
+        let words = [&shown["state"], &shown["reason"]].map(|word| word.as_str().unwrap_or_default());
+        let row = typed.lines().find(|row| row.starts_with(host)).unwrap_or_default();
+        let same = ["state", "reason"].iter().all(|member| listed[member] == shown[member]);
+        if same && words.iter().all(|word| row.contains(word)) {
+            Ok(())
+        } else {
+            Err(format!("{shown}; {listed}; {typed}"))
+        }
+    }
+
+    /// What `GET /v1/admin/hosts` says of a host.
+    async fn listed(&self, host: &str) -> Option<Value> {
+        let hosts = self.operator_sees("hosts").await;
+        hosts["hosts"].as_array()?.iter().find(|listed| listed["name"] == host).cloned()
+    }
+
+    /// Waits until what the host says of itself is told to the operator like this.
+    pub(crate) async fn tells_vitals(&self, host: &str, what: &str, is: impl Fn(&Value) -> bool) {
+        eventually(&format!("the operator is told of {host}: {what}"), NOTICED, async || {
+            let listed = self.listed(host).await.unwrap_or_default();
+            if is(&listed["vitals"]) { Ok(()) } else { Err(listed.to_string()) }
+        })
+        .await;
     }
 
     /// A number of the metrics, by its name with labels.
@@ -72,7 +103,10 @@ impl World {
         eventually(&format!("{name} is shown as {stage}"), NOTICED, async || {
             let pool = self.operator_sees("scaling").await;
             let shown = pool["droplets"].as_array().unwrap().iter().find(|droplet| droplet["name"] == name);
-            if shown.is_some_and(|droplet| droplet["stage"] == stage) { Ok(()) } else { Err(format!("{shown:?}")) }
+            let typed = self.runs(&["scaling", "status"]);
+            let row = typed.lines().find(|row| row.starts_with(name)).unwrap_or_default();
+            let same = shown.is_some_and(|droplet| droplet["stage"] == stage) && row.contains(stage);
+            if same { Ok(()) } else { Err(format!("{shown:?}; {typed}")) }
         })
         .await;
     }

@@ -1,5 +1,7 @@
 //! A droplet's programs and its disk fail, and come back.
 
+use serde_json::Value;
+
 use crate::{
     SOON, eventually,
     scene::Scene,
@@ -17,12 +19,16 @@ fn programs_that_die_or_hang_are_told_apart_and_no_tenant_notices() {
         // It keeps its sockets and answers nobody, so only a deadline shows it; the heart beats on.
         for program in ["dockerd", "nginx"] {
             scene.machine.stop(program).unwrap();
-            scene.is_unreachable().await;
+            scene.is_unreachable(&["no answer within"]).await;
             assert!(world.directory().await.announced().await.contains(scene.name()));
             scene.is_reached().await;
+            if program == "dockerd" {
+                world.tells_vitals(scene.name(), "no engine", |vitals| vitals["engine"] == "silent").await;
+            }
             scene.machine.resume(program).unwrap();
             scene.is_well_again().await;
         }
+        engine_gone(&scene).await;
         heartbeat_gone(&scene).await;
         door_gone(&scene).await;
         disk_full(&scene).await;
@@ -52,6 +58,17 @@ async fn comes_back_from_its_death(scene: &Scene<'_>, program: &str) {
     scene.is_well_again().await;
 }
 
+/// Door and heartbeat are there, and say that there is no engine; nobody who lives there needs one.
+async fn engine_gone(scene: &Scene<'_>) {
+    scene.machine.run(&["systemctl", "stop", "docker.socket", "docker.service"]).unwrap();
+    scene.is_unreachable(&["502"]).await;
+    scene.world.tells_vitals(scene.name(), "no engine", |vitals| vitals["engine"] == "silent").await;
+    scene.stays_connected().await;
+    scene.machine.run(&["systemctl", "start", "docker.socket", "docker.service"]).unwrap();
+    scene.is_well_again().await;
+    scene.world.tells_vitals(scene.name(), "an engine", |vitals| vitals["engine"] == "up").await;
+}
+
 /// The engine answers while the heartbeat stays away: nothing is wrong with who lives there, and nobody else comes.
 async fn heartbeat_gone(scene: &Scene<'_>) {
     let world = scene.world;
@@ -69,7 +86,7 @@ async fn heartbeat_gone(scene: &Scene<'_>) {
 /// The heartbeat goes on while there is no way to the engine.
 async fn door_gone(scene: &Scene<'_>) {
     scene.machine.run(&["systemctl", "stop", "getaredis-door"]).unwrap();
-    scene.is_unreachable().await;
+    scene.is_unreachable(&["refused"]).await;
     assert!(scene.world.directory().await.announced().await.contains(scene.name()));
     scene.is_reached().await;
     scene.machine.run(&["systemctl", "start", "getaredis-door"]).unwrap();
@@ -86,6 +103,12 @@ async fn disk_full(scene: &Scene<'_>) {
     scene.machine.fill_disk(0).unwrap();
     scene.others_are_served_elsewhere().await;
     world.logs(&["no space left on device"], scene.name()).await;
+    let is_full = |vitals: &Value| {
+        let [free, total] = ["disk_free_bytes", "disk_total_bytes"].map(|member| vitals[member].as_u64());
+        free.zip(total).is_some_and(|(free, total)| free < total / 20)
+    };
+    world.tells_vitals(scene.name(), "a full disk", is_full).await;
+    scene.tenant_is(stays, "running").await;
     must_work(stays).await;
     scene.machine.free_disk().unwrap();
     scene.takes_instances_again().await;
@@ -100,6 +123,7 @@ async fn starts_nothing(scene: &Scene<'_>) {
     world.logs(&["instance.start_failed"], scene.name()).await;
     must_work(stays).await;
     scene.shows("up").await;
+    scene.tenant_is(stays, "running").await;
     scene.machine.resume("containerd").unwrap();
     scene.takes_instances_again().await;
     let left = async || match containers_on(&scene.machine) {

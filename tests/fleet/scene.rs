@@ -12,6 +12,9 @@ use crate::{
     world::World,
 };
 
+/// Why a host is unreachable that neither answers nor announces itself, whichever was noticed first.
+pub(crate) const SILENT: &[&str] = &["no answer within", "its announcement ran out"];
+
 /// See the module's header.
 pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,
@@ -68,11 +71,12 @@ impl<'a> Scene<'a> {
         self.world.shows(self.name(), state).await
     }
 
-    /// All that is told of a host whose engine does not answer: to the operator, to its tenants, and to others, who
-    /// are served elsewhere.
-    pub(crate) async fn is_unreachable(&self) {
+    /// All that is told of a host whose engine does not answer: to the operator, in some of these words, to its tenants,
+    /// and to others, who are served elsewhere.
+    pub(crate) async fn is_unreachable(&self, why: &[&str]) {
         let shown = self.shows("unreachable").await;
-        assert!(shown["reason"].is_string(), "{shown}");
+        let reason = shown["reason"].as_str().unwrap_or_default();
+        assert!(why.iter().any(|words| reason.contains(words)), "{why:?}: {shown}");
         self.world.logs(&["host.unreachable", "host.lost"], self.name()).await;
         self.world.explains(&format!("{}: it is silent and carries 2 instances", self.name())).await;
         self.tenants_are("unreachable").await;
@@ -82,15 +86,20 @@ impl<'a> Scene<'a> {
     /// What the tenants are answered about their instances.
     pub(crate) async fn tenants_are(&self, state: &str) {
         for tenant in &self.tenants {
-            let shown = eventually(&format!("the tenant is told {state}"), SOON, async || {
-                let answer = self.world.api().show(tenant).await;
-                if answer.body["state"] == state { Ok(answer) } else { Err(format!("{answer:?}")) }
-            })
-            .await;
-            assert_eq!(shown.status, 200);
-            let silent = shown.body["unreachable_since"].is_string();
-            assert_eq!(silent, state == "unreachable", "{shown:?}");
+            self.tenant_is(tenant, state).await;
         }
+    }
+
+    /// What one tenant is answered.
+    pub(crate) async fn tenant_is(&self, tenant: &Instance, state: &str) {
+        let shown = eventually(&format!("the tenant is told {state}"), SOON, async || {
+            let answer = self.world.api().show(tenant).await;
+            if answer.body["state"] == state { Ok(answer) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
+        assert_eq!(shown.status, 200);
+        let silent = shown.body["unreachable_since"].is_string();
+        assert_eq!(silent, state == "unreachable", "{shown:?}");
     }
 
     /// Whoever comes now gets a Redis, and not on this droplet.
@@ -104,7 +113,8 @@ impl<'a> Scene<'a> {
 
     /// The fault is over: all is as before.
     pub(crate) async fn is_well_again(&self) {
-        self.shows("up").await;
+        let shown = self.shows("up").await;
+        assert!(shown["reason"].is_null(), "{shown}");
         self.tenants_are("running").await;
         eventually("everybody reaches it again", SOON, async || {
             for tenant in &self.tenants {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Time for a droplet to boot and settle, on a machine that is busy with other things.
-pub(crate) const BOOT: Duration = Duration::from_secs(90);
+pub(crate) const BOOT: Duration = Duration::from_secs(240);
 
 /// Opens the account at the API.
 pub(crate) const TOKEN: &str = "dop_v1_0123456789abcdef";
@@ -174,7 +174,9 @@ impl World {
 
     /// Runs a command of the program to its end, beside the server; what it wrote.
     pub(crate) fn runs(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
+        let mut command = self.command(arguments);
+        let who = [("GETAREDIS_SERVER", format!("http://{SERVER}")), ("GETAREDIS_OPERATOR_TOKEN", OPERATOR.to_owned())];
+        let output = command.envs(who).output().unwrap();
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (said(&output.stdout), said(&output.stderr));
         assert!(output.status.success(), "{out}{err}");
@@ -310,6 +312,11 @@ impl World {
     /// The next machines that are bought are on and never answer.
     pub(crate) fn next_never_boot(&self, count: u32) {
         self.machines.next_never_boot(count);
+    }
+
+    /// The archive of packages fails to serve the next requests.
+    pub(crate) fn next_packages_fail(&self, count: u32) {
+        self.cloud.next_packages_fail(count);
     }
 
     /// The server's working directory.

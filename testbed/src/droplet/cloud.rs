@@ -15,7 +15,9 @@ use std::{
 };
 
 use super::{
-    Droplet, Error, Network, Tier, images,
+    Droplet, Error, Network, Tier,
+    archive::Archive,
+    images,
     images::Images,
     leaks,
     machine::Machine,
@@ -48,7 +50,8 @@ const DISK_MEGABYTES: u64 = 4096;
 pub struct Spec {
     /// Its name, which is also its host name.
     pub name: String,
-    /// `debian-12-x64`, `debian-13-x64`, `ubuntu-24-04-x64`, or the name of a snapshot.
+    /// `debian-12-x64`, `debian-13-x64`, `ubuntu-22-04-x64`, `ubuntu-24-04-x64`, all with everything baked in;
+    /// `debian-12-stock`, with nothing baked in; or the name of a snapshot.
     pub image: String,
     /// How much of it is real.
     pub tier: Tier,
@@ -111,6 +114,7 @@ pub(super) struct Site {
     pub(super) network: Network,
     pub(super) metadata: Metadata,
     pub(super) images: Images,
+    archive: Archive,
     pub(super) boots: Slots,
     pub(super) ending: AtomicBool,
     numbers: Mutex<BTreeSet<u8>>,
@@ -171,6 +175,7 @@ impl Cloud {
             network: Network::of_process(init)?,
             metadata: Metadata::default(),
             images: Images::in_folder(&folder),
+            archive: Archive::default(),
             boots: Slots::new(BOOTS_AT_ONCE),
             ending: AtomicBool::new(false),
             numbers: Mutex::new((FIRST_NUMBER..254).collect()),
@@ -189,7 +194,8 @@ impl Cloud {
             before,
             ended: false,
         };
-        cloud.services = Some(Services::start(&cloud.site.network, cloud.site.metadata.clone(), redis)?);
+        let site = &cloud.site;
+        cloud.services = Some(Services::start(&site.network, site.metadata.clone(), redis, site.archive.clone())?);
         cloud.start_directory()?;
         Ok(cloud)
     }
@@ -200,6 +206,9 @@ impl Cloud {
     /// When there is no such image, no address left, or it cannot be started; then nothing of it is left.
     pub fn boot(&self, spec: &Spec) -> Result<Droplet, Error> {
         let image = self.site.images.find(&spec.image)?;
+        if let Some(archive) = image.archive {
+            self.site.archive.serve(archive);
+        }
         let empty = || images::empty_disk(spec.disk_megabytes);
         let disk = image.disk.map_or_else(empty, Ok)?;
         let number = self.lock_numbers().pop_first();
@@ -256,6 +265,11 @@ impl Cloud {
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.site.network
+    }
+
+    /// The next `count` requests to the archive of packages are answered with 503.
+    pub fn next_packages_fail(&self, count: u32) {
+        self.site.archive.fail_next(count);
     }
 
     /// Where the directory's Redis listens, for whoever is in the cloud's network or in a droplet.

@@ -16,6 +16,8 @@ pub(super) struct Image {
     pub(super) tree: PathBuf,
     /// A file to copy; an empty one of the asked size when there is none.
     pub(super) disk: Option<PathBuf>,
+    /// The packages that it lacks, as the files of an archive.
+    pub(super) archive: Option<PathBuf>,
 }
 
 /// The snapshots of one cloud, in a folder that ends with it.
@@ -35,12 +37,17 @@ impl Images {
             return Ok(image.clone());
         }
         let suite = match name {
+            "debian-12-stock" => {
+                let folder = built("stock")?;
+                return Ok(Image { tree: folder.join("tree"), disk: None, archive: Some(folder.join("archive")) });
+            }
             "debian-12-x64" | "bookworm" => "bookworm",
             "debian-13-x64" | "trixie" => "trixie",
+            "ubuntu-22-04-x64" | "jammy" => "jammy",
             "ubuntu-24-04-x64" | "noble" => "noble",
             _ => return Err(Error::NoImage(name.to_owned())),
         };
-        Ok(Image { tree: built(suite)?, disk: None })
+        Ok(Image { tree: built(suite)?, disk: None, archive: None })
     }
 
     /// Keeps a copy of a disk as the image `name`; a later one of that name takes its place.
@@ -48,7 +55,7 @@ impl Images {
         let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = self.folder.join(format!("snapshot-{}.img", snapshots.len()));
         copy_sparse(disk, &copy)?;
-        snapshots.insert(name.to_owned(), Image { tree: tree.to_owned(), disk: Some(copy) });
+        snapshots.insert(name.to_owned(), Image { tree: tree.to_owned(), disk: Some(copy), archive: None });
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! Simulated droplets: machines with a disk, two networks and a real init, in namespaces of this machine.
 //!
 //! A [`Cloud`] has process, mount and network namespaces of its own, with what a provider offers inside: a public and a
-//! private network, the metadata service, name servers, a registry and the directory's Redis. A [`Droplet`] in it has
-//! namespaces and a disk of its own, and boots systemd. Nothing can leave the cloud: it has no way out. Nothing stays
-//! of it either: whoever holds it may drop it, panic or be killed, and a script outside of its namespaces ends and
+//! private network, the metadata service, name servers, a registry, an archive of packages and the directory's Redis. A
+//! [`Droplet`] in it has namespaces and a disk of its own, and boots systemd. Nothing can leave the cloud: it has no way
+//! out. Nothing stays of it either: whoever holds it may drop it, panic or be killed, and a script outside of its namespaces ends and
 //! removes all that carries its mark ([`leaks`] looks whether that is so).
 //!
 //! Everything here blocks, and belongs on a thread that may: a test's own, or `spawn_blocking`.
 
+mod archive;
 mod cable;
 mod cloud;
 mod dns;

@@ -35,7 +35,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let images = ["debian-12-x64", "debian-13-x64", "ubuntu-22-04-x64", "ubuntu-24-04-x64"];
+        // The last is no slug of the real one: a Debian 12 with nothing baked in, as the real one's are.
+        let images = ["debian-12-x64", "debian-13-x64", "ubuntu-22-04-x64", "ubuntu-24-04-x64", "debian-12-stock"];
         Self { droplet_limit: 25, images: images.map(str::to_owned).to_vec() }
     }
 }
