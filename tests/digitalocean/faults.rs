@@ -154,6 +154,26 @@ async fn too_many_requests_are_a_rest_of_the_length_that_the_api_says() {
 }
 
 #[tokio::test]
+async fn while_few_requests_are_left_lists_wait_for_a_minute_and_orders_do_not() {
+    let (api, provider) = both();
+    api.limit_rates(RateLimits { per_hour: 100, per_minute: 100 });
+    let begun = Instant::now();
+    let rest = loop {
+        match provider.list().await {
+            Ok(_) => {}
+            Err(ProviderError::RateLimited(rest)) => break rest,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    // It is held back here: the API would have served it.
+    assert_eq!(api.count("GET", "/v2/droplets"), 81);
+    assert!(rest <= Duration::from_secs(60) && rest + begun.elapsed() >= Duration::from_secs(60), "{rest:?}");
+    provider.create(&name("test-1")).await.unwrap();
+    provider.delete(&name("test-1")).await.unwrap();
+    assert!(api.droplets().is_empty());
+}
+
+#[tokio::test]
 async fn an_order_that_met_the_limit_of_requests_had_no_effect() {
     let (api, provider) = both();
     api.fault(order().status(429));

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use getaredis::adapters::digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule};
 use getaredis_actors::ports::{HostProvider, HourlyPrice, ProviderError};
+use getaredis_testbed::api::Fault;
 
 use crate::harness::{SECRET, TAG, api, both, droplets, name, place, provider, settings};
 
@@ -119,7 +120,13 @@ async fn a_full_account_is_not_asked_elsewhere() {
     api.plant("other", &[]);
     let refused = provider.create(&name("test-1")).await.unwrap_err();
     assert!(matches!(&refused, ProviderError::LimitReached(why) if why.contains("droplet limit")), "{refused}");
+    assert!(refused.to_string().ends_with("; the account's limit is 1"), "{refused}");
     assert_eq!((api.count("POST", "/v2/droplets"), api.droplets().len()), (1, 1));
+
+    // The limit is only a help: without it the refusal is what it was.
+    api.fault(Fault::on("GET", "/v2/account").status(500));
+    let refused = provider.create(&name("test-1")).await.unwrap_err();
+    assert!(matches!(&refused, ProviderError::LimitReached(why) if why.ends_with("droplet limit")), "{refused}");
 }
 
 #[tokio::test]
@@ -185,7 +192,7 @@ async fn without_its_firewall_no_droplet_is_bought() {
     let api = api();
     let rules = vec![inbound("22", &["192.0.2.1/32"])];
     let provider = provider(DigitalOceanSettings { inbound: rules, ..settings(&api) });
-    api.fault(getaredis_testbed::api::Fault::on("POST", "/v2/firewalls").status(403).message("no permission"));
+    api.fault(Fault::on("POST", "/v2/firewalls").status(403).message("no permission"));
     let refused = provider.create(&name("test-1")).await.unwrap_err();
     assert!(matches!(&refused, ProviderError::Unauthorized(why) if why.contains("no permission")), "{refused}");
     assert!(api.droplets().is_empty());

@@ -1,13 +1,17 @@
 //! Requests to DigitalOcean's API: authenticated, bounded in time and size, with errors that say what is certain.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{Client, Method, RequestBuilder, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::ApiError;
+use super::{ApiError, allowance::Allowance};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +33,7 @@ pub struct Api {
     http: Client,
     base: Url,
     token: SecretString,
+    allowance: Mutex<Option<Allowance>>,
 }
 
 impl Api {
@@ -49,7 +54,12 @@ impl Api {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| format!("cannot prepare an HTTP client: {error}"))?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, token, allowance: Mutex::default() })
+    }
+
+    /// What was said last of how many requests are left.
+    pub(super) fn allowance(&self) -> Option<Allowance> {
+        *self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for something.
@@ -135,6 +145,9 @@ impl Api {
     async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiError> {
         let mut response = request.send().await.map_err(|error| ApiError::lost(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        if let Some(said) = Allowance::said(&headers) {
+            *self.allowance.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::lost(&error))? {
             body.extend_from_slice(&chunk);

@@ -1,12 +1,13 @@
 //! Machines of DigitalOcean: its API with typed requests, and the [`HostProvider`] and the images of hosts
 //! ([`Bakery`]) that are made of them.
 //!
-//! Owns the translation in both directions and the knowledge of which refusal means what. Keeps nothing: whatever it
-//! needs to know it asks. Must not show the token or a droplet's user data to anybody but DigitalOcean, nor touch a
+//! Owns the translation in both directions and the knowledge of which refusal means what. Keeps nothing but
+//! what the API said last of its limits: whatever else it needs to know it asks. Must not show the token or a droplet's user data to anybody but DigitalOcean, nor touch a
 //! droplet without the deployment's tag.
 
 mod account;
 mod actions;
+mod allowance;
 mod api;
 mod bake;
 mod bakery;

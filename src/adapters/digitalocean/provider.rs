@@ -28,6 +28,8 @@ pub struct DigitalOcean {
     /// order is looked up and made, so that two for one name cannot miss each other.
     unsettled: Mutex<BTreeMap<HostName, Instant>>,
     price: OnceCell<HourlyPrice>,
+    /// When droplets were listed last.
+    listed: Mutex<Option<Instant>>,
 }
 
 impl DigitalOcean {
@@ -38,7 +40,15 @@ impl DigitalOcean {
     pub fn new(settings: DigitalOceanSettings, user_data: Arc<UserData>) -> Result<Self, String> {
         let api = Api::new(&settings.url, settings.token.clone(), settings.call_timeout)?;
         let tag = settings.tag();
-        Ok(Self { api, settings, tag, user_data, unsettled: Mutex::default(), price: OnceCell::new() })
+        Ok(Self {
+            api,
+            settings,
+            tag,
+            user_data,
+            unsettled: Mutex::default(),
+            price: OnceCell::new(),
+            listed: Mutex::default(),
+        })
     }
 
     /// Whether there is a droplet of this name. With or without our tag, which is attached only after a droplet was
@@ -54,6 +64,7 @@ impl DigitalOcean {
         match self.api.buy(&purchase, &self.settings).await {
             Ok(_) => Ok(()),
             Err(ProviderError::Unknown(why)) => self.after_a_lost_answer(name, why).await,
+            Err(ProviderError::LimitReached(why)) => Err(ProviderError::LimitReached(self.with_the_limit(why).await)),
             Err(error) => Err(error),
         }
     }
@@ -65,6 +76,29 @@ impl DigitalOcean {
         }
         // Not there yet is not the same as never.
         Err(ProviderError::Unknown(why))
+    }
+
+    /// A refusal does not say what the limit is, which is what an operator wants to know who is stuck at it.
+    async fn with_the_limit(&self, why: String) -> String {
+        match self.api.account().await {
+            Ok(account) => format!("{}; the account's limit is {}", why.trim_end_matches('.'), account.droplet_limit),
+            Err(error) => {
+                tracing::warn!(%error, "provider.limit_unknown");
+                why
+            }
+        }
+    }
+
+    /// While few requests are left, lists wait: orders and deletions need them more.
+    async fn spare_requests(&self) -> Result<(), ProviderError> {
+        let mut listed = self.listed.lock().await;
+        let since = listed.map(|at| at.elapsed());
+        if let Some(rest) = self.api.allowance().zip(since).and_then(|(allowance, since)| allowance.list_waits(since)) {
+            tracing::warn!(rest_s = rest.as_secs(), "digitalocean.few_requests_left");
+            return Err(ProviderError::RateLimited(rest));
+        }
+        *listed = Some(Instant::now());
+        Ok(())
     }
 
     /// Whether a bake may be at work with it: then it is nobody's host. Left alone for longer than any bake takes, it is
@@ -90,6 +124,7 @@ impl HostProvider for DigitalOcean {
                 None
             }
         };
+        self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();
         Ok(tagged.filter(|droplet| !self.is_at_work(droplet)).filter_map(ours).collect())
     }
