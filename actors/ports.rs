@@ -91,6 +91,8 @@ pub struct Beat {
     pub server: ServerId,
     /// How often it gave one. A count and no time, because no two machines' clocks agree.
     pub beats: u64,
+    /// Creates that waited for room there when it gave the last one.
+    pub waiting: u32,
 }
 
 /// A notice on its way to a sink.
@@ -210,8 +212,9 @@ pub trait Store: Send + Sync {
     /// Deliveries to `sink` that were neither made nor given up yet.
     async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError>;
 
-    /// Gives a sign of life of `server` and returns the latest one of every server, its own included.
-    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError>;
+    /// Gives a sign of life of `server`, at which so many creates wait, and returns the latest one of every server, its own
+    /// included.
+    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError>;
 
     /// Forgets a server that is dead or ends. Fine when there is none.
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError>;

@@ -45,7 +45,7 @@ use crate::{
     discovery::messages::DescribeDirectory,
     domain::DeploymentId,
     feed::messages::{Fact, Publish},
-    scheduler::messages::{CordonHost, DescribeFleet, HostInventory},
+    scheduler::messages::{CordonHost, HostInventory, SurveyFleet},
     settings::Settings,
 };
 
@@ -56,7 +56,7 @@ const BREATH: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Peers {
     /// The scheduler.
-    pub fleet: Recipient<DescribeFleet>,
+    pub fleet: Recipient<SurveyFleet>,
     /// The scheduler.
     pub cordon: Recipient<CordonHost>,
     /// The scheduler.

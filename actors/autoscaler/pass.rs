@@ -18,7 +18,7 @@ use crate::{
     },
     patience,
     ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
-    scheduler::messages::{CordonError, CordonHost, DescribeFleet, HostInventory, HostView},
+    scheduler::messages::{CordonError, CordonHost, HostInventory, HostView, SurveyFleet},
     supervision::ask,
 };
 
@@ -138,9 +138,12 @@ impl Tools {
         let ordered = decision.plan.actions.iter().filter(|action| is_order(action)).count();
         // What was planned and not ordered is not on the way, and what stood in the way of it still does.
         let failed = u32::try_from(ordered.saturating_sub(status.created)).unwrap_or(u32::MAX);
+        let is_left_to_another =
+            !readings.fleet.leads && (ordered > 0 || readings.has_young_order(CLOUD_PATIENCE, now));
+        let allowed = !self.pause.is_set() && memory.setbacks.hold(now).is_none();
         let growth = GrowthForeseen {
             booting: outlook.coming.saturating_sub(failed),
-            may_grow: outlook.may_grow && only_looks.is_none() && memory.setbacks.hold(now).is_none(),
+            may_grow: allowed && (outlook.may_grow || is_left_to_another),
             ready_in: memory.estimate(&outlook, now),
             blind: false,
         };
@@ -247,8 +250,8 @@ impl Tools {
         let names: Vec<_> = names.into_iter().cloned().collect();
         let carried = patience::store(self.store.carried(&names)).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
-        let fleet = ask(&self.peers.fleet, DescribeFleet, PEER_PATIENCE).await;
-        let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?;
+        let fleet = ask(&self.peers.fleet, SurveyFleet, PEER_PATIENCE).await;
+        let fleet = fleet.map_err(|error| failed(format!("the scheduler did not answer: {error}")))?.map_err(failed)?;
         if !fleet.ready {
             return Err(Stop::NotNow("the scheduler does not know its hosts yet".to_owned()));
         }

@@ -27,6 +27,15 @@ pub(super) struct Readings {
     pub(super) directory: DirectoryView,
 }
 
+impl Readings {
+    /// Whether there is an order that may still be being made, since no call to the cloud takes longer than `patience`.
+    pub(super) fn has_young_order(&self, patience: Duration, now: Timestamp) -> bool {
+        let young =
+            |row: &DropletRow| Duration::try_from(now.duration_since(row.created_at)).unwrap_or_default() < patience;
+        self.rows.iter().any(|row| row.state == DropletState::Creating && young(row))
+    }
+}
+
 /// What no reading says: since when things have been as they are, why a host drains, and what was tried.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -111,7 +120,7 @@ impl Memory {
                 })
                 .collect(),
             elsewhere: elsewhere(readings.fleet.hosts.iter().filter(|host| !is_droplet(&host.name))),
-            waiting: readings.fleet.waiting,
+            waiting: readings.fleet.waiting.saturating_add(readings.fleet.waiting_elsewhere),
             directory_well_since: self.directory_well_since,
             grown_at: self.grown_at,
             budget,

@@ -12,8 +12,15 @@ use std::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Peers, Tools, cordons::Cordons, doubts::Doubts, hosts::HostChild, messages::HostView, neighbours::Neighbours,
-    queue::Queue, state::Ledger, turns::Turns,
+    Peers, Tools,
+    cordons::Cordons,
+    doubts::Doubts,
+    hosts::HostChild,
+    messages::{FleetView, HostView},
+    neighbours::Neighbours,
+    queue::{Queue, Waits},
+    state::Ledger,
+    turns::Turns,
 };
 use crate::{
     discovery::messages::DescribeDirectory,
@@ -54,8 +61,10 @@ pub(super) struct Desk {
     pub(super) removals: Turns<InstanceId>,
     /// The servers on the same database.
     pub(super) neighbours: RefCell<Neighbours>,
-    /// When the last sign of life was given that the store took.
-    pub(super) beaten: Cell<Option<Instant>>,
+    /// The last sign of life that the store took: when it was given, and how many waited here.
+    pub(super) beaten: Cell<Option<(Instant, u32)>>,
+    /// Held while one is given, so that an older count never comes after a newer one.
+    pub(super) beating: Mutex<()>,
     /// When the last comparison with the rows was begun; held while one is under way.
     pub(super) refreshed: Mutex<Option<Instant>>,
     /// What the last comparison found each instance to be, in short.
@@ -86,6 +95,7 @@ impl Desk {
             removals: Turns::default(),
             neighbours,
             beaten: Cell::new(None),
+            beating: Mutex::default(),
             refreshed: Mutex::default(),
             shown: RefCell::default(),
             unfinished: RefCell::default(),
@@ -117,6 +127,24 @@ impl Desk {
             self.host_fares(&name, vitals);
         }
         true
+    }
+
+    /// The fleet at this moment.
+    pub(super) fn fleet(&self) -> FleetView {
+        let (ledger, queue) = (self.ledger.borrow(), &self.queue);
+        let Waits { waiting, waited, waited_for } = queue.waits();
+        let refusal = ledger.refusal(self.tools.settings.strategy);
+        FleetView {
+            hosts: ledger.views(),
+            ready: self.ready.get(),
+            leads: self.leads(),
+            refusal: refusal.map(|why| queue.foresee(why).to_string()),
+            waiting,
+            waiting_elsewhere: self.neighbours.borrow().waiting(),
+            waited,
+            waited_for,
+            ordered: self.cordons.ordered(),
+        }
     }
 
     /// Whether this incarnation is creating it.

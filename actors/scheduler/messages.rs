@@ -178,7 +178,13 @@ pub struct GiveUpInstance {
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Retire;
 
-/// How the fleet stands. Sent by the web handlers, the feed and the autoscaler. Reads only.
+/// How the fleet stands, with those who wait elsewhere as they are known now: whoever got a row that was read before is
+/// not among them any more. Sent by the autoscaler, which would buy for them twice.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<FleetView, StoreError>")]
+pub struct SurveyFleet;
+
+/// How the fleet stands. Sent by the web handlers and the feed. Reads only.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "FleetView")]
 pub struct DescribeFleet;
@@ -194,8 +200,10 @@ pub struct FleetView {
     pub refusal: Option<String>,
     /// Whether this server is the one of those on the database that looks after what they share.
     pub leads: bool,
-    /// Creates that wait for room.
+    /// Creates that wait for room here.
     pub waiting: u32,
+    /// Creates that wait for room at the other servers on the database.
+    pub waiting_elsewhere: u32,
     /// Creates that had to wait for room and do so no more, since the scheduler started.
     pub waited: u64,
     /// How long those have waited, all together.

@@ -54,10 +54,10 @@ use desk::Desk;
 use messages::{
     CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, EndingUnconfirmed,
     FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, OrderCordon, RemoveOrphan,
-    Retire,
+    Retire, SurveyFleet,
 };
 use neighbours::BEAT_EVERY;
-use queue::{Left, Waits};
+use queue::Left;
 
 /// The rebuild holds the mailbox for this long at most, so that creates that were queued over a restart are served by
 /// the fresh ledger instead of being sent away.
@@ -267,19 +267,22 @@ impl Handler<DescribeFleet> for SchedulerActor {
     type Result = actix::MessageResult<DescribeFleet>;
 
     fn handle(&mut self, _: DescribeFleet, _: &mut Self::Context) -> Self::Result {
-        let (ledger, queue) = (self.desk.ledger.borrow(), &self.desk.queue);
-        let Waits { waiting, waited, waited_for } = queue.waits();
-        let refusal = ledger.refusal(self.desk.tools.settings.strategy);
-        actix::MessageResult(FleetView {
-            hosts: ledger.views(),
-            ready: self.desk.ready.get(),
-            leads: self.desk.leads(),
-            refusal: refusal.map(|why| queue.foresee(why).to_string()),
-            waiting,
-            waited,
-            waited_for,
-            ordered: self.desk.cordons.ordered(),
-        })
+        actix::MessageResult(self.desk.fleet())
+    }
+}
+
+impl Handler<SurveyFleet> for SchedulerActor {
+    type Result = ResponseActFuture<Self, Result<FleetView, StoreError>>;
+
+    fn handle(&mut self, _: SurveyFleet, _: &mut Self::Context) -> Self::Result {
+        let desk = Rc::clone(&self.desk);
+        let survey = async move {
+            if desk.neighbours.borrow().waiting() > 0 {
+                desk.beat().await?;
+            }
+            Ok(desk.fleet())
+        };
+        Box::pin(survey.into_actor(self))
     }
 }
 

@@ -38,6 +38,8 @@ struct Heard {
     since: Instant,
     /// For how long the count certainly did not change.
     silent_for: Duration,
+    /// Creates that waited there.
+    waiting: u32,
 }
 
 impl Neighbours {
@@ -50,13 +52,14 @@ impl Neighbours {
     pub(super) fn hear(&mut self, beats: &[Beat], asked: Instant, answered: Instant) {
         let listed: BTreeSet<&ServerId> = beats.iter().map(|beat| &beat.server).collect();
         self.heard.retain(|server, _| listed.contains(server));
-        for Beat { server, beats } in beats {
+        for Beat { server, beats, waiting } in beats {
             match self.heard.get_mut(server) {
                 Some(heard) if heard.beats == *beats => {
                     heard.silent_for = asked.saturating_duration_since(heard.since);
                 }
                 _ => {
-                    let heard = Heard { beats: *beats, since: answered, silent_for: Duration::ZERO };
+                    let (since, silent_for) = (answered, Duration::ZERO);
+                    let heard = Heard { beats: *beats, since, silent_for, waiting: *waiting };
                     self.heard.insert(server.clone(), heard);
                 }
             }
@@ -73,6 +76,12 @@ impl Neighbours {
     pub(super) fn leads(&self) -> bool {
         let mut living = self.heard.keys().filter(|server| !self.is_dead(server));
         self.heard.contains_key(&self.own) && living.all(|server| *server >= self.own)
+    }
+
+    /// Creates that wait at the other servers that live.
+    pub(super) fn waiting(&self) -> u32 {
+        let others = self.heard.iter().filter(|(server, _)| **server != self.own && !self.is_dead(server));
+        others.fold(0, |sum, (_, heard)| sum.saturating_add(heard.waiting))
     }
 
     fn is_dead(&self, server: &ServerId) -> bool {
@@ -105,7 +114,7 @@ mod tests {
     }
 
     fn beats(counts: &[(u8, u64)]) -> Vec<Beat> {
-        counts.iter().map(|(n, beats)| Beat { server: server(*n), beats: *beats }).collect()
+        counts.iter().map(|(n, beats)| Beat { server: server(*n), beats: *beats, waiting: 0 }).collect()
     }
 
     /// Neighbours of server 1 that hear these counts of server 2, each so many seconds after the start.
@@ -155,6 +164,19 @@ mod tests {
         let first_is_dead = [(0, [(1, 1), (2, 1)].as_slice()), (12, &[(1, 1), (2, 7)])];
         assert!(leads(2, &first_is_dead));
         assert!(leads(2, &[(0, &[(1, 1), (2, 1)]), (2, &[(2, 2)])]), "the first one has retired");
+    }
+
+    #[test]
+    fn who_waits_at_the_others_counts_and_who_waited_at_a_dead_one_does_not() {
+        let start = Instant::now();
+        let mut neighbours = Neighbours::new(server(1));
+        let mut hear = |second: u64, at| {
+            let beat = |n, beats, waiting| Beat { server: server(n), beats, waiting };
+            let beats = [beat(1, at, 100), beat(2, second, 3), beat(3, at, 4)];
+            neighbours.hear(&beats, start + seconds(at), start + seconds(at));
+            neighbours.waiting()
+        };
+        assert_eq!((hear(1, 0), hear(1, 11), hear(1, 12), hear(2, 13)), (7, 7, 4, 7));
     }
 
     #[test]

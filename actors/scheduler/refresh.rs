@@ -17,6 +17,7 @@ use super::{
     neighbours::BEAT_EVERY,
 };
 use crate::{
+    autoscaler::messages::PressureChanged,
     domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState},
     feed::messages::Fact,
     patience,
@@ -39,13 +40,29 @@ impl Desk {
         if self.tools.store.is_shared() { REFRESH_EVERY } else { REFRESH_ALONE_EVERY }
     }
 
-    /// Gives a sign of life and hears those of the others.
+    /// Gives a sign of life, and hears those of the others.
     pub(super) async fn beat(&self) -> Result<(), StoreError> {
-        let asked = Instant::now();
-        let beats = patience::store(self.tools.store.beat(&self.tools.server)).await?;
-        self.neighbours.borrow_mut().hear(&beats, asked, Instant::now());
-        self.beaten.set(Some(asked));
-        Ok(())
+        self.beat_unless(|| false).await
+    }
+
+    /// The same, unless somebody else did meanwhile. Where more wait at the others than before, the autoscaler is woken.
+    async fn beat_unless(&self, is_needless: impl Fn() -> bool) -> Result<(), StoreError> {
+        let give = async {
+            let _turn = self.beating.lock().await;
+            if is_needless() {
+                return Ok(());
+            }
+            let (asked, waiting) = (Instant::now(), self.queue.waits().waiting);
+            let beats = self.tools.store.beat(&self.tools.server, waiting).await?;
+            let before = self.neighbours.borrow().waiting();
+            self.neighbours.borrow_mut().hear(&beats, asked, Instant::now());
+            if self.neighbours.borrow().waiting() > before {
+                self.peers.pressure.do_send(PressureChanged);
+            }
+            self.beaten.set(Some((asked, waiting)));
+            Ok(())
+        };
+        patience::store(give).await
     }
 
     /// Whether this server looks after what all servers on the database share.
@@ -53,10 +70,14 @@ impl Desk {
         !self.tools.store.is_shared() || self.neighbours.borrow().leads()
     }
 
-    /// Makes sure that the others take this server for a living one.
+    /// Makes sure that the others take this server for a living one, and do not believe that more wait here than do:
+    /// whoever waited would be counted twice, once as waiting and once by the row that is written next.
     pub(super) async fn be_alive(&self) -> Result<(), StoreError> {
-        let is_fresh = self.beaten.get().is_some_and(|at| at.elapsed() < FRESH);
-        if is_fresh || !self.tools.store.is_shared() { Ok(()) } else { self.beat().await }
+        let is_known = || {
+            let waiting = self.queue.waits().waiting;
+            self.beaten.get().is_some_and(|(at, told)| at.elapsed() < FRESH && told <= waiting)
+        };
+        if is_known() || !self.tools.store.is_shared() { Ok(()) } else { self.beat_unless(is_known).await }
     }
 
     /// Compares the ledger with the rows, unless that was begun after `since` by somebody else.

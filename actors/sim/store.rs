@@ -34,7 +34,7 @@ struct Tables {
     droplets: BTreeMap<HostName, DropletRow>,
     orders: Orders,
     totals: Totals,
-    beats: BTreeMap<ServerId, u64>,
+    beats: BTreeMap<ServerId, Beat>,
     /// With the time at which each is due.
     deliveries: Vec<(Timestamp, Delivery)>,
 }
@@ -316,11 +316,12 @@ impl Store for SimStore {
         self.faults.around("store.waiting_deliveries", StoreError::Unavailable, read).await
     }
 
-    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
+    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            *tables.beats.entry(server.clone()).or_default() += 1;
-            Ok(tables.beats.iter().map(|(server, beats)| Beat { server: server.clone(), beats: *beats }).collect())
+            let beats = tables.beats.get(server).map_or(0, |before| before.beats) + 1;
+            tables.beats.insert(server.clone(), Beat { server: server.clone(), beats, waiting });
+            Ok(tables.beats.values().cloned().collect())
         };
         self.faults.around("store.beat", StoreError::Unavailable, write).await
     }

@@ -67,7 +67,7 @@ macro_rules! store_conformance {
             deliveries_are_taken_longest_waiting_first_up_to_the_limit_and_then_not_before_their_time,
             a_postponed_delivery_is_due_at_its_time_and_a_closed_one_never,
             of_many_takers_at_once_each_delivery_has_one,
-            beats_are_counted_for_each_server_until_it_retires,
+            beats_are_counted_and_who_waits_is_known_of_each_server_until_it_retires,
             times_are_kept_in_whole_milliseconds,
             a_droplet_is_ordered_again_only_while_it_is_not_confirmed,
             a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_seen,

@@ -201,8 +201,8 @@ impl Store for Crashing<dyn Store> {
         self.around("store.postpone_delivery", self.port.postpone_delivery(delivery, until)).await
     }
 
-    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
-        self.around("store.beat", self.port.beat(server)).await
+    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
+        self.around("store.beat", self.port.beat(server, waiting)).await
     }
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {

@@ -46,7 +46,7 @@ pub struct FleetSnapshot {
     pub droplets: Vec<Droplet>,
     /// Schedulable hosts that are no droplets.
     pub elsewhere: Elsewhere,
-    /// Creates that wait for a slot.
+    /// Creates that wait for a slot, at all servers.
     pub waiting: u32,
     /// Since when hosts have been able to announce themselves; `None` while they are not.
     pub directory_well_since: Option<Timestamp>,

@@ -112,8 +112,8 @@ pub async fn two_stores_that_do_everything_at_once_never_say_so(a: &dyn Store, b
                     a.close_delivery(&delivery).await.unwrap();
                 }
             }
-            a.beat(&server(1)).await.unwrap();
-            b.beat(&server(2)).await.unwrap();
+            a.beat(&server(1), 1).await.unwrap();
+            b.beat(&server(2), 2).await.unwrap();
         }
     };
     join(join(here, there), upkeep).await;

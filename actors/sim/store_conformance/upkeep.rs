@@ -151,16 +151,16 @@ pub async fn of_many_takers_at_once_each_delivery_has_one(store: &dyn Store) {
     assert!(taken.iter().all(|d| d.attempts == 1));
 }
 
-pub async fn beats_are_counted_for_each_server_until_it_retires(store: &dyn Store) {
-    let beat = |n, beats| Beat { server: server(n), beats };
-    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(2, 1)]);
-    assert_eq!(store.beat(&server(1)).await.unwrap(), [beat(1, 1), beat(2, 1)]);
-    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(1, 1), beat(2, 2)]);
+pub async fn beats_are_counted_and_who_waits_is_known_of_each_server_until_it_retires(store: &dyn Store) {
+    let beat = |n, beats, waiting| Beat { server: server(n), beats, waiting };
+    assert_eq!(store.beat(&server(2), 0).await.unwrap(), [beat(2, 1, 0)]);
+    assert_eq!(store.beat(&server(1), 7).await.unwrap(), [beat(1, 1, 7), beat(2, 1, 0)]);
+    assert_eq!(store.beat(&server(2), u32::MAX).await.unwrap(), [beat(1, 1, 7), beat(2, 2, u32::MAX)]);
     for _ in 0..2 {
         store.retire(&server(2)).await.unwrap();
     }
-    assert_eq!(store.beat(&server(1)).await.unwrap(), [beat(1, 2)]);
-    assert_eq!(store.beat(&server(2)).await.unwrap(), [beat(1, 2), beat(2, 1)]);
+    assert_eq!(store.beat(&server(1), 0).await.unwrap(), [beat(1, 2, 0)]);
+    assert_eq!(store.beat(&server(2), 1).await.unwrap(), [beat(1, 2, 0), beat(2, 1, 1)]);
 }
 
 pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {

@@ -253,9 +253,9 @@ impl Store for SqlStore {
         query!(self.read, waiting_deliveries(sink))
     }
 
-    async fn beat(&self, server: &ServerId) -> Result<Vec<Beat>, StoreError> {
+    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
         let server = server.clone();
-        query!(self.write, beat(server))
+        query!(self.write, beat(server, waiting))
     }
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@
 //! takes the counter of live rows with [`gate`] first and looks afterwards, so that of all who look, on all servers, one
 //! does at a time.
 
-use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
@@ -18,9 +18,9 @@ use diesel_async::RunQueryDsl;
 use getaredis_actors::{
     domain::{
         Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice,
-        ServerId, SinkName, Timestamp, Usage, scaling::DropletState,
+        SinkName, Timestamp, Usage, scaling::DropletState,
     },
-    ports::{Admission, Admitted, Beat, Delivery, Orders, Relocated, StoreError, Totals},
+    ports::{Admission, Admitted, Delivery, Orders, Relocated, StoreError, Totals},
 };
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use super::{
     super::{
         failure::Failure,
         rows::{DeliveryRow, InstanceRow},
-        schema::{counters, deliveries, droplets, instances, orders, servers},
+        schema::{counters, deliveries, droplets, instances, orders, queues, servers},
     },
     Conn, locked, upsert, write_transaction,
 };
@@ -39,11 +39,14 @@ mod droplet_queries;
 mod order_queries;
 #[path = "owner_queries.rs"]
 mod owner_queries;
+#[path = "server_queries.rs"]
+mod server_queries;
 
 pub(in super::super) use droplet_queries::{
     condemn_droplet, confirm_droplet, droplets, keep_droplet, order_droplet, remove_droplet,
 };
 pub(in super::super) use owner_queries::claim;
+pub(in super::super) use server_queries::{beat, retire};
 
 /// Most rows that one statement names; databases take no more than some tens of thousands of values.
 const BATCH: u32 = 10_000;
@@ -402,31 +405,6 @@ pub(in super::super) async fn waiting_deliveries(conn: &mut Conn, sink: SinkName
     let waiting: i64 =
         deliveries::table.filter(deliveries::sink.eq(sink.to_string())).select(count_star()).first(conn).await?;
     Ok(waiting.unsigned_abs())
-}
-
-pub(in super::super) async fn beat(conn: &mut Conn, server: ServerId) -> Result<Vec<Beat>, Failure> {
-    write_transaction!(conn, async move |conn| {
-        let again = update(servers::table.find(server.to_string())).set(servers::beats.eq(servers::beats + 1));
-        if again.execute(conn).await? == 0 {
-            let first = (servers::id.eq(server.to_string()), servers::beats.eq(1));
-            insert_into(servers::table).values(first).execute(conn).await?;
-        }
-        let beats: Vec<(String, i64)> = servers::table.order(servers::id).load(conn).await?;
-        let beat = |(server, beats): (String, i64)| {
-            let unreadable =
-                |column, why: &dyn Display| StoreError::Corrupt(format!("server {server}, column {column}: {why}"));
-            Ok(Beat {
-                beats: u64::try_from(beats).map_err(|e| unreadable("beats", &e))?,
-                server: server.parse().map_err(|e| unreadable("id", &e))?,
-            })
-        };
-        Ok(beats.into_iter().map(beat).collect::<Result<_, StoreError>>()?)
-    })
-}
-
-pub(in super::super) async fn retire(conn: &mut Conn, server: ServerId) -> Result<(), Failure> {
-    delete(servers::table.find(server.to_string())).execute(conn).await?;
-    Ok(())
 }
 
 fn parsed(rows: Vec<InstanceRow>) -> Result<Vec<Instance>, Failure> {

@@ -32,6 +32,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    queues (server) {
+        server -> Text,
+        waiting -> BigInt,
+    }
+}
+
+diesel::table! {
     deliveries (notice, sink) {
         notice -> Text,
         sink -> Text,

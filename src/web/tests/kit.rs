@@ -299,7 +299,7 @@ impl Store for Rows {
     async fn waiting_deliveries(&self, _: &SinkName) -> Result<u64, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn beat(&self, _: &ServerId) -> Result<Vec<Beat>, StoreError> {
+    async fn beat(&self, _: &ServerId, _: u32) -> Result<Vec<Beat>, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn retire(&self, _: &ServerId) -> Result<(), StoreError> {

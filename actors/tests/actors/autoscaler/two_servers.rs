@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{join, join_all};
 use getaredis_actors::{
     autoscaler::messages::DescribeScaling,
     brain::{Brain, Ports},
     domain::{DeploymentId, MasterKey, scaling::ScalingPolicy},
-    scheduler::messages::CreateInstance,
-    sim::harness,
+    scheduler::messages::{CreateError, CreateInstance, DescribeFleet},
+    sim::harness::{self, Answer},
     supervision::ask,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::world::{MINUTE, World, policy};
+use super::world::{MINUTE, SLOTS, World, policy};
 use crate::support::seconds;
 
 fn brain(world: &World) -> Brain {
@@ -25,23 +26,41 @@ async fn explains(brain: &Brain) -> Vec<String> {
     ask(&brain.doors.scaling, DescribeScaling, seconds(5)).await.unwrap().explanation
 }
 
-#[actix::test]
-async fn one_of_two_servers_looks_after_the_pool_and_the_other_one_when_that_is_dead() {
-    let mut world = World::paused(ScalingPolicy { max_hosts: 3, ..policy() });
+fn follows(explanation: &[String]) -> bool {
+    explanation[0].starts_with("another server looks after the pool")
+}
+
+/// Two servers and their pool after ten minutes: the one that looks after it, and the other one.
+async fn leader_and_follower(policy: ScalingPolicy) -> (World, Brain, Brain) {
+    let mut world = World::paused(policy);
     world.child = None;
     sleep(seconds(1)).await;
     let (first, second) = (brain(&world), brain(&world));
     sleep(10 * MINUTE).await;
-    assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (1, 1));
-    let follows = |explanation: &[String]| explanation[0].starts_with("another server looks after the pool");
     let (one, other) = (explains(&first).await, explains(&second).await);
     assert!(follows(&one) != follows(&other), "{one:?} {other:?}");
-    let (leader, follower) = if follows(&other) { (first, second) } else { (second, first) };
+    if follows(&other) { (world, first, second) } else { (world, second, first) }
+}
 
+fn asks(brain: &Brain, who: std::ops::Range<u16>) -> impl Future<Output = Vec<Answer>> + use<> {
+    let door = brain.doors.create.clone();
+    let lasting = |n| CreateInstance { ttl: Some(60 * MINUTE), ..harness::request(harness::creator(n)) };
+    join_all(who.map(move |n| {
+        let door = door.clone();
+        async move { ask(&door, lasting(n), 5 * MINUTE).await }
+    }))
+}
+
+fn all_are_served(answers: &[Answer]) {
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{answers:?}");
+}
+
+#[actix::test]
+async fn one_of_two_servers_looks_after_the_pool_and_the_other_one_when_that_is_dead() {
+    let (world, leader, follower) = leader_and_follower(ScalingPolicy { max_hosts: 3, ..policy() }).await;
+    assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (1, 1));
     for n in 0..60 {
-        let door = if n % 2 == 0 { &leader.doors.create } else { &follower.doors.create };
-        let request = CreateInstance { ttl: Some(60 * MINUTE), ..harness::request(harness::creator(n)) };
-        ask(door, request, 5 * MINUTE).await.unwrap().unwrap();
+        all_are_served(&asks(if n % 2 == 0 { &leader } else { &follower }, n..n + 1).await);
     }
     sleep(5 * MINUTE).await;
     assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (3, 3));
@@ -53,4 +72,44 @@ async fn one_of_two_servers_looks_after_the_pool_and_the_other_one_when_that_is_
     assert_eq!(world.fleet.runtimes.leftovers(), []);
     assert_eq!((world.cloud.ordered(), world.cloud.alive().len(), world.cloud.most_ever()), (3, 1, 3));
     assert_eq!(world.fleet.runtimes.casualties(), []);
+}
+
+#[actix::test]
+async fn creates_that_wait_at_the_other_server_are_bought_for_within_seconds_and_once() {
+    let without_reserve = ScalingPolicy { standby: 0, max_hosts: 3, create_burst: 3, ..policy() };
+    let (world, leader, follower) = leader_and_follower(without_reserve).await;
+    assert_eq!(world.cloud.ordered(), 0);
+    let most = u16::try_from(SLOTS).unwrap();
+    let served = actix::spawn(asks(&follower, 0..most));
+    sleep(seconds(6)).await;
+    assert_eq!(world.cloud.ordered(), 1, "{:?}", explains(&leader).await);
+    let fleet = ask(&leader.doors.fleet, DescribeFleet, seconds(5)).await.unwrap();
+    assert_eq!((fleet.waiting, fleet.waiting_elsewhere), (0, SLOTS));
+    let explanation = explains(&leader).await;
+    assert!(explanation.iter().any(|line| line.ends_with("; 40 creates wait")), "{explanation:?}");
+    // The host that was bought is full to the last slot when all of them are served, and nothing more is needed.
+    all_are_served(&served.await.unwrap());
+    sleep(10 * MINUTE).await;
+    assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (1, 1));
+    // One more than there is room for, at each of them.
+    let (here, there) = join(asks(&leader, 100..101), asks(&follower, 101..102)).await;
+    all_are_served(&here);
+    all_are_served(&there);
+    sleep(10 * MINUTE).await;
+    assert_eq!((world.cloud.ordered(), world.cloud.most_ever()), (2, 2));
+    assert_eq!(world.fleet.runtimes.casualties(), []);
+}
+
+#[actix::test]
+async fn creates_at_the_other_server_are_refused_at_once_where_the_pool_may_not_grow() {
+    let (world, leader, follower) = leader_and_follower(ScalingPolicy { standby: 0, max_hosts: 1, ..policy() }).await;
+    let most = u16::try_from(SLOTS).unwrap();
+    all_are_served(&asks(&follower, 0..most).await);
+    // Its next pass.
+    sleep(MINUTE).await;
+    let asked = Instant::now();
+    let [Ok(Err(CreateError::NoPlace(_)))] = &asks(&follower, 100..101).await[..] else { panic!("a place") };
+    assert!(asked.elapsed() < seconds(1));
+    assert_eq!(world.cloud.ordered(), 1);
+    drop(leader);
 }

@@ -110,12 +110,14 @@ impl Fleet {
     fn peers(&self) -> Peers {
         let (fleet, cordon, inventory, directory) = (self.clone(), self.clone(), self.clone(), self.directory.clone());
         Peers {
-            fleet: stand(move |_| FleetView {
-                hosts: fleet.hosts(),
-                ready: *fleet.ready.lock().unwrap(),
-                leads: *fleet.leads.lock().unwrap(),
-                waiting: *fleet.waiting.lock().unwrap(),
-                ..FleetView::default()
+            fleet: stand(move |_| {
+                Ok(FleetView {
+                    hosts: fleet.hosts(),
+                    ready: *fleet.ready.lock().unwrap(),
+                    leads: *fleet.leads.lock().unwrap(),
+                    waiting: *fleet.waiting.lock().unwrap(),
+                    ..FleetView::default()
+                })
             }),
             cordon: stand(move |order| cordon.cordon(order)),
             inventory: stand(move |ask: HostInventory| match inventory.runtimes.machines().contains(&ask.host) {

@@ -33,7 +33,7 @@ enum Call {
     /// The delivery to that sink that would be taken next, if any.
     Close(SinkName),
     Postpone(SinkName, Timestamp),
-    Beat(ServerId),
+    Beat(ServerId, u32),
     Retire(ServerId),
     OrderDroplet(DropletRow, u32),
     ConfirmDroplet(HostName),
@@ -113,7 +113,7 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (sink(), times(), times(), 0u32..4).prop_map(|(sink, now, until, limit)| Call::Take(sink, now, until, limit)),
         1 => sink().prop_map(Call::Close),
         1 => (sink(), times()).prop_map(|(sink, until)| Call::Postpone(sink, until)),
-        1 => (1u8..3).prop_map(|n| Call::Beat(server(n))),
+        1 => (1u8..3, 0u32..3).prop_map(|(n, waiting)| Call::Beat(server(n), waiting)),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
         1 => Just(Call::Totals),
         1 => (hosts(), state.clone(), times(), 0u32..4).prop_map(|(name, state, created_at, most)| {
@@ -157,7 +157,7 @@ async fn answer(store: &dyn Store, call: Call) -> String {
             Some(delivery) => words(store.postpone_delivery(&delivery, until).await),
             None => "nothing to postpone".to_owned(),
         },
-        Call::Beat(server) => words(store.beat(&server).await),
+        Call::Beat(server, waiting) => words(store.beat(&server, waiting).await),
         Call::Retire(server) => words(store.retire(&server).await),
         Call::OrderDroplet(row, most) => words(store.order_droplet(&row, most).await),
         Call::ConfirmDroplet(name) => words(store.confirm_droplet(&name).await),

@@ -39,8 +39,14 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     match &store.database {
         Database::Sqlite(database) => {
             let (reads, writes) = (listen(), listen());
-            let read = database.read.run(async move |conn| Ok(conn.set_instrumentation(reads)));
-            let write = database.write.run(async move |conn| Ok(conn.set_instrumentation(writes)));
+            let read = database.read.run(async move |conn| {
+                conn.set_instrumentation(reads);
+                Ok(())
+            });
+            let write = database.write.run(async move |conn| {
+                conn.set_instrumentation(writes);
+                Ok(())
+            });
             tokio::try_join!(read, write).unwrap();
         }
         Database::Mysql(database) => database.write.get().await.unwrap().set_instrumentation(listen()),
@@ -65,7 +71,7 @@ async fn statements(store: &SqlStore) -> Vec<String> {
             store.close_delivery(&delivery).await.unwrap();
         }
     }
-    store.beat(&server(1)).await.unwrap();
+    store.beat(&server(1), 0).await.unwrap();
     let mut said = said.lock().unwrap().clone();
     said.retain(|sql| (sql.contains("instances") || sql.contains("deliveries")) && !sql.starts_with("INSERT"));
     assert!(said.len() > 15, "{said:#?}");
