@@ -2,7 +2,7 @@
 //!
 //! - **Owns** the way of a delivery from the store to its sink. The store writes a delivery in the transaction of what it
 //!   tells of, so that nothing that happened goes untold and nothing is told that did not happen.
-//! - **Decides** when a delivery is posted again and when it is given up.
+//! - **Decides** when a delivery is posted again and when it is given up, be it without a post: see `post`.
 //! - **Must never** make anybody wait: nobody asks it to tell anything. It looks into the store twice a second, which is
 //!   soon enough and also finds what another server has left.
 //! - **Forgets on restart** what it has in hand, and its counts. A delivery is claimed for a while before it is posted,
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use self::{
     messages::{DescribeWebhooks, SinkStatus},
-    state::{Hand, Verdict, judge},
+    state::{Hand, Verdict, is_too_old, judge},
 };
 use crate::{
     answers_probe,
@@ -66,7 +66,8 @@ impl Tools {
         self.settings.timeout + POST_MARGIN
     }
 
-    /// How long a delivery that was taken is kept from others: its turn may come after another one's post.
+    /// How long a delivery that was taken is kept from others: its turn may come after another one's post. As late may the
+    /// last post be that [`judge`] grants one.
     fn claim(&self) -> Duration {
         2 * self.longest_post() + STORE_MARGIN
     }
@@ -139,9 +140,18 @@ impl WebhookActor {
         }));
     }
 
-    /// Posts a delivery and does what is to be done then.
+    /// Posts a delivery and does what is to be done then. One that is too old by now is not posted to a sink that fails:
+    /// what waits for it would become more and more for as long as it does, because each post takes its time to fail.
     fn post(&mut self, at: usize, delivery: Delivery, ctx: &mut Context<Self>) {
         let tools = self.tools.clone();
+        let Some(sink) = self.sinks.get_mut(at) else { return };
+        if let Some(why) = sink.status.last_error.clone()
+            && is_too_old(&delivery, tools.settings.give_up_after + tools.claim(), tools.clock.now())
+        {
+            sink.note(&delivery, Verdict::GiveUp, Some(why));
+            self.settle(at, delivery, Verdict::GiveUp, Vec::new(), ctx);
+            return;
+        }
         let post = async move {
             let post = tools.webhooks.post(&delivery, tools.clock.now());
             let late = |_| Err(WebhookError::Unreachable("no answer in time".to_owned()));
@@ -152,7 +162,7 @@ impl WebhookActor {
             let now = actor.tools.clock.now();
             let verdict = judge(&delivery, &outcome, actor.tools.settings.give_up_after, now, rand::random());
             let Some(sink) = actor.sinks.get_mut(at) else { return };
-            sink.note(&delivery, verdict, outcome.err());
+            sink.note(&delivery, verdict, outcome.err().map(|error| error.to_string()));
             let behind = sink.hand.behind(&delivery);
             actor.settle(at, delivery, verdict, behind, ctx);
         }));
@@ -211,9 +221,8 @@ impl WebhookActor {
 }
 
 impl Sink {
-    /// Counts a post, and says so when the sink begins or ceases to accept.
-    fn note(&mut self, delivery: &Delivery, verdict: Verdict, error: Option<WebhookError>) {
-        let why = error.map(|error| error.to_string());
+    /// Counts what became of a delivery, and says so when the sink begins or ceases to accept.
+    fn note(&mut self, delivery: &Delivery, verdict: Verdict, why: Option<String>) {
         let (sink, notice) = (&self.name, &delivery.notice.id);
         match verdict {
             Verdict::Accepted => {

@@ -116,7 +116,7 @@ pub(super) fn judge(
         Err(WebhookError::Refused { retry_after, .. }) => retry_after.unwrap_or_default(),
         Err(WebhookError::Unreachable(_)) => Duration::ZERO,
     };
-    let age = Duration::try_from(now.duration_since(delivery.created_at)).unwrap_or_default();
+    let age = age(delivery, now);
     if age >= give_up_after {
         return Verdict::GiveUp;
     }
@@ -125,6 +125,15 @@ pub(super) fn judge(
         FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT).mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0));
     // A sink that asks for a longer rest than it has gets one last chance.
     Verdict::Again(own.max(asked).min(give_up_after - age))
+}
+
+/// Whether a delivery waited so long that it is not worth another post.
+pub(super) fn is_too_old(delivery: &Delivery, give_up_after: Duration, now: Timestamp) -> bool {
+    age(delivery, now) > give_up_after
+}
+
+fn age(delivery: &Delivery, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(delivery.created_at)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Config(_) => Exit::Invalid,
+            Self::NoToken(_) => Exit::NotAllowed,
             Self::Unknown(_) => Exit::Gone,
             Self::Client(ClientError::Unreachable { .. }) => Exit::Unreachable,
             Self::Client(error) => match error.status() {

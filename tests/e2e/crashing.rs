@@ -130,7 +130,7 @@ async fn a_restarted_server_answers_the_same_key_with_the_same_password_and_its_
 async fn what_was_due_while_the_server_was_down_ends_when_it_is_back() {
     let mut server = Server::start(&[]).await;
     let lasting = server.api().create().await;
-    let brief = server.api().create_for(3).await;
+    let brief = server.api().create_brief(2).await;
     server.kill();
     eventually("its time is over", SOON, async || {
         if jiff::Timestamp::now() > brief.expires_at { Ok(()) } else { Err("not yet".to_owned()) }

@@ -43,7 +43,7 @@ async fn a_deleted_instance_is_gone_with_its_container_when_the_answer_comes() {
 #[tokio::test]
 async fn an_instance_lives_until_its_time_and_no_longer() {
     let server = Server::start(&[]).await;
-    let instance = server.api().create_for(3).await;
+    let instance = server.api().create_brief(1).await;
     let due = instance.expires_at;
     let (mut last_answer, give_up) = (Timestamp::MIN, Instant::now() + SOON);
     let first_silence = loop {

@@ -1,5 +1,9 @@
 //! The databases that a server can be put on.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt, future::join_all};
+
 use crate::databases::{Kind, TestDatabase};
 
 /// Which database.
@@ -9,7 +13,16 @@ pub enum Backend {
     Server(Kind),
 }
 
+/// Plays the same on each database, all at once: what is played mostly waits.
+pub async fn on_every_database(play: impl AsyncFn(Backend)) {
+    let played = Backend::ALL.map(async |backend| AssertUnwindSafe(play(backend)).catch_unwind().await.is_ok());
+    let went_well: Vec<_> = Backend::ALL.into_iter().zip(join_all(played).await).collect();
+    assert!(went_well.iter().all(|(_, well)| *well), "{went_well:?}; the panics are above");
+}
+
 impl Backend {
+    pub const ALL: [Self; 3] = [Self::Sqlite, Self::Server(Kind::Mysql), Self::Server(Kind::Postgres)];
+
     /// Whether several servers may use it at once.
     pub fn is_shared(self) -> bool {
         self != Self::Sqlite

@@ -4,8 +4,12 @@ use std::{fs, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::{
-    SOON, agreement::everything_agrees, api::Instance, eventually, given, server::Server, tenant::must_work,
+use crate::{
+    backend::{Backend, on_every_database},
+    databases::TestDatabase,
+    support::{
+        SOON, agreement::everything_agrees, api::Instance, eventually, given, server::Server, tenant::must_work,
+    },
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -14,11 +18,15 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 struct Clockwork {
     server: Server,
     clock: PathBuf,
+    /// Goes after the server.
+    _database: Option<TestDatabase>,
 }
 
 impl Clockwork {
-    async fn start() -> Self {
-        let mut server = Server::unstarted(&[("docker.network", "bridge"), ("reaper.keep_ended", "30m")]);
+    async fn start(backend: Backend) -> Self {
+        let (database, url) = backend.create().await;
+        let mut server =
+            Server::unstarted(&[("database.url", &url), ("docker.network", "bridge"), ("reaper.keep_ended", "30m")]);
         let clock = server.home().join("clock");
         server.set_environment(&[
             ("LD_PRELOAD", &given("GETAREDIS_TEST_FAKETIME")),
@@ -27,7 +35,7 @@ impl Clockwork {
             // Timers go on as they do on a machine whose clock is set.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ]);
-        let clockwork = Self { server, clock };
+        let clockwork = Self { server, clock, _database: database };
         clockwork.set("+0");
         let mut clockwork = clockwork;
         clockwork.server.start_again().await;
@@ -44,16 +52,23 @@ impl Clockwork {
 
     /// Asks for an instance whose times must be by a clock that is off by `offset`.
     async fn create_for(&self, seconds: u64, offset: SignedDuration) -> Instance {
-        let instance = self.server.api().create_for(seconds).await;
-        let off = instance.created_at.duration_since(Timestamp::now()) - offset;
-        assert!(off.abs() < SignedDuration::from_secs(60), "the server's clock is off by another {off:?}");
-        instance
+        must_be_off_by(offset, self.server.api().create_for(seconds).await)
+    }
+
+    /// The same, for little more than so many seconds.
+    async fn create_brief(&self, left_s: u64, offset: SignedDuration) -> Instance {
+        must_be_off_by(offset, self.server.api().create_brief(left_s).await)
     }
 }
 
-#[tokio::test]
-async fn a_clock_that_jumps_forward_ends_what_it_makes_due_and_nothing_else() {
-    let clockwork = Clockwork::start().await;
+fn must_be_off_by(offset: SignedDuration, instance: Instance) -> Instance {
+    let off = instance.created_at.duration_since(Timestamp::now()) - offset;
+    assert!(off.abs() < SignedDuration::from_secs(60), "the server's clock is off by another {off:?}");
+    instance
+}
+
+async fn jumps_forward(backend: Backend) {
+    let clockwork = Clockwork::start(backend).await;
     let (server, api) = (&clockwork.server, clockwork.server.api());
     let due = clockwork.create_for(30 * 60, SignedDuration::ZERO).await;
     let lasting = clockwork.create_for(10 * 3600, SignedDuration::ZERO).await;
@@ -72,21 +87,20 @@ async fn a_clock_that_jumps_forward_ends_what_it_makes_due_and_nothing_else() {
 
     // Somebody sets it right again.
     clockwork.set("+0");
-    let brief = clockwork.create_for(3, SignedDuration::ZERO).await;
+    let brief = clockwork.create_brief(1, SignedDuration::ZERO).await;
     assert_eq!(api.until_ended(&brief).await.body["reason"], "expired");
     let alive = everything_agrees(server, &[due, lasting, deleted, new, brief]).await;
     assert_eq!(alive, [lasting_id, new_id].into());
 }
 
-#[tokio::test]
-async fn a_clock_that_jumps_backward_ends_nothing_before_its_time_and_creates_go_on() {
-    let clockwork = Clockwork::start().await;
+async fn jumps_backward(backend: Backend) {
+    let clockwork = Clockwork::start(backend).await;
     let (server, api) = (&clockwork.server, clockwork.server.api());
     let lasting = clockwork.create_for(30 * 60, SignedDuration::ZERO).await;
-    let deferred = clockwork.create_for(5, SignedDuration::ZERO).await;
+    let deferred = clockwork.create_brief(5, SignedDuration::ZERO).await;
 
     clockwork.set("-3600");
-    let brief = clockwork.create_for(3, -HOUR).await;
+    let brief = clockwork.create_brief(1, -HOUR).await;
     assert_eq!(api.until_ended(&brief).await.body["reason"], "expired");
     eventually("the deferred one's first time is over", SOON, async || {
         if Timestamp::now() > deferred.expires_at { Ok(()) } else { Err("not yet".to_owned()) }
@@ -100,4 +114,14 @@ async fn a_clock_that_jumps_backward_ends_nothing_before_its_time_and_creates_go
     assert_eq!(api.until_ended(&deferred).await.body["reason"], "expired");
     let id = lasting.id.clone();
     assert_eq!(everything_agrees(server, &[lasting, deferred, brief]).await, [id].into());
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_forward_ends_what_it_makes_due_and_nothing_else() {
+    on_every_database(jumps_forward).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_backward_ends_nothing_before_its_time_and_creates_go_on() {
+    on_every_database(jumps_backward).await;
 }

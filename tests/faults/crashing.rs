@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backend::Backend,
-    databases::Kind,
+    buying,
     liar::{Liar, Lie},
     support::{
         SOON,
@@ -72,9 +72,7 @@ fn ways(point: &str) -> &'static [Way] {
         // Written by store.relocate, in its transaction.
         "store.apply.Moved" => &[],
         // Nobody sells droplets to these servers.
-        "store.order_droplet" | "store.confirm_droplet" | "store.condemn_droplet" => &[],
-        "store.keep_droplet" | "store.remove_droplet" | "store.order_pause" => &[],
-        "hostprovider.create" | "hostprovider.delete" | "hostprovider.forget" => &[],
+        bought if buying::passes(bought) => &[],
         unknown => panic!("there is no way to {unknown} yet: add one"),
     }
 }
@@ -98,8 +96,8 @@ fn scenarios(backend: Backend) -> Vec<(String, Way)> {
 
 #[tokio::test]
 async fn a_server_may_die_at_every_step_on_every_database() {
-    let backends = [Backend::Sqlite, Backend::Server(Kind::Mysql), Backend::Server(Kind::Postgres)];
-    let all = backends.into_iter().flat_map(|backend| scenarios(backend).into_iter().map(move |one| (backend, one)));
+    let all =
+        Backend::ALL.into_iter().flat_map(|backend| scenarios(backend).into_iter().map(move |one| (backend, one)));
     let (idle, busy): (Vec<_>, Vec<_>) = all.partition(|(_, (_, way))| *way == Way::Purge);
     let failed: Vec<Option<String>> = stream::select(
         stream::iter(idle).map(play).buffer_unordered(usize::MAX),
@@ -194,7 +192,7 @@ impl Scenario {
             Way::Live | Way::LeftCreate => return,
             Way::Leave => return self.server.terminate(),
             // Half of it is over before its owner is warned.
-            Way::Warn => self.ask(json!({"ttl": 6})).await,
+            Way::Warn => self.ask(json!({"ttl": 12})).await,
             Way::Expire => self.ask(json!({"ttl": 3})).await,
             _ => self.ask(json!({})).await,
         }
@@ -302,7 +300,7 @@ impl Scenario {
 
 /// An engine that starts nothing and has nothing.
 fn lies() -> Vec<Lie> {
-    let always = |method, path, status, body| Lie { method, path, status, body, times: usize::MAX / 4 };
+    let always = |method, path, status, body| Lie { method, path, status, body };
     vec![
         always("POST", "/containers/create", "500 Internal Server Error", r#"{"message":"no space left on device"}"#),
         always("GET", "/containers/json", "200 OK", "[]"),

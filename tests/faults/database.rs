@@ -48,7 +48,7 @@ async fn survives_a_stop(kind: Kind) {
     let (mut database_server, _database, server) = start(kind).await;
     let api = server.api();
     let (staying, leaving) = (api.create().await, api.create().await);
-    let brief = api.create_for(4).await;
+    let brief = api.create_brief(4).await;
     database_server.stop().await;
     let stopped = Instant::now();
     let mut refused = 0;

@@ -21,14 +21,18 @@ pub struct Lie {
     pub path: &'static str,
     pub status: &'static str,
     pub body: &'static str,
-    /// How often.
-    pub times: usize,
+}
+
+#[derive(Default)]
+struct Story {
+    lies: Vec<Lie>,
+    told: usize,
 }
 
 /// See the module's header. Stops when it is dropped.
 pub struct Liar {
     port: u16,
-    lies: Arc<Mutex<Vec<Lie>>>,
+    story: Arc<Mutex<Story>>,
     keeper: JoinHandle<()>,
 }
 
@@ -36,15 +40,15 @@ impl Liar {
     pub async fn telling(lies: Vec<Lie>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let lies = Arc::new(Mutex::new(lies));
-        let told = Arc::clone(&lies);
+        let story = Arc::new(Mutex::new(Story { lies, told: 0 }));
+        let telling = Arc::clone(&story);
         let keeper = tokio::spawn(async move {
             while let Ok((visitor, _)) = listener.accept().await {
                 // A connection that breaks is the visitor's to notice.
-                tokio::spawn(serve(visitor, Arc::clone(&told)));
+                tokio::spawn(serve(visitor, Arc::clone(&telling)));
             }
         });
-        Self { port, lies, keeper }
+        Self { port, story, keeper }
     }
 
     /// Where the engine is, as the server is told.
@@ -54,12 +58,17 @@ impl Liar {
 
     /// From now on it also tells this one.
     pub fn tell(&self, lie: Lie) {
-        self.lies.lock().unwrap().push(lie);
+        self.story.lock().unwrap().lies.push(lie);
     }
 
-    /// How many lies are yet to be told.
-    pub fn left(&self) -> usize {
-        self.lies.lock().unwrap().iter().map(|lie| lie.times).sum()
+    /// From now on it tells the truth.
+    pub fn relent(&self) {
+        self.story.lock().unwrap().lies.clear();
+    }
+
+    /// How many lies were told.
+    pub fn told(&self) -> usize {
+        self.story.lock().unwrap().told
     }
 }
 
@@ -70,7 +79,7 @@ impl Drop for Liar {
 }
 
 /// One request for each connection, so that every request is seen.
-async fn serve(mut visitor: TcpStream, lies: Arc<Mutex<Vec<Lie>>>) -> io::Result<()> {
+async fn serve(mut visitor: TcpStream, story: Arc<Mutex<Story>>) -> io::Result<()> {
     let mut request = Vec::new();
     let head = loop {
         if visitor.read_buf(&mut request).await? == 0 {
@@ -81,7 +90,7 @@ async fn serve(mut visitor: TcpStream, lies: Arc<Mutex<Vec<Lie>>>) -> io::Result
         }
     };
     let line = String::from_utf8_lossy(&request[..head]).lines().next().unwrap_or_default().to_owned();
-    if let Some(Lie { status, body, .. }) = lie_for(&line, &lies) {
+    if let Some(Lie { status, body, .. }) = lie_for(&line, &story) {
         let length = body.len();
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -104,10 +113,10 @@ async fn pass(mut visitor: TcpStream, mut engine: impl AsyncRead + AsyncWrite + 
     copy_bidirectional(&mut visitor, &mut engine).await.map(drop)
 }
 
-fn lie_for(line: &str, lies: &Mutex<Vec<Lie>>) -> Option<Lie> {
+fn lie_for(line: &str, story: &Mutex<Story>) -> Option<Lie> {
     let (method, path) = line.split_once(' ')?;
-    let mut lies = lies.lock().unwrap();
-    let lie = lies.iter_mut().find(|lie| lie.times > 0 && lie.method == method && path.contains(lie.path))?;
-    lie.times -= 1;
+    let Story { lies, told } = &mut *story.lock().unwrap();
+    let lie = lies.iter().find(|lie| lie.method == method && path.contains(lie.path))?;
+    *told += 1;
     Some(lie.clone())
 }

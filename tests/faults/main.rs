@@ -12,6 +12,7 @@ mod databases;
 #[path = "../e2e/support/mod.rs"]
 mod support;
 
+mod backend;
 mod clock;
 mod containers;
 mod database;
@@ -20,6 +21,6 @@ mod liar;
 mod neighbours;
 
 #[cfg(feature = "crash-points")]
-mod backend;
+mod buying;
 #[cfg(feature = "crash-points")]
 mod crashing;

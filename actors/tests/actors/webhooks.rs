@@ -1,6 +1,6 @@
 //! Notices on their way to sinks that accept, fail, hang or want no more.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use getaredis_actors::{
     domain::{EndReason, Endpoint, Instance, InstanceEvent, InstanceState, SinkName},
@@ -50,6 +50,7 @@ fn sorted(ids: impl IntoIterator<Item = String>) -> Vec<String> {
 
 /// Two sinks and any number of servers that post to them.
 struct World {
+    patience: WebhookSettings,
     faults: Faults,
     clock: SimClock,
     store: SimStore,
@@ -62,6 +63,7 @@ impl World {
     fn new() -> Self {
         let faults = Faults::new();
         Self {
+            patience: patience(),
             clock: SimClock::new(),
             store: SimStore::new(faults.clone()).with_sinks(patience().sinks),
             webhooks: SimWebhooks::new(faults.clone()),
@@ -84,7 +86,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(self.store.clone()),
             webhooks: Arc::new(self.webhooks.clone()),
-            settings: patience(),
+            settings: self.patience.clone(),
         };
         let actor = move |_| WebhookActor::new(tools.clone());
         self.servers.push(supervise(Cradle::new(), Spec::permanent("webhooks"), &self.roster, actor));
@@ -267,6 +269,37 @@ async fn what_no_sink_accepts_for_a_day_is_given_up_and_what_is_not_wanted_at_on
     assert_eq!(world.status("b").await.unwanted, 1);
     let posts = world.webhooks.posts(&sink("a")).len();
     assert!((130..200).contains(&posts), "every ten minutes at last, but {posts}");
+}
+
+#[actix::test]
+async fn what_waits_for_a_sink_that_hangs_is_given_up_in_time_though_there_is_no_time_to_try_it() {
+    tokio::time::pause();
+    let mut world = World::new();
+    world.patience.give_up_after = seconds(600);
+    world.webhooks.behave(&sink("a"), Manner::Hang);
+    world.start();
+    for n in 1..=3_000 {
+        world.begin(n).await;
+    }
+    sleep(seconds(590)).await;
+    assert_eq!(world.waiting("a").await, 3_000);
+    sleep(seconds(110)).await;
+    assert_eq!((world.waiting("a").await, world.status("a").await.given_up), (0, 3_000));
+    let tried: BTreeSet<_> = world.webhooks.posts(&sink("a")).into_iter().map(|post| post.id).collect();
+    assert!(tried.len() < 1_000, "{}", tried.len());
+    assert_eq!(world.webhooks.accepted(&sink("b")).len(), 3_000);
+}
+
+#[actix::test]
+async fn what_became_too_old_while_no_server_ran_is_posted_to_a_sink_that_accepts() {
+    tokio::time::pause();
+    let mut world = World::new();
+    for n in 1..=40 {
+        world.begin(n).await;
+    }
+    sleep(seconds(200_000)).await;
+    world.start();
+    until("all is told", || world.webhooks.accepted(&sink("a")).len() == 40).await;
 }
 
 #[actix::test]

@@ -12,6 +12,9 @@ use super::{SOON, eventually, secrets::Secrets};
 /// Longer than the server may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// No lease that is to be short is tried that is longer.
+const LONGEST_BRIEF_S: u64 = 300;
+
 /// One visitor.
 #[derive(Clone)]
 pub struct Api {
@@ -158,6 +161,24 @@ impl Api {
     /// The same, for so many seconds.
     pub async fn create_for(&self, seconds: u64) -> Instance {
         self.post(json!({"ttl": seconds})).await.created()
+    }
+
+    /// One whose lease is short, with so many seconds of it left at least: a create takes as long as the machine is busy.
+    pub async fn create_brief(&self, left_s: u64) -> Instance {
+        let mut ttl = left_s + 2;
+        loop {
+            let answer = self.post(json!({"ttl": ttl})).await;
+            // Its time may be over before it runs.
+            if answer.status == 201 {
+                let instance = answer.created();
+                if instance.expires_in_s >= left_s {
+                    return instance;
+                }
+                self.delete(&instance).await;
+            }
+            ttl *= 2;
+            assert!(ttl < LONGEST_BRIEF_S, "creates take for ever");
+        }
     }
 
     pub async fn show(&self, instance: &Instance) -> Answer {

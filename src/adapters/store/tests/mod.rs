@@ -3,6 +3,7 @@
 mod model;
 mod owning;
 mod plans;
+mod purging;
 mod servers;
 mod sqlite;
 mod upgrading;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn owner(deployment: &str, key: &str) -> Owner {
+pub(super) fn owner(deployment: &str, key: &str) -> Owner {
     Owner { deployment: DeploymentId::parse(deployment).unwrap(), key_fingerprint: key.to_owned() }
 }
 

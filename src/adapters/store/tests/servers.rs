@@ -92,8 +92,8 @@ async fn a_store_survives_a_postgres_that_hangs() {
     survives_a_server_that_hangs(Kind::Postgres).await;
 }
 
-/// Somebody else in the database, in a transaction that takes the row through which every admission goes.
-struct Rival {
+/// Somebody else in the database, in a transaction.
+pub(super) struct Rival {
     say: tokio::sync::mpsc::UnboundedSender<&'static str>,
     said: tokio::sync::mpsc::UnboundedReceiver<Result<(), String>>,
 }
@@ -101,10 +101,17 @@ struct Rival {
 const BEGIN: &str = "BEGIN";
 const TAKE_THE_COUNTER: &str = "SELECT value FROM counters WHERE name = 'live' FOR UPDATE";
 const TAKE_THE_ROW: &str = "SELECT id FROM instances FOR UPDATE";
-const END: &str = "ROLLBACK";
+pub(super) const END: &str = "ROLLBACK";
 
 impl Rival {
+    /// One that has taken the row through which every admission goes.
     async fn enter(database: &TestDatabase) -> Self {
+        let mut rival = Self::begin(database).await;
+        rival.does(TAKE_THE_COUNTER).await.unwrap();
+        rival
+    }
+
+    pub(super) async fn begin(database: &TestDatabase) -> Self {
         let (say, mut words) = tokio::sync::mpsc::unbounded_channel::<&'static str>();
         let (answer, said) = tokio::sync::mpsc::unbounded_channel();
         let (kind, url) = (database.kind, database.url());
@@ -129,7 +136,6 @@ impl Rival {
         });
         let mut rival = Self { say, said };
         rival.does(BEGIN).await.unwrap();
-        rival.does(TAKE_THE_COUNTER).await.unwrap();
         rival
     }
 
@@ -137,7 +143,7 @@ impl Rival {
         self.say.send(sql).unwrap();
     }
 
-    async fn does(&mut self, sql: &'static str) -> Result<(), String> {
+    pub(super) async fn does(&mut self, sql: &'static str) -> Result<(), String> {
         self.begins(sql);
         self.said.recv().await.unwrap()
     }

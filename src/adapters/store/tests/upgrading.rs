@@ -1,5 +1,5 @@
-//! Databases of earlier versions, and of later ones. What an earlier version left is kept in `earlier`: a new version of
-//! the schema adds a file there, and nothing here.
+//! Databases of earlier versions, and of later ones. What each version leaves is kept in `earlier`, this one's too: a new
+//! version of the schema adds a file there, and nothing here.
 
 use diesel::connection::SimpleConnection;
 use getaredis_actors::{
@@ -10,17 +10,47 @@ use getaredis_actors::{
 
 use super::*;
 
-/// Each database that some version left, by its file's name.
+/// Each database that some version left, by its file's name, the newest last.
 fn earlier(backend: &str) -> Vec<(String, String)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/adapters/store/tests/earlier");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let found: Vec<_> = files
+    let mut found: Vec<_> = files
         .filter(|path| name(path).starts_with(backend))
         .map(|path| (name(&path), std::fs::read_to_string(&path).unwrap()))
         .collect();
     assert!(!found.is_empty(), "nothing of {backend}");
+    found.sort();
     found
+}
+
+/// The folders of a backend's migrations, in their order.
+fn migrations(backend: &str) -> Vec<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(backend);
+    let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+/// A migration that is in no file would be tried on no database of the version before it, once there is another one. A
+/// file repeats the text of its migrations, so this also tells when one is changed that databases have behind them.
+#[test]
+fn the_newest_earlier_database_has_every_migration() {
+    for backend in ["sqlite", "mysql", "postgres"] {
+        let (file, dump) = earlier(backend).pop().unwrap();
+        for migration in migrations(backend) {
+            let name = migration.file_name().unwrap().to_str().unwrap();
+            let version = name.split('_').next().unwrap().replace('-', "");
+            let up = std::fs::read_to_string(migration.join("up.sql")).unwrap();
+            assert!(
+                dump.contains(&format!("VALUES ('{version}')")) && dump.contains(up.trim()),
+                "earlier/{file} has not migration {name} as it is. If it is new: copy that file to earlier/{backend}-{}.sql, \
+                 and add there its version to __diesel_schema_migrations, all of its up.sql behind the other tables, and \
+                 rows in what it makes behind the other rows. Else undo its change: databases have it behind them.",
+                &name[..10],
+            );
+        }
+    }
 }
 
 /// Every version that was ever released knew the instances 1 to 6, four of them live.
@@ -43,6 +73,8 @@ async fn keeps_everything_and_goes_on(name: &str, store: &SqlStore) {
         [("d1".to_owned(), DropletState::Creating), ("d2".to_owned(), DropletState::Deleting)],
         "{name}"
     );
+    let orders = store.orders().await.unwrap();
+    assert_eq!(orders.paused, orders.cordons.len() == 1, "{name}: versions that know orders left one of each kind");
     let running = &live[1];
     assert_eq!(running.label.as_ref().unwrap().to_string(), "it's ünï 🦀", "{name}");
     let by_key = store.by_key(&running.creator, running.idempotency_key.as_ref().unwrap()).await.unwrap();
@@ -124,9 +156,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_come_up() {
 /// The server commits each statement that changes a table by itself.
 #[tokio::test]
 async fn a_mysql_migration_that_was_cut_short_is_finished_at_the_next_start() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/mysql");
-    let mut migrations: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    migrations.sort();
+    let migrations = migrations("mysql");
     for cut in 1..=migrations.len() {
         let database = TestDatabase::create(Kind::Mysql).await;
         // Made, but not written down as made.

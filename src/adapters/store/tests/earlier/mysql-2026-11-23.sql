@@ -98,4 +98,4 @@ UPDATE counters SET value = 5 WHERE name = 'live';
 INSERT INTO droplets (name, state, created_at) VALUES ('d1', 'creating', 1790000000000), ('d2', 'deleting', 1790000000001);
 INSERT INTO servers (id, beats) VALUES ('s1', 5);
 INSERT INTO deliveries (notice, sink, body, created_at, due_at, attempts) VALUES ('00000000000000000000000000000002.created', 'hooks', '{}', 1790000002000, 1790000003000, 2);
-INSERT INTO orders (subject, word) VALUES ('pool', 'paused'), ('host/h2', 'draining');
+INSERT INTO orders (subject, word) VALUES ('host/h3', 'draining'), ('pool', 'paused');
