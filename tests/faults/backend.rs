@@ -24,6 +24,7 @@ impl Backend {
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Server(Kind::Mysql), Self::Server(Kind::Postgres)];
 
     /// Whether several servers may use it at once.
+    #[cfg(feature = "crash-points")]
     pub fn is_shared(self) -> bool {
         self != Self::Sqlite
     }

@@ -21,6 +21,4 @@ mod liar;
 mod neighbours;
 
 #[cfg(feature = "crash-points")]
-mod buying;
-#[cfg(feature = "crash-points")]
 mod crashing;
