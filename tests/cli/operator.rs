@@ -105,7 +105,7 @@ fn the_pool_is_shown_paused_and_resumed() {
 fn without_the_operators_token_nobody_is_asked_and_a_file_may_hold_it() {
     let desk = Desk::new();
     let refused = desk.home.run(&["--server", &desk.fake.url, "scaling", "status"]);
-    assert_eq!(refused.code, 2);
+    assert_eq!(refused.code, 7);
     assert!(refused.err.contains("GETAREDIS_OPERATOR_TOKEN"), "{}", refused.err);
     assert!(desk.fake.inner().seen.is_empty());
     let file = desk.home.path("token");
