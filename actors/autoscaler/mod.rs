@@ -10,10 +10,10 @@
 //!   writes down what it saw and decided, so that a decision can be made again later.
 //! - **Forgets on restart** since when hosts have been empty, silent or away, and the provider's list without a droplet,
 //!   so that all of these are given their time again; which hosts drain by its own plan, so that those are not taken back
-//!   but deleted and bought anew; that the pool has just grown, so that the cool-down is over; what was refused and what
-//!   failed, so that the next order is not held back; for how long droplets boot, so that nobody is told until one has;
-//!   and orders of droplets that are gone already. Droplets are found again by their rows and their tag, and the orders of
-//!   those that are there by the ages of the rows. A pause of the operator is an order in the database.
+//!   but deleted and bought anew; that the pool has just grown, so that the cool-down is over; how often in a row orders were
+//!   refused and droplets failed, so that the next wait is the shortest; and for how long droplets boot, so that nobody is
+//!   told until one has. Droplets are found again by their rows and their tag; how long orders wait and how many may be
+//!   made, and a pause of the operator, are in the database.
 
 mod boots;
 pub mod messages;

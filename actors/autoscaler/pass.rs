@@ -14,7 +14,9 @@ use crate::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
         Cordon, DeploymentId, HostName, Timestamp,
-        scaling::{Action, Decision, DropletState, DropletView, FleetSnapshot, ScalingPolicy, Stage},
+        scaling::{
+            Action, Decision, DropletState, DropletView, FleetSnapshot, Hold, OrderBudget, ScalingPolicy, Stage,
+        },
     },
     patience,
     ports::{Clock, DropletRow, HostProvider, Journal, ProviderError, Store},
@@ -131,7 +133,11 @@ impl Tools {
                 status.explanation.insert(0, why.to_owned());
                 None
             }
-            None => self.carry_out_all(&decision, &mut memory, &mut status).await,
+            None => {
+                let rest = self.carry_out_all(&decision, &mut memory, &mut status).await;
+                self.tell_of_a_hold(&memory, readings.limits.hold.as_ref(), &mut status).await;
+                rest
+            }
         };
         let now = self.clock.now();
         let outlook = decision.plan.outlook;
@@ -204,7 +210,7 @@ impl Tools {
             if *action == Action::Create {
                 memory.spends(&self.policy, now);
             }
-            let why = match self.carry_out(action, snapshot, status).await {
+            let why = match self.carry_out(action, snapshot, memory.budget(), status).await {
                 Ok(()) => {
                     match action {
                         Action::Create | Action::Reorder(_) => memory.setbacks.sold(),
@@ -237,6 +243,19 @@ impl Tools {
         None
     }
 
+    /// Lets the other servers know, and whoever comes after this one, until when nothing is bought and why.
+    async fn tell_of_a_hold(&self, memory: &Memory, known: Option<&Hold>, status: &mut ScalingStatus) {
+        let now = self.clock.now();
+        let hold = memory.setbacks.hold(now);
+        if hold.as_ref() == known.filter(|known| known.until > now) {
+            return;
+        }
+        if let Err(error) = patience::store(self.store.hold_orders(hold.as_ref())).await {
+            tracing::warn!(%error, "scaling.hold_not_told");
+            status.errors.push(error.to_string());
+        }
+    }
+
     async fn read(&self, rests: Option<Duration>) -> Result<Readings, Stop> {
         self.pause.settle(&*self.store).await.map_err(failed)?;
         if let Some(time) = rests {
@@ -246,7 +265,9 @@ impl Tools {
         // that it is the newest of all.
         let listed = self.cloud(self.cloud.list()).await?;
         let rows = patience::store(self.store.droplets()).await.map_err(failed)?;
-        let names: BTreeSet<_> = rows.iter().map(|row| &row.name).chain(listed.iter().map(|d| &d.name)).collect();
+        let limits = patience::store(self.store.order_limits()).await.map_err(failed)?;
+        let names: BTreeSet<_> =
+            rows.iter().map(|row| &row.name).chain(listed.droplets.iter().map(|d| &d.name)).collect();
         let names: Vec<_> = names.into_iter().cloned().collect();
         let carried = patience::store(self.store.carried(&names)).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
@@ -260,13 +281,14 @@ impl Tools {
             unreachable: Some(format!("discovery did not answer: {error}")),
             ..DirectoryView::default()
         });
-        Ok(Readings { rows, listed, carried, fleet, directory })
+        Ok(Readings { rows, limits, listed, carried, fleet, directory })
     }
 
     async fn carry_out(
         &self,
         action: &Action,
         snapshot: &FleetSnapshot,
+        budget: OrderBudget,
         status: &mut ScalingStatus,
     ) -> Result<(), Stop> {
         let seen = |name: &HostName| snapshot.droplets.iter().find(|droplet| &droplet.name == name);
@@ -279,9 +301,9 @@ impl Tools {
                 let id = self.clock.new_id();
                 let short = &id.as_str()[id.as_str().len() - SHORT_ID..];
                 let name = HostName::parse(&format!("{}-{short}", self.deployment)).map_err(failed)?;
-                self.order(&name, status).await
+                self.order(&name, snapshot, budget, status).await
             }
-            Action::Reorder(name) => self.order(name, status).await,
+            Action::Reorder(name) => self.order(name, snapshot, budget, status).await,
             Action::Confirm(name) => self.confirm(name).await,
             Action::Keep(name) => match patience::store(self.store.keep_droplet(name)).await.map_err(failed)? {
                 true => Ok(()),
@@ -323,11 +345,18 @@ impl Tools {
         }
     }
 
-    /// Persist the intent, act, confirm; for the first time or again.
-    async fn order(&self, name: &HostName, status: &mut ScalingStatus) -> Result<(), Stop> {
+    /// Persist the intent and what is left of the budget, act, confirm; for the first time or again.
+    async fn order(
+        &self,
+        name: &HostName,
+        snapshot: &FleetSnapshot,
+        budget: OrderBudget,
+        status: &mut ScalingStatus,
+    ) -> Result<(), Stop> {
         let now = self.clock.now();
         let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
-        if !patience::store(self.store.order_droplet(&row, self.policy.max_hosts)).await.map_err(failed)? {
+        let most = self.policy.max_hosts.saturating_sub(snapshot.builders);
+        if !patience::store(self.store.order_droplet(&row, most, budget)).await.map_err(failed)? {
             // Another server was faster.
             return Err(Stop::NotNow("not ordered: max_hosts allows no more, or it was confirmed".to_owned()));
         }

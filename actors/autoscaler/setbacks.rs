@@ -10,6 +10,9 @@ use crate::domain::{
     scaling::{Hold, LONGEST_WAIT},
 };
 
+/// The longest that providers of machines want to be left alone: their allowances are by the hour.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Setbacks {
@@ -28,6 +31,13 @@ impl Setbacks {
         self.refusals += 1;
         let wait = doubled(first, self.refusals).max(again);
         self.refused_until = Some(Hold { until: now + wait, why: why.to_owned() });
+    }
+
+    /// What the server that looks after the pool, or did before, wrote down of what stands in the way. Not believed for
+    /// longer than a rest that a provider may want: its clock may be wrong.
+    pub(super) fn learn(&mut self, hold: Option<&Hold>, now: Timestamp) {
+        self.refusals = 0;
+        self.refused_until = hold.map(|hold| Hold { until: hold.until.min(now + LONGEST_REST), why: hold.why.clone() });
     }
 
     /// The provider sold.

@@ -12,7 +12,7 @@ use crate::{
         Cordon, Health, HostName, HostState, Timestamp,
         scaling::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, OrderBudget, Outlook, ScalingPolicy},
     },
-    ports::{self, DropletRow},
+    ports::{DropletRow, Listing, OrderLimits},
     scheduler::messages::{FleetView, HostView},
 };
 
@@ -20,7 +20,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Readings {
     pub(super) rows: Vec<DropletRow>,
-    pub(super) listed: Vec<ports::Droplet>,
+    pub(super) limits: OrderLimits,
+    pub(super) listed: Listing,
     /// Instances on each droplet according to their rows.
     pub(super) carried: BTreeMap<HostName, u32>,
     pub(super) fleet: FleetView,
@@ -43,7 +44,7 @@ pub(super) struct Memory {
     boots: Boots,
     /// When the first pass was made. Droplets that were ordered before it may have been up for long.
     since: Option<Timestamp>,
-    /// `None` before the first pass. Read from the rows until this server makes orders, and while another one does.
+    /// While this server makes orders. Before that, and while another one does, the database knows it.
     budget: Option<OrderBudget>,
     grown_at: Option<Timestamp>,
     hosts: BTreeMap<HostName, HostMemory>,
@@ -77,7 +78,12 @@ impl Memory {
     /// One more droplet is being ordered. To order one again takes nothing: there will be one of its name at most, and
     /// that was counted.
     pub(super) fn spends(&mut self, policy: &ScalingPolicy, now: Timestamp) {
-        self.budget = Some(self.budget.unwrap_or_default().after_an_order(policy, now));
+        self.budget = Some(self.budget().after_an_order(policy, now));
+    }
+
+    /// What may still be ordered.
+    pub(super) fn budget(&self) -> OrderBudget {
+        self.budget.unwrap_or_default()
     }
 
     /// How long until the first droplet of this outlook is up, as far as earlier ones tell.
@@ -90,7 +96,7 @@ impl Memory {
         let well = readings.directory.read_once && readings.directory.unreachable.is_none();
         self.directory_well_since = well.then(|| self.directory_well_since.unwrap_or(now));
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
-        let listed: BTreeMap<_, _> = readings.listed.iter().map(|droplet| (&droplet.name, droplet)).collect();
+        let listed: BTreeMap<_, _> = readings.listed.droplets.iter().map(|droplet| (&droplet.name, droplet)).collect();
         let known: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (&host.name, host)).collect();
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
         self.remember(&readings.fleet, now);
@@ -99,9 +105,13 @@ impl Memory {
         let missing = rows.keys().filter(|name| !listed.contains_key(*name));
         let since = |name: &HostName| self.missing.get(name).copied().unwrap_or(now);
         self.missing = missing.map(|name| ((*name).clone(), since(name))).collect();
-        // Where another server orders, the rows are all that is known of its orders.
-        let budget = self.budget.filter(|_| readings.fleet.leads).unwrap_or_else(|| spent(&readings.rows, policy));
-        self.budget = Some(budget);
+        // What another server orders, or did before this one, is known from the database; what was ordered here, better.
+        let leads = readings.fleet.leads;
+        if self.budget.is_none() || !leads {
+            self.setbacks.learn(readings.limits.hold.as_ref(), now);
+        }
+        let budget = self.budget.unwrap_or(readings.limits.budget).bounded(policy, now);
+        self.budget = leads.then_some(budget);
 
         let hosts = readings.fleet.hosts.iter().map(|host| (&host.name, Some(host)));
         let others: BTreeSet<_> = rows.keys().chain(listed.keys()).filter(|name| !known.contains_key(**name)).collect();
@@ -119,6 +129,7 @@ impl Memory {
                     drained_by_plan: self.drained_by_plan.contains(name),
                 })
                 .collect(),
+            builders: readings.listed.builders,
             elsewhere: elsewhere(readings.fleet.hosts.iter().filter(|host| !is_droplet(&host.name))),
             waiting: readings.fleet.waiting.saturating_add(readings.fleet.waiting_elsewhere),
             directory_well_since: self.directory_well_since,
@@ -179,13 +190,6 @@ impl Memory {
     }
 }
 
-/// What the rows tell of the orders that were made by others, or before this process began.
-fn spent(rows: &[DropletRow], policy: &ScalingPolicy) -> OrderBudget {
-    let mut ordered: Vec<_> = rows.iter().map(|row| row.created_at).collect();
-    ordered.sort_unstable();
-    ordered.into_iter().fold(OrderBudget::default(), |budget, at| budget.after_an_order(policy, at))
-}
-
 fn elsewhere<'a>(hosts: impl Iterator<Item = &'a HostView>) -> Elsewhere {
     hosts.filter(|host| state(host).schedulable()).fold(Elsewhere::default(), |sum, host| Elsewhere {
         empty: sum.empty + u32::from(host.used == 0 && host.slots > 0),
@@ -201,9 +205,11 @@ fn state(host: &HostView) -> HostState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::samples::later;
-
-    use crate::sim::samples::scaling_policy as policy;
+    use crate::{
+        domain::scaling::Hold,
+        ports,
+        sim::samples::{later, scaling_policy as policy},
+    };
 
     fn name(name: &str) -> HostName {
         HostName::parse(name).unwrap()
@@ -224,11 +230,15 @@ mod tests {
         }
     }
 
+    fn listing(droplets: impl Iterator<Item = ports::Droplet>) -> Listing {
+        Listing { droplets: droplets.collect(), builders: 0 }
+    }
+
     /// The directory is well, and `hosts` are the fleet; those whose names begin with `d` are listed droplets.
     fn readings(hosts: Vec<HostView>) -> Readings {
         let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0) };
         Readings {
-            listed: hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet).collect(),
+            listed: listing(hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet)),
             fleet: FleetView { hosts, ready: true, ..FleetView::default() },
             directory: DirectoryView { read_once: true, ..DirectoryView::default() },
             ..Readings::default()
@@ -306,41 +316,61 @@ mod tests {
         assert_eq!(absent(&with, 10), None);
     }
 
-    #[test]
-    fn orders_of_an_earlier_process_count_against_the_budget() {
-        let policy = ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() };
-        let row =
-            |n: u64| DropletRow { name: name(&format!("d{n}")), state: DropletState::Created, created_at: later(n) };
-        let readings = Readings { rows: vec![row(2), row(1)], ..leading(vec![]) };
-        let mut memory = Memory::default();
-        assert_eq!(memory.observe(&readings, &policy, later(3)).budget.left(&policy, later(3)), 1);
-        memory.spends(&policy, later(4));
-        assert_eq!(memory.observe(&readings, &policy, later(5)).budget.left(&policy, later(5)), 0);
+    /// What the database says after orders that leave the bucket full again at that second.
+    fn with_limits(leads: bool, full_at: u64, held_until: Option<u64>) -> Readings {
+        let hold = held_until.map(|until| Hold { until: later(until), why: "sold out".to_owned() });
+        Readings {
+            limits: OrderLimits { budget: OrderBudget::of(Some(later(full_at))), hold },
+            ..if leads { leading(vec![]) } else { readings(vec![]) }
+        }
+    }
+
+    /// Three orders at once, one more every minute.
+    fn counted() -> ScalingPolicy {
+        ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() }
     }
 
     #[test]
-    fn orders_of_a_server_that_leads_count_against_the_budget_of_the_one_that_takes_over() {
-        let policy = ScalingPolicy { create_burst: 3, creates_per_hour: 60, ..policy() };
-        let row =
-            |n: u64| DropletRow { name: name(&format!("d{n}")), state: DropletState::Created, created_at: later(n) };
+    fn orders_of_an_earlier_process_and_of_the_server_that_leads_count_against_the_budget() {
         let mut memory = Memory::default();
-        let mut left = |rows: &[u64], leads, at| {
-            let rows = rows.iter().copied().map(row).collect();
-            let fleet = FleetView { ready: true, leads, ..FleetView::default() };
-            let readings = Readings { rows, fleet, ..readings(vec![]) };
-            memory.observe(&readings, &policy, later(at)).budget.left(&policy, later(at))
-        };
-        assert_eq!(left(&[], false, 1), 3);
-        assert_eq!(left(&[2, 3], false, 4), 1);
-        assert_eq!(left(&[2, 3], true, 5), 1);
-        assert_eq!(left(&[], true, 6), 1, "what it knows outlasts the rows");
+        let left = |snapshot: &FleetSnapshot, at| snapshot.budget.left(&counted(), later(at));
+        let mut seen = |readings: &Readings, at| left(&memory.observe(readings, &counted(), later(at)), at);
+        assert_eq!(seen(&with_limits(false, 0, None), 1), 3);
+        assert_eq!(seen(&with_limits(false, 121, None), 1), 1, "another one ordered");
+        assert_eq!(seen(&with_limits(true, 121, None), 1), 1, "it takes over");
+        assert_eq!(seen(&with_limits(true, 0, None), 1), 1, "what it knows is newer than what it read");
+        memory.spends(&counted(), later(1));
+        assert_eq!(left(&memory.observe(&with_limits(true, 0, None), &counted(), later(1)), 1), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_nothing_back_for_longer_than_a_bucket_takes() {
+        let year = 365 * 24 * 3600;
+        let mut memory = Memory::default();
+        let mut left = |at| memory.observe(&with_limits(true, year, Some(year)), &counted(), later(at));
+        assert_eq!(left(1).budget.left(&counted(), later(1)), 0);
+        assert_eq!(left(181).budget.left(&counted(), later(181)), 3);
+        assert!(left(3600).hold.is_some() && left(3601).hold.is_none());
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_the_server_that_leads_stands_in_the_way_of_whoever_takes_over() {
+        let mut memory = Memory::default();
+        let mut held = |leads, until, at| memory.observe(&with_limits(leads, 0, until), &policy(), later(at)).hold;
+        assert_eq!(held(false, None, 1), None);
+        assert_eq!(held(false, Some(100), 2).unwrap().why, "sold out");
+        assert_eq!(held(false, None, 3), None, "it was sold something");
+        assert_eq!(held(false, Some(100), 4).unwrap().until, later(100));
+        assert_eq!(held(true, Some(100), 5).unwrap().until, later(100));
+        assert_eq!(held(true, None, 6).unwrap().until, later(100), "what it knows is newer than what it read");
+        assert_eq!(held(true, None, 101), None);
     }
 
     #[test]
     fn a_droplet_is_missing_since_the_first_list_without_it_and_not_any_more_once_it_is_listed() {
         let row = DropletRow { name: name("d1"), state: DropletState::Created, created_at: later(0) };
         let with = Readings { rows: vec![row], ..readings(vec![host("d1", 0, None)]) };
-        let without = Readings { listed: vec![], ..with.clone() };
+        let without = Readings { listed: Listing::default(), ..with.clone() };
         let mut memory = Memory::default();
         let mut missing =
             |readings: &Readings, at| memory.observe(readings, &policy(), later(at)).droplets[0].missing_since;

@@ -160,6 +160,9 @@ impl Need {
             self.free,
             self.spare,
         );
+        if snapshot.builders > 0 {
+            text.push_str(&format!("; {} more bake an image", snapshot.builders));
+        }
         if snapshot.waiting > 0 {
             text.push_str(&format!("; {} creates wait", snapshot.waiting));
         }
@@ -222,9 +225,10 @@ impl Plan {
         now: Timestamp,
     ) {
         let mut wanted = need.missing;
-        let total = count(snapshot.droplets.len());
+        let hosts = count(snapshot.droplets.len());
+        let total = hosts + snapshot.builders;
         for droplet in &tally.drained {
-            if wanted > 0 && total <= policy.max_hosts && droplet.drained_by_plan && droplet.is_wanted() {
+            if wanted > 0 && hosts <= policy.max_hosts && droplet.drained_by_plan && droplet.is_wanted() {
                 wanted -= 1;
                 self.act(Action::Uncordon(droplet.name.clone()), format!("{}: needed again", droplet.name));
             } else if droplet.listed.is_some() {
@@ -273,7 +277,8 @@ impl Plan {
         let those = |which: fn(&Action) -> bool| count(self.actions.iter().filter(|action| which(action)).count());
         let ordered = those(|action| *action == Action::Create);
         let leave = those(|action| matches!(action, Action::Drain(_) | Action::Delete(_) | Action::Discard(_)));
-        leave > 0 && count(snapshot.droplets.len()) + ordered < policy.max_hosts + leave
+        let stay = count(snapshot.droplets.len()) + snapshot.builders + ordered;
+        leave > 0 && stay < policy.max_hosts + leave
     }
 
     /// Gives back the last in the order that placement fills first.

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{clock::SimClock, directory::SimDirectory, faults::Faults, runtime::SimRuntimes};
 use crate::{
     domain::{HostName, Timestamp},
-    ports::{Clock, Directory, Droplet, HostProvider, HostRecord, HourlyPrice, ProviderError},
+    ports::{Clock, Directory, Droplet, HostProvider, HostRecord, HourlyPrice, Listing, ProviderError},
 };
 
 /// What each machine costs: DigitalOcean's price of a small one.
@@ -44,6 +44,8 @@ struct State {
     ordered: u32,
     most: usize,
     duds: u32,
+    builders: u32,
+    sold_out: bool,
     /// Paid for machines that are gone.
     past: Duration,
 }
@@ -66,6 +68,16 @@ impl SimCloud {
     /// The next `count` machines that are ordered never come up.
     pub fn next_never_boot(&self, count: u32) {
         self.state().duds = count;
+    }
+
+    /// Whether it has no machine to sell from now on.
+    pub fn sell_out(&self, sold_out: bool) {
+        self.state().sold_out = sold_out;
+    }
+
+    /// From now on so many machines bake images.
+    pub fn bake(&self, builders: u32) {
+        self.state().builders = builders;
     }
 
     /// The machines that are paid for now. Two orders of one name are two machines.
@@ -147,12 +159,16 @@ fn age(droplet: &Droplet, now: Timestamp) -> Duration {
 
 #[async_trait]
 impl HostProvider for SimCloud {
-    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
-        self.0.faults.around("cloud.list", ProviderError::Unknown, || Ok(self.alive())).await
+    async fn list(&self) -> Result<Listing, ProviderError> {
+        let list = || Ok(Listing { droplets: self.alive(), builders: self.state().builders });
+        self.0.faults.around("cloud.list", ProviderError::Unknown, list).await
     }
 
     async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
         let create = || {
+            if self.state().sold_out {
+                return Err(ProviderError::SoldOut("not one machine is left".to_owned()));
+            }
             if !self.alive().iter().any(|droplet| &droplet.name == name) {
                 self.order(name);
             }

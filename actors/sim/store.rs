@@ -14,9 +14,12 @@ use super::faults::Faults;
 use crate::{
     domain::{
         Cordon, Creator, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, InstanceState, Notice,
-        ServerId, SinkName, Timestamp, Usage, scaling::DropletState,
+        ServerId, SinkName, Timestamp, Usage,
+        scaling::{DropletState, Hold, OrderBudget},
     },
-    ports::{Admission, Admitted, Beat, Delivery, DropletRow, Orders, Relocated, Store, StoreError, Totals},
+    ports::{
+        Admission, Admitted, Beat, Delivery, DropletRow, OrderLimits, Orders, Relocated, Store, StoreError, Totals,
+    },
 };
 
 /// A database in memory.
@@ -33,6 +36,7 @@ struct Tables {
     instances: BTreeMap<InstanceId, Instance>,
     droplets: BTreeMap<HostName, DropletRow>,
     orders: Orders,
+    order_limits: OrderLimits,
     totals: Totals,
     beats: BTreeMap<ServerId, Beat>,
     /// With the time at which each is due.
@@ -347,7 +351,7 @@ impl Store for SimStore {
         self.faults.around("store.droplets", StoreError::Unavailable, read).await
     }
 
-    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
+    async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
             let others = tables.droplets.keys().filter(|name| **name != row.name).count();
@@ -355,10 +359,25 @@ impl Store for SimStore {
             let allowed = others < most as usize && before.is_none_or(|state| state == DropletState::Creating);
             if allowed {
                 tables.put_droplet(row.clone());
+                tables.order_limits.budget = OrderBudget::of(budget.full_at().map(whole_millisecond));
             }
             Ok(allowed)
         };
         self.faults.around("store.order_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn order_limits(&self) -> Result<OrderLimits, StoreError> {
+        let read = || Ok(self.tables().order_limits.clone());
+        self.faults.around("store.order_limits", StoreError::Unavailable, read).await
+    }
+
+    async fn hold_orders(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        let write = || {
+            let whole = |hold: &Hold| Hold { until: whole_millisecond(hold.until), ..hold.clone() };
+            self.tables().order_limits.hold = hold.map(whole);
+            Ok(())
+        };
+        self.faults.around("store.hold_orders", StoreError::Unavailable, write).await
     }
 
     async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
@@ -480,7 +499,7 @@ mod tests {
     #[tokio::test]
     async fn a_clone_is_the_same_database() {
         let store = SimStore::default();
-        store.clone().order_droplet(&droplet("d1"), 1).await.unwrap();
+        store.clone().order_droplet(&droplet("d1"), 1, OrderBudget::default()).await.unwrap();
         assert_eq!(store.droplets().await.unwrap(), [droplet("d1")]);
     }
 }

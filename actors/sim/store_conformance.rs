@@ -16,7 +16,10 @@ use futures_util::future::join_all;
 
 use super::samples::{creator, id, now};
 use crate::{
-    domain::{EndReason, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, Quotas, SinkName},
+    domain::{
+        EndReason, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, Quotas, SinkName,
+        scaling::OrderBudget,
+    },
     ports::{Admission, Admitted, Store},
 };
 
@@ -75,6 +78,7 @@ macro_rules! store_conformance {
             a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_gets_none,
             a_condemned_droplet_is_kept_only_while_an_instance_lives_on_it,
             orders_stand_until_they_are_taken_back,
+            a_budget_is_written_with_an_order_and_a_hold_until_it_is_over,
             what_was_ordered_of_a_droplet_is_forgotten_with_it,
             a_store_answers_pings_and_keeps_nothing_of_them,
         );
@@ -118,6 +122,9 @@ const RACERS: u128 = 40;
 
 /// A creator's requests from a script that ran away.
 const CROWD: u128 = 200;
+
+/// The budget of orders where it does not matter.
+const UNTOUCHED: OrderBudget = OrderBudget::of(None);
 
 /// The sinks that every store under test is opened with.
 #[must_use]

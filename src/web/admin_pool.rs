@@ -37,6 +37,7 @@ pub(super) async fn hosts(web: Data<Web>, request: HttpRequest) -> Result<HttpRe
         "ready": fleet.ready,
         "refusal": fleet.refusal,
         "waiting": fleet.waiting,
+        "waiting_elsewhere": fleet.waiting_elsewhere,
     })))
 }
 

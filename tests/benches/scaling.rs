@@ -26,7 +26,7 @@ use getaredis_actors::{
     brain::{Brain, Doors, Ports},
     domain::{
         DeploymentId, Health, HostEvent, HostName, HostState, MasterKey, Strategy,
-        scaling::{Droplet, DropletHost, DropletState, FleetSnapshot, ScalingPolicy, plan},
+        scaling::{Droplet, DropletHost, DropletState, FleetSnapshot, OrderBudget, ScalingPolicy, plan},
     },
     feed::messages::{CountInstances, Subscribe},
     ports::{Directory, DirectoryError, DirectoryReading, DropletRow, HostRecord, Store},
@@ -229,7 +229,7 @@ async fn rows(dir: &Path) -> SqlStore {
     let store = SqlStore::open(&settings).await.unwrap();
     for n in 0..HOSTS {
         let row = DropletRow { name: name(n), state: DropletState::Created, created_at: now() };
-        store.order_droplet(&row, HOSTS).await.unwrap();
+        store.order_droplet(&row, HOSTS, OrderBudget::default()).await.unwrap();
     }
     let live = HOSTS * INSTANCES;
     let sql = format!(

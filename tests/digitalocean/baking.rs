@@ -15,7 +15,7 @@ use getaredis::{
     adapters::digitalocean::{Bakery, BakerySettings, DigitalOceanSettings},
     images::{Baked, HostImages, ImageError, Watcher},
 };
-use getaredis_actors::ports::{HostProvider, ProviderError};
+use getaredis_actors::ports::{HostProvider, Listing, ProviderError};
 use getaredis_testbed::api::{
     Addresses, Api, Boot, Fault, Machines, Power, RateLimits,
     heartbeats::{Announce, Heartbeats, Machine},
@@ -418,10 +418,10 @@ async fn a_builder_is_no_host_until_it_was_left_behind() {
     let api = crate::harness::api();
     api.plant("getaredis-test-builder-1234abcd", &[TAG]);
     let with = |deadline| provider(DigitalOceanSettings { bake_deadline: deadline, ..settings(&api) });
-    assert_eq!(with(PATIENCE).list().await.unwrap(), []);
+    assert_eq!(with(PATIENCE).list().await.unwrap(), Listing { droplets: vec![], builders: 1 });
     let begun = Instant::now();
     let behind = loop {
-        match with(Duration::from_secs(1)).list().await.unwrap().pop() {
+        match with(Duration::from_secs(1)).list().await.unwrap().droplets.pop() {
             Some(behind) => break behind,
             None => assert!(begun.elapsed() < PATIENCE),
         }

@@ -207,7 +207,7 @@ async fn a_list_of_which_one_page_is_missing_is_no_list() {
     }
     api.fault(Fault { skip: 1, ..Fault::on("GET", "/v2/droplets").status(502) });
     assert!(matches!(provider.list().await, Err(ProviderError::Unknown(_))));
-    assert_eq!(provider.list().await.unwrap().len(), 250);
+    assert_eq!(provider.list().await.unwrap().droplets.len(), 250);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_list_that_changes_while_it_is_read_is_read_again() {
         client(&api).delete_droplet(first).await.unwrap();
     };
     let (listed, ()) = tokio::join!(provider.list(), delete);
-    let names: BTreeSet<_> = listed.unwrap().into_iter().map(|droplet| droplet.name).collect();
+    let names: BTreeSet<_> = listed.unwrap().droplets.into_iter().map(|droplet| droplet.name).collect();
     assert_eq!((names.len(), api.count("GET", "/v2/droplets")), (300, 4));
 }
 

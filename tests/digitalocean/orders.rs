@@ -17,11 +17,11 @@ async fn a_droplet_is_bought_as_configured_listed_and_given_back() {
     assert_eq!((bought.size.as_str(), bought.image.as_str()), ("s-1vcpu-1gb", "debian-13-x64"));
     assert_eq!(bought.tags, [TAG]);
     assert_eq!(bought.user_data.unwrap(), format!("#!/bin/sh\n# test-1 {SECRET}\n"));
-    let listed = provider.list().await.unwrap();
+    let listed = provider.list().await.unwrap().droplets;
     assert_eq!((listed.len(), &listed[0].name), (1, &name("test-1")));
 
     provider.delete(&name("test-1")).await.unwrap();
-    assert_eq!((provider.list().await.unwrap().len(), api.droplets().len()), (0, 0));
+    assert_eq!((provider.list().await.unwrap().droplets.len(), api.droplets().len()), (0, 0));
     provider.delete(&name("test-1")).await.unwrap();
 }
 
@@ -51,7 +51,7 @@ async fn nothing_without_our_tag_is_listed_or_deleted() {
     api.plant("test-1", &["somebody-elses"]);
     api.plant("TEST-1", &[TAG]);
     api.plant("other", &["getaredis-test2", "getaredis"]);
-    assert_eq!(provider.list().await.unwrap().len(), 1);
+    assert_eq!(provider.list().await.unwrap().droplets.len(), 1);
     provider.delete(&name("test-1")).await.unwrap();
     assert_eq!(droplets(&api), ["test-1", "TEST-1", "other"]);
     assert_eq!(api.count("DELETE", "/"), 0);
@@ -74,7 +74,7 @@ async fn a_list_has_all_its_pages() {
         api.plant(&format!("test-{n}"), &[TAG]);
         api.plant(&format!("other-{n}"), &["other"]);
     }
-    let names: BTreeSet<_> = provider.list().await.unwrap().into_iter().map(|droplet| droplet.name).collect();
+    let names: BTreeSet<_> = provider.list().await.unwrap().droplets.into_iter().map(|droplet| droplet.name).collect();
     assert_eq!(names.len(), 450);
     assert_eq!(api.count("GET", "/v2/droplets"), 3);
 }

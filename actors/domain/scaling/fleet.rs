@@ -44,6 +44,9 @@ impl DropletState {
 pub struct FleetSnapshot {
     /// The droplets, those that are hosts in the hosts' declared order.
     pub droplets: Vec<Droplet>,
+    /// Machines on which an image is being baked: paid for, and no hosts.
+    #[serde(default)]
+    pub builders: u32,
     /// Schedulable hosts that are no droplets.
     pub elsewhere: Elsewhere,
     /// Creates that wait for a slot, at all servers.

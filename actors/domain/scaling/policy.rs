@@ -83,6 +83,26 @@ pub struct OrderBudget {
 }
 
 impl OrderBudget {
+    /// The budget that is whole at this time, unless something is ordered; what [`full_at`](Self::full_at) gave.
+    #[must_use]
+    pub const fn of(full_at: Option<Timestamp>) -> Self {
+        Self { full_at }
+    }
+
+    /// When the bucket will be full again, unless something is ordered; nothing if nothing was ever ordered.
+    #[must_use]
+    pub fn full_at(self) -> Option<Timestamp> {
+        self.full_at
+    }
+
+    /// The same, but no emptier than an empty bucket: what was ordered by a clock that was ahead, or under another
+    /// policy, holds nothing back for longer.
+    #[must_use]
+    pub fn bounded(self, policy: &ScalingPolicy, now: Timestamp) -> Self {
+        let Some(refill) = refill(policy) else { return self };
+        Self { full_at: self.full_at.map(|full| full.min(now + refill.saturating_mul(policy.create_burst))) }
+    }
+
     /// The budget after one more order.
     #[must_use]
     pub fn after_an_order(self, policy: &ScalingPolicy, now: Timestamp) -> Self {

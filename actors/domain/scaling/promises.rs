@@ -60,8 +60,8 @@ fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
     let elsewhere = (0u32..3, 0u32..6, 0u32..9).prop_map(|(empty, free, used)| Elsewhere { empty, free, used });
     let times = (prop::option::of(any_time()), prop::option::of(any_time()), prop::option::weighted(0.2, any_time()));
     let orders = prop::collection::vec(any_time(), 0..4);
-    (prop::collection::vec(any_droplet(), 0..8), elsewhere, 0u32..9, times, orders).prop_map(
-        |(mut droplets, elsewhere, waiting, (directory_well_since, grown_at, held), mut orders)| {
+    (prop::collection::vec(any_droplet(), 0..8), 0u32..2, elsewhere, 0u32..9, times, orders).prop_map(
+        |(mut droplets, builders, elsewhere, waiting, (directory_well_since, grown_at, held), mut orders)| {
             for (n, droplet) in droplets.iter_mut().enumerate() {
                 droplet.name = name(&format!("d{n}"));
             }
@@ -70,7 +70,7 @@ fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
             let budget = orders.into_iter().fold(OrderBudget::default(), |b, at| b.after_an_order(&counted, at));
             // Some of these have ended.
             let hold = held.map(|time| Hold { until: time + 60 * MINUTE, why: "it failed".to_owned() });
-            FleetSnapshot { droplets, elsewhere, waiting, directory_well_since, grown_at, budget, hold }
+            FleetSnapshot { droplets, builders, elsewhere, waiting, directory_well_since, grown_at, budget, hold }
         },
     )
 }
@@ -186,7 +186,7 @@ proptest! {
         let actions = plan(&snapshot, &policy, NOW).actions;
         let ordered = actions.iter().filter(|a| **a == Action::Create).count();
         let orders = actions.iter().any(|a| matches!(a, Action::Create | Action::Reorder(_)));
-        prop_assert!(!orders || snapshot.droplets.len() + ordered <= policy.max_hosts as usize);
+        prop_assert!(!orders || snapshot.droplets.len() + snapshot.builders as usize + ordered <= policy.max_hosts as usize);
     }
 
     #[test]

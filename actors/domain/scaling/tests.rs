@@ -117,6 +117,19 @@ fn what_boots_fails_drains_or_is_unreachable_counts_towards_max_hosts_and_not_as
 }
 
 #[test]
+fn a_machine_that_bakes_an_image_counts_towards_max_hosts_and_costs_no_host_its_place() {
+    let busy = |names: &[&str]| snapshot(names.iter().map(|name| up(name, 40)).collect());
+    let bakes = |pool: FleetSnapshot| FleetSnapshot { builders: 1, ..pool };
+    assert_eq!(plan(&bakes(busy(&["a", "b"])), &policy(), NOW).actions, [Action::Create]);
+    let full = plan(&bakes(busy(&["a", "b", "c"])), &policy(), NOW);
+    assert_eq!(full.actions, []);
+    assert!(full.explanation[0].starts_with("3 of at most 4 droplets"), "{full:?}");
+    assert!(full.explanation[0].ends_with("; 1 more bake an image"), "{full:?}");
+    let draining_one = snapshot(vec![up("a", 40), up("b", 40), up("c", 40), draining(up("d", 0), true)]);
+    assert_eq!(plan(&bakes(draining_one), &policy(), NOW).actions, [Action::Uncordon(name("d"))]);
+}
+
+#[test]
 fn what_drains_by_an_earlier_plan_is_taken_back_before_anything_is_bought() {
     assert_eq!(actions(vec![up("a", 1), draining(up("b", 0), true)]), [Action::Uncordon(name("b"))]);
     // What the operator drains goes, needed or not.

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 
-use super::{CROWD, RACERS, admitted, applied, by, host, live, onto, sinks, started, stop, within};
+use super::{CROWD, RACERS, UNTOUCHED, admitted, applied, by, host, live, onto, sinks, started, stop, within};
 use crate::{
     domain::{EndReason, InstanceEvent},
     ports::{Admission, Admitted, Store},
@@ -47,7 +47,8 @@ pub async fn of_many_stop_requests_at_two_stores_one_is_taken(a: &dyn Store, b: 
 
 pub async fn of_two_hundred_orders_at_two_stores_no_more_are_written_than_there_may_be(a: &dyn Store, b: &dyn Store) {
     let rows: Vec<_> = (0..CROWD).map(|n| droplet(&format!("d{n}"))).collect();
-    let orders = rows.iter().enumerate().map(|(n, row)| if n % 2 == 0 { a } else { b }.order_droplet(row, 7));
+    let orders =
+        rows.iter().enumerate().map(|(n, row)| if n % 2 == 0 { a } else { b }.order_droplet(row, 7, UNTOUCHED));
     let written = join_all(orders).await;
     assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 7);
     assert_eq!(b.droplets().await.unwrap().len(), 7);

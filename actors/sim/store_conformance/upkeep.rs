@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{RACERS, admitted, applied, host, live, onto, sinks, started, stop};
+use super::{RACERS, UNTOUCHED, admitted, applied, host, live, onto, sinks, started, stop};
 use crate::{
-    domain::{Cordon, EndReason, InstanceEvent, Notice, SinkName},
-    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, Orders, Relocated, Store},
+    domain::{
+        Cordon, EndReason, InstanceEvent, Notice, SinkName,
+        scaling::{Hold, OrderBudget},
+    },
+    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store},
     sim::samples::{a_request, droplet, id, later, now, server},
 };
 
@@ -185,7 +188,7 @@ pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {
 
 /// Writes a row as it stands, into a pool that has room for it.
 async fn ordered(store: &dyn Store, row: &DropletRow) {
-    assert!(store.order_droplet(row, u32::MAX).await.unwrap());
+    assert!(store.order_droplet(row, u32::MAX, UNTOUCHED).await.unwrap());
 }
 
 /// The states of all droplets, by name.
@@ -199,12 +202,12 @@ pub async fn a_droplet_is_ordered_again_only_while_it_is_not_confirmed(store: &d
         ordered(store, &droplet(name)).await;
     }
     let again = DropletRow { created_at: later(1), ..droplet("d2") };
-    assert!(store.order_droplet(&again, 2).await.unwrap(), "it is one of the two");
-    assert!(!store.order_droplet(&again, 1).await.unwrap());
+    assert!(store.order_droplet(&again, 2, UNTOUCHED).await.unwrap(), "it is one of the two");
+    assert!(!store.order_droplet(&again, 1, UNTOUCHED).await.unwrap());
     assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), again.clone()]);
 
     assert!(store.confirm_droplet(&again.name).await.unwrap());
-    assert!(!store.order_droplet(&DropletRow { created_at: later(2), ..again.clone() }, 2).await.unwrap());
+    assert!(!store.order_droplet(&DropletRow { created_at: later(2), ..again.clone() }, 2, UNTOUCHED).await.unwrap());
     let confirmed = DropletRow { state: DropletState::Created, ..again };
     assert_eq!(store.droplets().await.unwrap(), [droplet("d1"), confirmed]);
 }
@@ -229,7 +232,7 @@ pub async fn a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_see
 pub async fn of_forty_orders_at_once_no_more_are_written_than_there_may_be(store: &dyn Store) {
     ordered(store, &droplet("d0")).await;
     let rows: Vec<_> = (1..=RACERS).map(|n| droplet(&format!("d{n}"))).collect();
-    let written = join_all(rows.iter().map(|row| store.order_droplet(row, 5))).await;
+    let written = join_all(rows.iter().map(|row| store.order_droplet(row, 5, UNTOUCHED))).await;
     assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 4);
     assert_eq!(store.droplets().await.unwrap().len(), 5);
 }
@@ -289,6 +292,26 @@ pub async fn orders_stand_until_they_are_taken_back(store: &dyn Store) {
         store.order_pause(false).await.unwrap();
     }
     assert_eq!(store.orders().await.unwrap(), Orders { cordons: [cordons[1].clone()].into(), paused: false });
+}
+
+pub async fn a_budget_is_written_with_an_order_and_a_hold_until_it_is_over(store: &dyn Store) {
+    let limits = async || store.order_limits().await.unwrap();
+    assert_eq!(limits().await, OrderLimits::default());
+    let budget = |n| OrderBudget::of(Some(later(n)));
+    let order = async |called, most, at| store.order_droplet(&droplet(called), most, budget(at)).await.unwrap();
+    assert!(order("d1", 1, 5).await && !order("d2", 1, 6).await);
+    assert_eq!(limits().await, OrderLimits { budget: budget(5), hold: None }, "what was not ordered takes nothing");
+    assert!(store.remove_droplet(&host("d1"), DropletState::Creating).await.unwrap());
+    assert!(order("d2", 1, 7).await);
+    for (until, why) in [(8, "sold out"), (9, "too many ⚙ requests")] {
+        let hold = Hold { until: later(until), why: why.to_owned() };
+        store.hold_orders(Some(&hold)).await.unwrap();
+        assert_eq!(limits().await, OrderLimits { budget: budget(7), hold: Some(hold) });
+    }
+    for _ in 0..2 {
+        store.hold_orders(None).await.unwrap();
+        assert_eq!(limits().await, OrderLimits { budget: budget(7), hold: None });
+    }
 }
 
 pub async fn what_was_ordered_of_a_droplet_is_forgotten_with_it(store: &dyn Store) {

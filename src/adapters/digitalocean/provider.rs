@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::{HostName, Timestamp},
-    ports::{self, HostProvider, HourlyPrice, ProviderError},
+    ports::{self, HostProvider, HourlyPrice, Listing, ProviderError},
 };
 use secrecy::SecretString;
 use tokio::{
@@ -116,7 +116,7 @@ impl DigitalOcean {
 
 #[async_trait]
 impl HostProvider for DigitalOcean {
-    async fn list(&self) -> Result<Vec<ports::Droplet>, ProviderError> {
+    async fn list(&self) -> Result<Listing, ProviderError> {
         let ours = |droplet: super::Droplet| match HostName::parse(&droplet.name) {
             Ok(name) => Some(ports::Droplet { name, created_at: droplet.created_at }),
             Err(error) => {
@@ -126,7 +126,11 @@ impl HostProvider for DigitalOcean {
         };
         self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();
-        Ok(tagged.filter(|droplet| !self.is_at_work(droplet)).filter_map(ours).collect())
+        let (builders, others): (Vec<_>, Vec<_>) = tagged.partition(|droplet| self.is_at_work(droplet));
+        Ok(Listing {
+            droplets: others.into_iter().filter_map(ours).collect(),
+            builders: u32::try_from(builders.len()).unwrap_or(u32::MAX),
+        })
     }
 
     async fn create(&self, name: &HostName) -> Result<(), ProviderError> {

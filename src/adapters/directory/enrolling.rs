@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::HostName,
-    ports::{DirectoryError, Droplet, HostProvider, HourlyPrice, ProviderError},
+    ports::{DirectoryError, HostProvider, HourlyPrice, Listing, ProviderError},
 };
 use tokio::time::Instant;
 
@@ -84,13 +84,13 @@ impl EnrollingProvider {
 
 #[async_trait]
 impl HostProvider for EnrollingProvider {
-    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
-        let machines = self.provider.list().await?;
+    async fn list(&self) -> Result<Listing, ProviderError> {
+        let listing = self.provider.list().await?;
         // Without its user a machine stays silent; that the directory is away is no reason not to see what is paid for.
-        if let Err(error) = self.enrol(&machines.iter().map(|machine| &machine.name).collect()).await {
+        if let Err(error) = self.enrol(&listing.droplets.iter().map(|machine| &machine.name).collect()).await {
             tracing::warn!(%error, "directory.users_not_renewed");
         }
-        Ok(machines)
+        Ok(listing)
     }
 
     async fn create(&self, name: &HostName) -> Result<(), ProviderError> {

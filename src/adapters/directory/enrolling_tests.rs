@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use getaredis_actors::{
     domain::{HostName, MasterKey, Timestamp},
-    ports::{Droplet, HostProvider, HourlyPrice, ProviderError},
+    ports::{Droplet, HostProvider, HourlyPrice, Listing, ProviderError},
 };
 
 use super::{
@@ -29,9 +29,9 @@ impl Shop {
 
 #[async_trait]
 impl HostProvider for Shop {
-    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
+    async fn list(&self) -> Result<Listing, ProviderError> {
         let droplet = |name: &HostName| Droplet { name: name.clone(), created_at: Timestamp::UNIX_EPOCH };
-        Ok(self.lists.lock().unwrap().iter().map(droplet).collect())
+        Ok(Listing { droplets: self.lists.lock().unwrap().iter().map(droplet).collect(), builders: 0 })
     }
 
     async fn create(&self, _: &HostName) -> Result<(), ProviderError> {

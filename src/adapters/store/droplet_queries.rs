@@ -8,14 +8,27 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use getaredis_actors::{
-    domain::{HostName, Timestamp, scaling::DropletState},
-    ports::DropletRow,
+    domain::{
+        HostName, Timestamp,
+        scaling::{DropletState, Hold, OrderBudget},
+    },
+    ports::{DropletRow, OrderLimits, StoreError},
 };
 
 use super::{
-    super::super::{failure::Failure, rows::DropletLine, schema::droplets as lines},
+    super::super::{
+        failure::Failure,
+        rows::{DropletLine, LimitLine},
+        schema::{droplets as lines, order_limits as limit_lines},
+    },
     Conn, gate, live_on, order_queries, upsert, write_transaction,
 };
+
+/// The limit that [`OrderBudget`] is: when its bucket will be full.
+const BUDGET: &str = "budget";
+
+/// The limit that a [`Hold`] is.
+const HOLD: &str = "hold";
 
 pub(in super::super::super) async fn droplets(conn: &mut Conn) -> Result<Vec<DropletRow>, Failure> {
     let rows = lines::table.order(lines::name).select(DropletLine::as_select()).load(conn).await?;
@@ -26,6 +39,7 @@ pub(in super::super::super) async fn order_droplet(
     conn: &mut Conn,
     row: DropletRow,
     most: u32,
+    budget: OrderBudget,
 ) -> Result<bool, Failure> {
     write_transaction!(conn, async move |conn| {
         gate(conn).await?;
@@ -43,8 +57,39 @@ pub(in super::super::super) async fn order_droplet(
             }
             Some(_) => return Ok(false),
         };
+        limit(conn, BUDGET, budget.full_at().map(|full_at| (full_at, None))).await?;
         Ok(true)
     })
+}
+
+pub(in super::super::super) async fn order_limits(conn: &mut Conn) -> Result<OrderLimits, Failure> {
+    let mut limits = OrderLimits::default();
+    for line in limit_lines::table.select(LimitLine::as_select()).load(conn).await? {
+        let (until, why) = (line.ends_at()?, line.why.unwrap_or_default());
+        match line.kind.as_str() {
+            BUDGET => limits.budget = OrderBudget::of(Some(until)),
+            HOLD => limits.hold = Some(Hold { until, why }),
+            unknown => {
+                return Err(StoreError::Corrupt(format!("order_limits {unknown}: nobody knows such a limit")).into());
+            }
+        }
+    }
+    Ok(limits)
+}
+
+pub(in super::super::super) async fn hold_orders(conn: &mut Conn, hold: Option<Hold>) -> Result<(), Failure> {
+    limit(conn, HOLD, hold.map(|hold| (hold.until, Some(hold.why)))).await
+}
+
+/// Writes until when a limit holds, over what was known of it, or forgets that.
+async fn limit(conn: &mut Conn, kind: &str, limit: Option<(Timestamp, Option<String>)>) -> Result<(), Failure> {
+    let Some((until, why)) = limit else {
+        delete(limit_lines::table.find(kind)).execute(conn).await?;
+        return Ok(());
+    };
+    let line = LimitLine { kind: kind.to_owned(), ends_at: until.as_millisecond(), why };
+    upsert!(limit_lines::table, limit_lines::kind, &line).execute(conn).await?;
+    Ok(())
 }
 
 pub(in super::super::super) async fn confirm_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {

@@ -32,9 +32,11 @@ use getaredis_actors::{
     domain::{
         Cordon, Creator, DeploymentId, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, ServerId,
         SinkName, Timestamp,
+        scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, Orders, Relocated, Store, StoreError, Totals,
+        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store,
+        StoreError, Totals,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -275,9 +277,18 @@ impl Store for SqlStore {
         query!(self.read, droplets())
     }
 
-    async fn order_droplet(&self, row: &DropletRow, most: u32) -> Result<bool, StoreError> {
+    async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError> {
         let row = row.clone();
-        query!(self.gate, order_droplet(row, most))
+        query!(self.gate, order_droplet(row, most, budget))
+    }
+
+    async fn order_limits(&self) -> Result<OrderLimits, StoreError> {
+        query!(self.read, order_limits())
+    }
+
+    async fn hold_orders(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        let hold = hold.cloned();
+        query!(self.write, hold_orders(hold))
     }
 
     async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {

@@ -43,7 +43,7 @@ mod owner_queries;
 mod server_queries;
 
 pub(in super::super) use droplet_queries::{
-    condemn_droplet, confirm_droplet, droplets, keep_droplet, order_droplet, remove_droplet,
+    condemn_droplet, confirm_droplet, droplets, hold_orders, keep_droplet, order_droplet, order_limits, remove_droplet,
 };
 pub(in super::super) use owner_queries::claim;
 pub(in super::super) use server_queries::{beat, retire};

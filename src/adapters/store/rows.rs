@@ -10,7 +10,7 @@ use getaredis_actors::{
     ports::{Delivery, DropletRow, DropletState, StoreError},
 };
 
-use super::schema::{deliveries, droplets, instances};
+use super::schema::{deliveries, droplets, instances, order_limits};
 
 /// A row of `instances`. Every number is an `i64`, so that one that is out of bounds is noticed and not cut.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -181,6 +181,21 @@ impl TryFrom<DropletLine> for DropletRow {
             created_at: of.time("created_at", line.created_at)?,
             name: of.column("name", line.name.parse())?,
         })
+    }
+}
+
+/// A row of `order_limits`.
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = order_limits, treat_none_as_null = true, treat_none_as_default_value = false)]
+pub(super) struct LimitLine {
+    pub(super) kind: String,
+    pub(super) ends_at: i64,
+    pub(super) why: Option<String>,
+}
+
+impl LimitLine {
+    pub(super) fn ends_at(&self) -> Result<Timestamp, StoreError> {
+        Culprit { table: "order limit", key: &self.kind }.time("ends_at", self.ends_at)
     }
 }
 

@@ -71,6 +71,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    order_limits (kind) {
+        kind -> Text,
+        ends_at -> BigInt,
+        why -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     droplets (name) {
         name -> Text,
         state -> Text,

@@ -21,12 +21,12 @@ use getaredis_actors::{
     domain::{
         Cordon, Creator, EndReason, Endpoint, Flavour, Health, HostName, IdempotencyKey, Instance, InstanceEvent,
         InstanceId, InstanceState, Lease, LeasePolicy, MasterKey, Quotas, ServerId, SinkName, Timestamp, TokenName,
-        scaling::{DropletView, Stage},
+        scaling::{DropletView, Hold, OrderBudget, Stage},
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{
-        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, Orders, Relocated, Store, StoreError,
-        Totals,
+        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store,
+        StoreError, Totals,
     },
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
@@ -314,7 +314,13 @@ impl Store for Rows {
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn order_droplet(&self, _: &DropletRow, _: u32) -> Result<bool, StoreError> {
+    async fn order_droplet(&self, _: &DropletRow, _: u32, _: OrderBudget) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn order_limits(&self) -> Result<OrderLimits, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn hold_orders(&self, _: Option<&Hold>) -> Result<(), StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn confirm_droplet(&self, _: &HostName) -> Result<bool, StoreError> {

@@ -33,11 +33,13 @@ pub(super) fn with_vitals(name: &str, vitals: HostVitals) -> HostView {
 async fn the_operator_sees_every_host_and_how_it_fares() {
     let mut kit = Kit::new();
     let hosts = || vec![with_vitals("a", FULL), host("b", Health::Unreachable, 1)];
-    kit.doors.fleet = door(move |_| FleetView { hosts: hosts(), ready: true, waiting: 4, ..FleetView::default() });
+    let fleet =
+        move || FleetView { hosts: hosts(), ready: true, waiting: 4, waiting_elsewhere: 7, ..FleetView::default() };
+    kit.doors.fleet = door(move |_| fleet());
     let answer = kit.ask(bearing(get("/v1/admin/hosts"), OPERATOR_TOKEN)).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
     let seen = answer.json();
-    assert_eq!((&seen["waiting"], &seen["ready"]), (&json!(4), &json!(true)));
+    assert_eq!((&seen["waiting"], &seen["waiting_elsewhere"], &seen["ready"]), (&json!(4), &json!(7), &json!(true)));
     assert_eq!(seen["hosts"][0]["vitals"]["memory_available_bytes"], 50);
     assert_eq!((&seen["hosts"][1]["state"], seen["hosts"][1].get("vitals")), (&json!("unreachable"), None));
 }

@@ -182,13 +182,29 @@ async fn who_asks_for_a_pass_is_answered_by_one_that_began_afterwards() {
     assert_eq!(world.cloud.ordered(), 1);
 }
 
-const CALLS: [&str; 9] = [
+#[actix::test]
+async fn while_an_image_is_baked_the_pool_does_not_use_its_place() {
+    let world = World::paused(policy());
+    world.cloud.bake(1);
+    sleep(5 * MINUTE).await;
+    let [host] = &world.up()[..] else { panic!("one host") };
+    world.occupy(host, 1);
+    sleep(5 * MINUTE).await;
+    assert_eq!(world.cloud.ordered(), 1, "{:?}", world.status().await);
+    world.cloud.bake(0);
+    sleep(5 * MINUTE).await;
+    world.agrees(2).await;
+}
+
+const CALLS: [&str; 11] = [
     "cloud.list",
     "cloud.create",
     "cloud.delete",
     "store.droplets",
     "store.live",
+    "store.order_limits",
     "store.order_droplet",
+    "store.hold_orders",
     "store.confirm_droplet",
     "store.condemn_droplet",
     "store.remove_droplet",

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use getaredis_actors::{
     autoscaler::messages::{GrowthForeseen, PauseScaling, ScaleNow},
     domain::{HostName, scaling::Stage},
-    ports::{Droplet, DropletState, HostProvider, HourlyPrice, ProviderError, Store},
+    ports::{DropletState, HostProvider, HourlyPrice, Listing, ProviderError, Store},
     sim::cloud::SimCloud,
     supervision::ask,
 };
@@ -73,7 +73,7 @@ struct Tired {
 
 #[async_trait]
 impl HostProvider for Tired {
-    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
+    async fn list(&self) -> Result<Listing, ProviderError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.tired.swap(false, Ordering::Relaxed) {
             return Err(ProviderError::RateLimited(10 * MINUTE));

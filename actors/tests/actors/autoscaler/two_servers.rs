@@ -101,6 +101,35 @@ async fn creates_that_wait_at_the_other_server_are_bought_for_within_seconds_and
 }
 
 #[actix::test]
+async fn what_the_provider_refuses_one_server_the_other_knows_and_so_does_whoever_comes_after_both() {
+    let (world, leader, follower) =
+        leader_and_follower(ScalingPolicy { max_hosts: 3, retry_after: 20 * MINUTE, ..policy() }).await;
+    world.cloud.sell_out(true);
+    all_are_served(&asks(&follower, 0..u16::try_from(SLOTS).unwrap()).await);
+    // The leader has asked, and the other one made its next pass.
+    sleep(2 * MINUTE).await;
+    let is_held = |told: &[String]| told.iter().any(|line| line.contains("nothing is bought for"));
+    for brain in [&leader, &follower] {
+        let told = explains(brain).await;
+        assert!(is_held(&told), "{told:?}");
+        let asked = Instant::now();
+        let [Ok(Err(CreateError::NoPlace(_)))] = &asks(brain, 100..101).await[..] else { panic!("a place") };
+        assert!(asked.elapsed() < seconds(1));
+    }
+    assert_eq!(world.faults.calls("cloud.create"), 2, "the host that is there, and the refusal");
+    drop((leader, follower));
+    let next = brain(&world);
+    sleep(2 * MINUTE).await;
+    let told = explains(&next).await;
+    assert!(is_held(&told) && !follows(&told), "{told:?}");
+    assert_eq!(world.faults.calls("cloud.create"), 2);
+
+    world.cloud.sell_out(false);
+    sleep(30 * MINUTE).await;
+    assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (2, 2));
+}
+
+#[actix::test]
 async fn creates_at_the_other_server_are_refused_at_once_where_the_pool_may_not_grow() {
     let (world, leader, follower) = leader_and_follower(ScalingPolicy { standby: 0, max_hosts: 1, ..policy() }).await;
     let most = u16::try_from(SLOTS).unwrap();

@@ -17,7 +17,7 @@ use getaredis_actors::{
     discovery::messages::DirectoryView,
     domain::{Cordon, DeploymentId, Health, HostName, scaling::ScalingPolicy},
     feed::messages::{Fact, Publish},
-    ports::{Droplet, DropletState, HostProvider, HourlyPrice, ProviderError, RuntimeError, Store},
+    ports::{DropletState, HostProvider, HourlyPrice, Listing, ProviderError, RuntimeError, Store},
     scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostView},
     settings::Settings,
     sim::{
@@ -276,7 +276,7 @@ impl Auditor {
 
 #[async_trait]
 impl HostProvider for Auditor {
-    async fn list(&self) -> Result<Vec<Droplet>, ProviderError> {
+    async fn list(&self) -> Result<Listing, ProviderError> {
         self.cloud.list().await
     }
 

@@ -35,7 +35,9 @@ enum Call {
     Postpone(SinkName, Timestamp),
     Beat(ServerId, u32),
     Retire(ServerId),
-    OrderDroplet(DropletRow, u32),
+    OrderDroplet(DropletRow, u32, OrderBudget),
+    OrderLimits,
+    HoldOrders(Option<Hold>),
     ConfirmDroplet(HostName),
     CondemnDroplet(HostName, Timestamp),
     KeepDroplet(HostName),
@@ -116,9 +118,14 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (1u8..3, 0u32..3).prop_map(|(n, waiting)| Call::Beat(server(n), waiting)),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
         1 => Just(Call::Totals),
-        1 => (hosts(), state.clone(), times(), 0u32..4).prop_map(|(name, state, created_at, most)| {
-            Call::OrderDroplet(DropletRow { name, state, created_at }, most)
-        }),
+        1 => (hosts(), state.clone(), times(), 0u32..4, prop::option::of(times())).prop_map(
+            |(name, state, created_at, most, full_at)| {
+                Call::OrderDroplet(DropletRow { name, state, created_at }, most, OrderBudget::of(full_at))
+            }
+        ),
+        1 => Just(Call::OrderLimits),
+        1 => prop::option::of(times())
+            .prop_map(|until| Call::HoldOrders(until.map(|until| Hold { until, why: "sold out".to_owned() }))),
         1 => hosts().prop_map(Call::ConfirmDroplet),
         1 => (hosts(), times()).prop_map(|(name, created_at)| Call::CondemnDroplet(name, created_at)),
         1 => hosts().prop_map(Call::KeepDroplet),
@@ -159,7 +166,9 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         },
         Call::Beat(server, waiting) => words(store.beat(&server, waiting).await),
         Call::Retire(server) => words(store.retire(&server).await),
-        Call::OrderDroplet(row, most) => words(store.order_droplet(&row, most).await),
+        Call::OrderDroplet(row, most, budget) => words(store.order_droplet(&row, most, budget).await),
+        Call::OrderLimits => words(store.order_limits().await),
+        Call::HoldOrders(hold) => words(store.hold_orders(hold.as_ref()).await),
         Call::ConfirmDroplet(name) => words(store.confirm_droplet(&name).await),
         Call::CondemnDroplet(name, created_at) => words(store.condemn_droplet(&name, created_at).await),
         Call::KeepDroplet(name) => words(store.keep_droplet(&name).await),
@@ -181,7 +190,11 @@ async fn everything(store: &dyn Store) -> String {
         rows.push(store.instance(&id(n)).await.unwrap());
     }
     let (live, totals) = (store.live(None, u32::MAX).await.unwrap(), store.totals().await.unwrap());
-    format!("{rows:#?} {live:#?} {totals:#?} {:#?}", store.droplets().await.unwrap())
+    format!(
+        "{rows:#?} {live:#?} {totals:#?} {:#?} {:#?}",
+        store.droplets().await.unwrap(),
+        store.order_limits().await.unwrap()
+    )
 }
 
 /// Makes both do the same and compares all that they say.
@@ -227,6 +240,6 @@ proptest::proptest! {
 #[tokio::test]
 async fn the_model_test_can_tell_two_stores_apart() {
     let (one, other) = (SimStore::default(), SimStore::default());
-    answer(&one, Call::OrderDroplet(droplet("d1"), 1)).await;
+    answer(&one, Call::OrderDroplet(droplet("d1"), 1, OrderBudget::default())).await;
     assert_ne!(everything(&one).await, everything(&other).await);
 }

@@ -105,12 +105,14 @@ async fn statements(store: &SqlStore) -> Vec<String> {
         store.waiting_deliveries(&sink).await.unwrap();
     }
     let row = DropletRow { name: unused.clone(), state: DropletState::Creating, created_at: now() };
-    assert!(store.order_droplet(&row, 1).await.unwrap());
+    assert!(store.order_droplet(&row, 1, OrderBudget::default()).await.unwrap());
     assert!(store.confirm_droplet(&unused).await.unwrap());
     assert!(store.condemn_droplet(&unused, now()).await.unwrap());
     assert!(!store.keep_droplet(&unused).await.unwrap());
     assert!(store.remove_droplet(&unused, DropletState::Deleting).await.unwrap());
     assert_eq!(store.droplets().await.unwrap(), []);
+    store.order_limits().await.unwrap();
+    store.hold_orders(None).await.unwrap();
     store.order_cordon(&unused, None).await.unwrap();
     store.order_pause(false).await.unwrap();
     store.orders().await.unwrap();

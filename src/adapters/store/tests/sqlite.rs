@@ -72,7 +72,7 @@ async fn a_start_waits_for_somebody_who_looks_into_the_file() {
 async fn a_reopened_file_holds_what_was_written() {
     let (store, dir) = empty_file().await;
     let running = run_one(&store, 1).await;
-    store.order_droplet(&droplet("d1"), 1).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1, OrderBudget::default()).await.unwrap();
     drop(store);
     let store = open(&dir, PATIENCE).await.unwrap();
     assert_eq!(store.live(None, u32::MAX).await.unwrap(), [running]);
@@ -108,7 +108,7 @@ async fn a_file_with_a_second_name_is_refused_for_its_lock_and_its_log_stand_bes
 #[tokio::test]
 async fn only_the_owner_may_read_the_files() {
     let (store, dir) = empty_file().await;
-    store.order_droplet(&droplet("d1"), 1).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1, OrderBudget::default()).await.unwrap();
     for name in ["test.db", "test.db-wal", "test.db-shm", "test.db.lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
     }
@@ -117,7 +117,7 @@ async fn only_the_owner_may_read_the_files() {
 #[tokio::test]
 async fn dropping_the_store_closes_the_database() {
     let (store, dir) = empty_file().await;
-    store.order_droplet(&droplet("d1"), 1).await.unwrap();
+    store.order_droplet(&droplet("d1"), 1, OrderBudget::default()).await.unwrap();
     drop(store);
     // SQLite removes the log when the last connection is closed.
     assert!(!dir.path().join("test.db-wal").exists());

@@ -75,6 +75,8 @@ async fn keeps_everything_and_goes_on(name: &str, store: &SqlStore) {
     );
     let orders = store.orders().await.unwrap();
     assert_eq!(orders.paused, orders.cordons.len() == 1, "{name}: versions that know orders left one of each kind");
+    let limits = store.order_limits().await.unwrap();
+    assert_eq!(limits.hold.is_some(), limits.budget.full_at().is_some(), "{name}: versions that know them left both");
     let running = &live[1];
     assert_eq!(running.label.as_ref().unwrap().to_string(), "it's ünï 🦀", "{name}");
     let by_key = store.by_key(&running.creator, running.idempotency_key.as_ref().unwrap()).await.unwrap();
