@@ -19,6 +19,7 @@ use super::{
     messages::{FleetView, HostView},
     neighbours::Neighbours,
     queue::{Queue, Waits},
+    refresh::Look,
     state::Ledger,
     turns::Turns,
 };
@@ -34,8 +35,8 @@ use crate::{
 /// Discovery answers from memory, or is being restarted.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What each instance was when it was shown last, in short.
-pub(super) type Shown = HashMap<InstanceId, u64>;
+/// What each instance was when it was shown last.
+pub(super) type Shown = HashMap<InstanceId, Look>;
 
 /// See the module's header.
 pub(super) struct Desk {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     autoscaler::messages::PressureChanged,
-    domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState},
+    domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState, Timestamp},
     feed::messages::Fact,
     patience,
     ports::StoreError,
@@ -143,16 +143,19 @@ impl Desk {
         Ok(())
     }
 
-    /// Tells the feed of every instance that is not what it was at the last comparison. What this server did itself it
-    /// has told already, and the feed knows that it is no news.
+    /// Tells the feed of every instance that is not what it was at the last comparison, and of owners that were warned
+    /// since. What this server did itself it has told already, and the feed knows that it is no news.
     fn tell_of_changes(&self, rows: &[Instance], now: &mut Shown) {
-        let before = self.shown.borrow();
+        let shown = self.shown.borrow();
         for row in rows {
-            let digest = digest(row);
-            if before.get(&row.id) != Some(&digest) {
+            let (before, look) = (shown.get(&row.id), Look::at(row));
+            if before.map(|before| before.digest) != Some(look.digest) {
                 self.publish_instance(row);
             }
-            now.insert(row.id.clone(), digest);
+            if before.is_some_and(|before| before.warns_of == Some(row.lease.expires_at)) && look.warns_of.is_none() {
+                self.tell(Fact::InstanceExpiring { id: row.id.clone(), expires_at: row.lease.expires_at });
+            }
+            now.insert(row.id.clone(), look);
         }
     }
 
@@ -172,9 +175,18 @@ impl Desk {
     }
 }
 
-/// Tells two looks at one row apart by what is shown of it.
-fn digest(row: &Instance) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (row.state, &row.host, row.endpoint, row.lease.expires_at, row.unreachable_since).hash(&mut hasher);
-    hasher.finish()
+/// One look at a row: what is shown of it, in short.
+#[derive(Debug)]
+pub(super) struct Look {
+    digest: u64,
+    /// The end of its lease that its owner is still to be warned of.
+    warns_of: Option<Timestamp>,
+}
+
+impl Look {
+    fn at(row: &Instance) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (row.state, &row.host, row.endpoint, row.lease.expires_at, row.unreachable_since).hash(&mut hasher);
+        Self { digest: hasher.finish(), warns_of: row.lease.warn_at.map(|_| row.lease.expires_at) }
+    }
 }

@@ -1,11 +1,11 @@
 //! Two servers on one database and the same hosts.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{future::join_all, join};
 use getaredis_actors::{
     domain::{EndReason, IdempotencyKey, InstanceState, Quotas},
-    feed::messages::{Snapshot, Subscribe},
+    feed::messages::{Fact, Snapshot, Subscribe},
     ports::Store,
     scheduler::messages::{CreateError, CreateInstance, DeleteInstance, Ending},
     settings::Settings,
@@ -42,6 +42,27 @@ async fn two_servers_together_never_overfill_a_host_and_use_every_slot() {
     assert_eq!(served(&here) + served(&there), 13);
     for refused in here.into_iter().chain(there).flatten().filter_map(Result::err) {
         assert_eq!(refused.to_string(), "no host has room: 2 hosts full");
+    }
+    world.finish().await;
+}
+
+#[actix::test]
+async fn an_owner_that_one_server_warned_is_shown_as_warned_by_both_and_once() {
+    tokio::time::pause();
+    let world = World::with_neighbour(settings(), &[("a", 7)]).await;
+    let short = || CreateInstance { ttl: Some(Duration::from_secs(600)), ..request(creator(1)) };
+    let created = [world.create(short()).await, world.create_at_neighbour(short()).await];
+    let ids = BTreeSet::from(created.map(|created| created.unwrap().unwrap().instance.id));
+    let end = Instant::now() + Duration::from_secs(500);
+    let told = join_all([world.doors(), world.neighbour()].map(async |doors| {
+        let (mut feed, mut told) = (ask(&doors.subscribe, Subscribe, WITHIN).await.unwrap(), Vec::new());
+        while let Ok(Some(delta)) = tokio::time::timeout_at(end, feed.deltas.recv()).await {
+            told.extend(if let Fact::InstanceExpiring { id, .. } = &delta.fact { Some(id.clone()) } else { None });
+        }
+        told
+    }));
+    for told in told.await {
+        assert_eq!((told.len(), &BTreeSet::from_iter(told)), (2, &ids));
     }
     world.finish().await;
 }

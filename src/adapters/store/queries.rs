@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete,
-    dsl::{count_star, min},
-    insert_into, update,
+    dsl::{count_star, exists, min},
+    insert_into, select, update,
 };
 use diesel_async::RunQueryDsl;
 use getaredis_actors::{
@@ -67,10 +67,11 @@ pub(in super::super) async fn admit(conn: &mut Conn, admission: Admission) -> Re
             let same = live.fingerprint == wanted.fingerprint;
             return Ok(if same { Admitted::Existing(Box::new(live)) } else { Admitted::Conflict });
         }
-        if let Err(quota) = admission.quotas.check(usage(conn, wanted.creator.clone(), total).await?) {
+        let (usage, taken) = usage(conn, &wanted.creator, total, &wanted.host).await?;
+        if let Err(quota) = admission.quotas.check(usage) {
             return Ok(Admitted::Refused(quota));
         }
-        if !has_room(conn, &wanted.host, admission.slots).await? {
+        if taken.is_none_or(|taken| taken >= i64::from(admission.slots)) {
             return Ok(Admitted::HostFull);
         }
         insert_into(instances::table).values(InstanceRow::from(wanted)).execute(conn).await?;
@@ -111,22 +112,35 @@ async fn live_on(conn: &mut Conn, host: &HostName) -> Result<i64, Failure> {
     Ok(there)
 }
 
-async fn usage(conn: &mut Conn, creator: Creator, total: i64) -> Result<Usage, Failure> {
+/// What a creator uses, and how many slots of a host are taken, or that it is condemned. One statement, because every
+/// admission waits for those before it.
+async fn usage(
+    conn: &mut Conn,
+    creator: &Creator,
+    total: i64,
+    host: &HostName,
+) -> Result<(Usage, Option<i64>), Failure> {
+    let (creator, host) = (creator.to_string(), host.to_string());
     let live = instances::table.filter(instances::ended_at.is_null());
-    let (of_creator, frees_at): (i64, Option<i64>) = live
-        .filter(instances::creator.eq(creator.to_string()))
-        // Only what is ending has a reason; its creator has let go of it.
-        .filter(instances::reason.is_null())
-        .select((count_star(), min(instances::expires_at)))
-        .first(conn)
-        .await?;
+    // Only what is ending has a reason; its creator has let go of it.
+    let theirs = live.filter(instances::creator.eq(creator)).filter(instances::reason.is_null());
+    let condemned = droplets::table.find(&host).filter(droplets::state.eq(DropletState::Deleting.as_str()));
+    let (of_creator, frees_at, taken, condemned): (Option<i64>, Option<i64>, Option<i64>, bool) = select((
+        theirs.clone().select(count_star()).single_value(),
+        theirs.select(min(instances::expires_at)).single_value(),
+        live.filter(instances::host.eq(&host)).select(count_star()).single_value(),
+        exists(condemned),
+    ))
+    .get_result(conn)
+    .await?;
     // A count that does not fit is beyond every cap there can be.
     let capped = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
-    Ok(Usage {
-        of_creator: capped(of_creator),
+    let usage = Usage {
+        of_creator: capped(of_creator.unwrap_or_default()),
         total: capped(total),
         creator_frees_at: frees_at.and_then(|t| Timestamp::from_millisecond(t).ok()),
-    })
+    };
+    Ok((usage, taken.filter(|_| !condemned)))
 }
 
 pub(in super::super) async fn instance(conn: &mut Conn, id: InstanceId) -> Result<Option<Instance>, Failure> {

@@ -170,6 +170,13 @@ struct PlanLine {
     detail: String,
 }
 
+/// Whether a line of a plan is about one that grows with the use of the service. Droplets are few, however large the fleet.
+fn reads_a_large_table(detail: &str) -> bool {
+    let (constants, droplets) =
+        (detail.contains("CONSTANT ROW") || detail.contains("SCALAR SUBQUERY"), detail.contains("droplets"));
+    !constants && !droplets
+}
+
 #[tokio::test]
 async fn on_sqlite_every_statement_searches_an_index_that_leaves_out_the_ended() {
     let dir = dir();
@@ -182,7 +189,7 @@ async fn on_sqlite_every_statement_searches_an_index_that_leaves_out_the_ended()
     let (mut conn, mut used) = (sqlite::by_hand(&dir), BTreeSet::new());
     for sql in statements {
         let plan: Vec<PlanLine> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
-        for PlanLine { detail } in plan {
+        for PlanLine { detail } in plan.into_iter().filter(|line| reads_a_large_table(&line.detail)) {
             let found = indexes_in(&detail, &mut used);
             let searches = detail.starts_with("SEARCH") || found.iter().all(|index| leaves_out_the_ended(index));
             assert!(!found.is_empty() && searches && !detail.contains("TEMP B-TREE"), "{detail}: {sql}");
@@ -215,6 +222,9 @@ async fn on_mysql_every_statement_searches_an_index_and_sorts_nothing() {
             let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
             let (key, extra, access) = (text("key"), text("Extra"), text("type"));
             let rows = text("rows").parse().unwrap_or(0);
+            if extra.starts_with("No tables used") || text("table") == "droplets" {
+                continue;
+            }
             // What a unique index does not hold is found out while planning.
             if extra.starts_with("Impossible WHERE") || extra.contains("no matching row") {
                 used.extend(sql.contains("`idempotency_key` = ").then(|| "instances_by_key".to_owned()));
@@ -232,8 +242,9 @@ async fn on_mysql_every_statement_searches_an_index_and_sorts_nothing() {
     all_are_used(&used);
 }
 
-/// Fails where an index that has the ended in it is walked from end to end.
+/// Fails where an index that has the ended in it is walked from end to end, or a table.
 fn searches_every_index(node: &serde_json::Value, sql: &str) {
+    assert!(node["Node Type"] != "Seq Scan" || node["Relation Name"] == "droplets", "{node}: {sql}");
     if let Some(index) = node["Index Name"].as_str() {
         let begins = node["Index Cond"].as_str().is_some_and(|c| c.contains(&format!("({} ", first_column(index))));
         assert!(leaves_out_the_ended(index) || begins, "{node}: {sql}");
@@ -261,7 +272,7 @@ async fn on_postgres_every_statement_searches_an_index_and_sorts_nothing_but_the
         if sql.starts_with(r#"SELECT COUNT(*) FROM "deliveries""#) {
             continue;
         }
-        assert!(!indexes_in(&plan, &mut used).is_empty() && !plan.contains("Seq Scan"), "{plan}: {sql}");
+        assert!(!indexes_in(&plan, &mut used).is_empty(), "{plan}: {sql}");
         let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
         searches_every_index(&plan[0]["Plan"], &sql);
         // All that live may be sorted where any index tells them from the ended.
