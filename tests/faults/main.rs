@@ -21,4 +21,6 @@ mod liar;
 mod neighbours;
 
 #[cfg(feature = "crash-points")]
+mod buying;
+#[cfg(feature = "crash-points")]
 mod crashing;

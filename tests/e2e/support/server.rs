@@ -178,7 +178,8 @@ impl Server {
         panic!("it does not start: {}", self.log());
     }
 
-    async fn launch(&mut self) {
+    /// Starts it on what it left, and waits for an answer, whether it is ready or not.
+    pub async fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs");
         for _ in 0..STARTS {
             self.port = free_port();
