@@ -1,5 +1,7 @@
 //! The bytes between a client and the HTTP/1 codec, which refuses by itself what is no request: it answers with an
-//! error that has no body, and closes. Here such an answer gets the body that every other error has.
+//! error that has no body, and closes. Here such an answer gets the body that every other error has. A connection on which
+//! nothing was asked is closed without a word: clients open some ahead, and take an answer that they did not ask for, in
+//! the moment in which they ask, for the answer to that.
 //!
 //! Owns how that answer is recognised on its way out and how long its reader is waited for. Everything else passes
 //! through untouched. Must not know what a refusal says: that is [`Problem::of_codec`].
@@ -34,6 +36,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LONGEST_HEAD: usize = 256;
 
 const HEAD: &[u8] = b"HEAD ";
+
+/// What the codec answers when no request came in time.
+const TOO_LATE: u16 = 408;
 
 /// A connection whose refusals explain themselves.
 pub(super) struct Explained<Io> {
@@ -81,6 +86,15 @@ impl<Io> Explained<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Explained<Io> {
+    /// Whether something has come that the codec has not read, and never will.
+    fn asks_now(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut room = [0; HEAD.len()];
+        let mut room = ReadBuf::new(&mut room);
+        let _ = Pin::new(&mut self.io).poll_read(cx, &mut room);
+        self.asked.extend_from_slice(room.filled());
+        !self.asked.is_empty()
+    }
+
     /// Writes the answer that stands in for the codec's, and waits for its reader. Nothing is said to be written before
     /// that, because the codec drops the connection as soon as its own answer is.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -173,7 +187,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<Io> {
             // What comes before it is written first.
             (Some(head), _) if head.starts_at > 0 => bytes.get(..head.starts_at).unwrap_or(bytes),
             (Some(head), Refusal::None) => {
-                this.refusal = Refusal::Writing(this.explain(&head), 0);
+                let unasked = head.status == TOO_LATE && this.asked.is_empty() && !this.asks_now(cx);
+                let answer = if unasked { Vec::new() } else { this.explain(&head) };
+                this.refusal = Refusal::Writing(answer, 0);
                 return this.poll_refusal(cx).map_ok(|()| bytes.len());
             }
             (Some(_), _) => return this.poll_refusal(cx).map_ok(|()| bytes.len()),

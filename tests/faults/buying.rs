@@ -137,7 +137,7 @@ impl Scenario {
         let (database, url) = backend.create().await;
         let prefix = format!("{}:", unique());
         let announce = Here(InRedis::connect(&directory.url(), &prefix, TTL).await.unwrap());
-        let machines = Heartbeats::new(Duration::from_millis(200), Duration::from_millis(500), Arc::new(announce));
+        let machines = Heartbeats::new(Duration::from_millis(500), Duration::from_millis(500), Arc::new(announce));
         let cloud = Cloud::start(TOKEN, Settings::default(), Arc::new(machines)).unwrap();
         cloud.limit_rates(RateLimits { per_hour: 1_000_000, per_minute: 1_000_000 });
         let door = EngineDoor::open().await;
@@ -152,10 +152,10 @@ impl Scenario {
             ("directory.url", &directory.url()),
             ("directory.prefix", &prefix),
             ("directory.endpoint", &format!("tcp://{{private_address}}:{}", door.port())),
-            ("directory.poll", "200ms"),
+            ("directory.poll", "500ms"),
             ("directory.ttl", "4s"),
             ("fleet.provider", "digitalocean"),
-            ("fleet.pass_every", "500ms"),
+            ("fleet.pass_every", "1s"),
             ("fleet.standby", "1"),
             ("fleet.max_hosts", "1"),
             ("fleet.idle", "0s"),

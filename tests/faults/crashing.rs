@@ -146,7 +146,7 @@ impl Scenario {
             ("docker.network", "bridge"),
             ("database.pool", "3"),
             ("webhooks.sinks", &sinks),
-            ("reaper.poll", "100ms"),
+            ("reaper.poll", "300ms"),
             ("reaper.retry_max", "1s"),
             ("reaper.keep_ended", if way == Way::Purge { "1s" } else { "1h" }),
             ("reaper.lost_after", if way == Way::SilenceForGood { "1s" } else { "1h" }),
