@@ -110,7 +110,11 @@ impl Tools {
                         status.explanation.push(why);
                         growth = None;
                     }
-                    Stop::Failed(why, _) => status.errors.push(why),
+                    Stop::Failed(why, again) => {
+                        status.errors.push(why);
+                        // A clear refusal: whoever is not even shown the list is sold nothing.
+                        growth = Some(GrowthForeseen { blind: again.is_zero(), ..GrowthForeseen::default() });
+                    }
                     Stop::Rest(time) => {
                         status.errors.push(wants_rest(time));
                         rest = Some(time);
@@ -119,7 +123,7 @@ impl Tools {
                 return Passed { memory, status, rest, saw: false, leads: false, growth };
             }
         };
-        let decision = self.decide(&mut memory, &readings);
+        let decision = self.decide(&mut memory, &readings, &mut status);
         self.write_down(&decision, &mut status).await;
         status.explanation.clone_from(&decision.plan.explanation);
         status.droplets = decision.snapshot.views(&decision.plan.failed);
@@ -158,12 +162,19 @@ impl Tools {
         Passed { memory, status, rest, saw: true, leads: readings.fleet.leads, growth: found.then_some(growth) }
     }
 
-    fn decide(&self, memory: &mut Memory, readings: &Readings) -> Decision {
+    fn decide(&self, memory: &mut Memory, readings: &Readings, status: &mut ScalingStatus) -> Decision {
         let now = self.clock.now();
         let snapshot = memory.observe(readings, &self.policy, now);
         let decision = Decision::make(snapshot, &self.policy, now);
-        if !memory.setbacks.failed(&decision.plan.failed, self.policy.retry_after, now) {
+        let news = memory.setbacks.failed(&decision.plan.failed, self.policy.retry_after, now);
+        if news.is_empty() {
             return decision;
+        }
+        for name in news {
+            let about = format!("{name}: ");
+            let why = decision.plan.explanation.iter().find(|line| line.starts_with(&about)).cloned().unwrap_or(about);
+            tracing::warn!(droplet = %name, %why, "droplet.failed");
+            status.errors.push(why);
         }
         // Droplets failed that nobody knew of: what is bought in their place may have to wait.
         let snapshot = FleetSnapshot { hold: memory.setbacks.hold(now), ..decision.snapshot };

@@ -46,11 +46,11 @@ impl Setbacks {
     }
 
     /// These droplets are no good. The first one is replaced at once; those that fail after it, ever later, beginning
-    /// with `first`. Tells whether any of them was not known to be.
-    pub(super) fn failed(&mut self, names: &[HostName], first: Duration, now: Timestamp) -> bool {
+    /// with `first`. Tells which of them were not known to be.
+    pub(super) fn failed(&mut self, names: &[HostName], first: Duration, now: Timestamp) -> Vec<HostName> {
         let before = std::mem::replace(&mut self.counted, names.iter().cloned().collect());
-        let news = self.counted.difference(&before).next().is_some();
-        if news {
+        let news: Vec<_> = self.counted.difference(&before).cloned().collect();
+        if !news.is_empty() {
             self.failures += 1;
             self.failed_until = (self.failures > 1).then(|| Hold {
                 until: now + doubled(first, self.failures - 1),
@@ -113,12 +113,12 @@ mod tests {
     #[test]
     fn the_first_bad_droplet_is_replaced_at_once_and_the_next_ones_ever_later() {
         let mut setbacks = Setbacks::default();
-        assert!(setbacks.failed(&names(&["a"]), FIRST, later(0)));
-        assert!(!setbacks.failed(&names(&["a"]), FIRST, later(1)), "it is known");
+        assert_eq!(setbacks.failed(&names(&["a"]), FIRST, later(0)), names(&["a"]));
+        assert_eq!(setbacks.failed(&names(&["a"]), FIRST, later(1)), [], "it is known");
         assert_eq!(held(&setbacks, 1), None);
-        assert!(setbacks.failed(&names(&["a", "b"]), FIRST, later(10)));
+        assert_eq!(setbacks.failed(&names(&["a", "b"]), FIRST, later(10)), names(&["b"]));
         assert_eq!(held(&setbacks, 10), Some(40));
-        assert!(setbacks.failed(&names(&["c"]), FIRST, later(20)));
+        assert_eq!(setbacks.failed(&names(&["c"]), FIRST, later(20)), names(&["c"]));
         assert_eq!(held(&setbacks, 20), Some(80));
         setbacks.came_up();
         assert_eq!(held(&setbacks, 20), None);

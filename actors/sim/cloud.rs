@@ -46,6 +46,7 @@ struct State {
     duds: u32,
     builders: u32,
     sold_out: bool,
+    locked_out: bool,
     /// Paid for machines that are gone.
     past: Duration,
 }
@@ -73,6 +74,11 @@ impl SimCloud {
     /// Whether it has no machine to sell from now on.
     pub fn sell_out(&self, sold_out: bool) {
         self.state().sold_out = sold_out;
+    }
+
+    /// Whether it does not accept our credentials from now on, for its list at least.
+    pub fn lock_out(&self, locked_out: bool) {
+        self.state().locked_out = locked_out;
     }
 
     /// From now on so many machines bake images.
@@ -160,7 +166,11 @@ fn age(droplet: &Droplet, now: Timestamp) -> Duration {
 #[async_trait]
 impl HostProvider for SimCloud {
     async fn list(&self) -> Result<Listing, ProviderError> {
-        let list = || Ok(Listing { droplets: self.alive(), builders: self.state().builders });
+        let list = || match self.state().locked_out {
+            true => Err(ProviderError::Unauthorized("the token is not valid".to_owned())),
+            false => Ok(()),
+        };
+        let list = || list().map(|()| Listing { droplets: self.alive(), builders: self.state().builders });
         self.0.faults.around("cloud.list", ProviderError::Unknown, list).await
     }
 

@@ -59,6 +59,11 @@ impl Droplet {
         }
     }
 
+    /// What there is to add where it is missed: somebody may have deleted it.
+    fn unlisted(&self) -> &'static str {
+        if self.listed.is_none() { ", and the provider does not list it" } else { "" }
+    }
+
     /// Whether its row is all that there is of it.
     fn is_unheard_of(&self) -> bool {
         self.listed.is_none() && self.host.is_none() && self.absent_since.is_none() && self.used() == 0
@@ -84,10 +89,10 @@ impl Droplet {
             0 if late && self.listed.is_some() => {
                 Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned())
             }
-            0 if late => Fate::Failed(None, format!("{what}, and the provider does not list it")),
+            0 if late => Fate::Failed(None, format!("{what}{}", self.unlisted())),
             0 if self.absent_since.is_some() => Fate::Leave("it has stopped announcing itself".to_owned()),
             0 => Fate::Coming,
-            used => Fate::Leave(format!("it carries {used} instances and does not announce itself")),
+            used => Fate::Leave(format!("it carries {used} instances and does not announce itself{}", self.unlisted())),
         }
     }
 
@@ -131,8 +136,10 @@ impl Droplet {
             (0, _) if !late => Fate::Leave("it is silent; it is given time".to_owned()),
             (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
             (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
-            (0, _) => Fate::Failed(None, format!("{what}, and the provider does not list it")),
-            (used, _) if late => Fate::Failed(None, format!("{what}; {used} instances on it are not given up yet")),
+            (0, _) => Fate::Failed(None, format!("{what}{}", self.unlisted())),
+            (used, _) if late => {
+                Fate::Failed(None, format!("{what}{}; {used} instances on it are not given up yet", self.unlisted()))
+            }
             (used, _) if host.state.health == Health::Unannounced => {
                 Fate::Leave(format!("it does not announce itself and carries {used} instances"))
             }

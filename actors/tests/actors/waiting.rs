@@ -303,6 +303,17 @@ async fn who_comes_while_the_only_droplet_there_may_be_is_given_back_gets_its_pl
 }
 
 #[actix::test]
+async fn nobody_waits_for_a_provider_that_does_not_accept_our_credentials() {
+    let town = Town::with(2, queue(90, 100)).await;
+    town.cloud.lock_out(true);
+    sleep(seconds(120)).await;
+    let asked = Instant::now();
+    let refused = town.create(1).await;
+    assert!(matches!(refused, Ok(Err(CreateError::NoPlace(_)))), "{refused:?}");
+    assert!(asked.elapsed() < seconds(1));
+}
+
+#[actix::test]
 async fn a_host_that_the_operator_drains_is_not_taken_back_for_who_waits() {
     let (town, first) = whose_droplet_is_given_back().await;
     let drain = OrderCordon { name: first.host, cordon: Some(Cordon::Draining) };

@@ -183,6 +183,15 @@ async fn who_asks_for_a_pass_is_answered_by_one_that_began_afterwards() {
 }
 
 #[actix::test]
+async fn a_droplet_that_never_boots_is_told_of_as_a_failure_once() {
+    let world = World::paused(policy());
+    world.cloud.next_never_boot(1);
+    sleep(20 * MINUTE).await;
+    let status = world.status().await;
+    assert_eq!((status.totals.ordered, status.totals.failures), (2, 1), "{status:?}");
+}
+
+#[actix::test]
 async fn while_an_image_is_baked_the_pool_does_not_use_its_place() {
     let world = World::paused(policy());
     world.cloud.bake(1);
