@@ -221,6 +221,7 @@ impl Brain {
             remove_orphan: to(&cradles.scheduler),
             give_up: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
+            pool: to(&cradles.autoscaler),
             feed: publish.clone(),
         };
         let discovery_peers = discovery::Peers {
@@ -236,6 +237,7 @@ impl Brain {
             inventory: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
             growth: to(&cradles.scheduler),
+            silent: to(&cradles.reaper),
             feed: publish,
         };
         let pause = Pause::default();

@@ -1,4 +1,4 @@
-//! Whether an address is on this machine, where nobody listens in and no proxy stands in between.
+//! Whether an address is on this machine, where nobody listens in, no proxy stands in between and nobody else gets.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,14 @@ use reqwest::Url;
 /// Whether the host of an address is this machine.
 #[must_use]
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    is_loopback_host(url.host_str().unwrap_or_default())
+}
+
+/// Whether a host, as it stands in an address or without its brackets, is this machine.
+#[must_use]
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -21,6 +27,7 @@ mod tests {
             ("http://localhost:1/x", true),
             ("http://127.0.0.2", true),
             ("https://[::1]:1", true),
+            ("https://[::ffff:127.0.0.1]:1", true),
             ("http://10.0.0.1", false),
             ("http://localhost.example.org", false),
         ] {

@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn an_estimate_is_what_is_usual_less_what_has_passed() {
         let mut boots = Boots::default();
-        let ordered_at = |at| Outlook { coming: 1, first_ordered: Some(later(at)), may_grow: false };
+        let ordered_at =
+            |at| Outlook { coming: 1, first_ordered: Some(later(at)), may_grow: false, ..Outlook::default() };
         assert_eq!(boots.estimate(&ordered_at(0), later(0)), None, "nobody knows");
         for (n, took) in [(1, 50), (2, 60), (3, 300)] {
             boots.await_it(&name(n), later(0) - Duration::from_secs(500));

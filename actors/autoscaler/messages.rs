@@ -45,10 +45,14 @@ pub struct ResumeScaling;
 pub struct GrowthForeseen {
     /// Droplets that boot.
     pub booting: u32,
+    /// Of those, the ones that are hosts already, whose engine has not answered yet.
+    pub announced: u32,
     /// Whether more would be ordered if they were needed.
     pub may_grow: bool,
     /// How long until the first of them, or of those that would be ordered, has room; nothing when nobody knows.
     pub ready_in: Option<Duration>,
+    /// In how long the next one may be ordered, where something stands in the way of it for a time.
+    pub next_order_in: Option<Duration>,
     /// Nothing could be seen in this pass. What was foreseen before still holds; where nothing was, there is nothing to
     /// hope for.
     pub blind: bool,

@@ -43,9 +43,9 @@ use crate::{
     answers_probe,
     brain::Ports,
     discovery::messages::DescribeDirectory,
-    domain::DeploymentId,
+    domain::{DeploymentId, scaling::Stage},
     feed::messages::{Fact, Publish},
-    scheduler::messages::{CordonHost, HostInventory, SurveyFleet},
+    scheduler::messages::{CordonHost, HostInventory, HostSilent, SurveyFleet},
     settings::Settings,
 };
 
@@ -65,6 +65,8 @@ pub struct Peers {
     pub directory: Recipient<DescribeDirectory>,
     /// The scheduler: what a create may hope for.
     pub growth: Recipient<GrowthForeseen>,
+    /// The reaper: a droplet is gone with what it carried.
+    pub silent: Recipient<HostSilent>,
     /// The feed: how every pass went.
     pub feed: Recipient<Publish>,
 }
@@ -144,6 +146,9 @@ impl AutoscalerActor {
             this.leads = if saw { leads } else { this.leads };
             this.take_in(status, saw);
             this.tell(&peers);
+            for droplet in this.status.droplets.iter().filter(|droplet| droplet.stage == Stage::Gone) {
+                peers.silent.do_send(HostSilent { host: droplet.name.clone() });
+            }
             this.rest_until = rest.map(|rest| Instant::now() + rest);
             if let Some(growth) = growth {
                 peers.growth.do_send(growth);

@@ -126,7 +126,7 @@ impl Tools {
         let decision = self.decide(&mut memory, &readings, &mut status);
         self.write_down(&decision, &mut status).await;
         status.explanation.clone_from(&decision.plan.explanation);
-        status.droplets = decision.snapshot.views(&decision.plan.failed);
+        status.droplets = decision.snapshot.views(&decision.plan);
         let only_looks = match (self.pause.is_set(), readings.fleet.leads) {
             (true, _) => Some("paused by the operator: none of this is done"),
             (false, false) => Some("another server looks after the pool: none of this is done here"),
@@ -150,9 +150,13 @@ impl Tools {
         let failed = u32::try_from(ordered.saturating_sub(status.created)).unwrap_or(u32::MAX);
         let is_left_to_another =
             !readings.fleet.leads && (ordered > 0 || readings.has_young_order(CLOUD_PATIENCE, now));
-        let allowed = !self.pause.is_set() && memory.setbacks.hold(now).is_none();
+        let hold = memory.setbacks.hold(now);
+        let allowed = !self.pause.is_set() && hold.is_none();
+        let held_for = hold.map(|hold| Duration::try_from(hold.until.duration_since(now)).unwrap_or_default());
         let growth = GrowthForeseen {
             booting: outlook.coming.saturating_sub(failed),
+            announced: outlook.announced,
+            next_order_in: held_for.or(outlook.next_order_in).filter(|_| !self.pause.is_set()),
             may_grow: allowed && (outlook.may_grow || is_left_to_another),
             ready_in: memory.estimate(&outlook, now),
             blind: false,

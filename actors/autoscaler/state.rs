@@ -386,7 +386,7 @@ mod tests {
         let row = |state| DropletRow { name: name("d1"), state, created_at: later(10) };
         let booting = Readings { rows: vec![row(DropletState::Created)], ..readings(vec![]) };
         let up = Readings { rows: booting.rows.clone(), ..readings(vec![host("d1", 0, None)]) };
-        let outlook = Outlook { coming: 1, first_ordered: Some(later(100)), may_grow: false };
+        let outlook = Outlook { coming: 1, first_ordered: Some(later(100)), may_grow: false, ..Outlook::default() };
         let mut memory = Memory::default();
         memory.observe(&booting, &policy(), later(5000));
         memory.observe(&up, &policy(), later(5001));

@@ -20,6 +20,16 @@ pub enum Health {
     /// Its engine answers and its heartbeat stays away: what runs on it runs on, and the next thing that happens to it
     /// may be its end.
     Unannounced,
+    /// Its engine answers and starts nothing: one start after the other failed. What runs on it runs on.
+    Failing,
+}
+
+impl Health {
+    /// Whether its engine answers, so that it can say what is on it.
+    #[must_use]
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Up | Self::Unannounced | Self::Failing)
+    }
 }
 
 /// Why a host takes no new instance although it answers.
@@ -119,6 +129,7 @@ impl fmt::Display for HostState {
             Health::Up => "up",
             Health::Unreachable => "unreachable",
             Health::Unannounced => "unannounced",
+            Health::Failing => "failing",
         })?;
         f.write_str(match self.cordon {
             None => "",
@@ -132,7 +143,8 @@ impl fmt::Display for HostState {
 mod tests {
     use super::*;
 
-    const ALL_HEALTH: [Health; 4] = [Health::Joining, Health::Up, Health::Unreachable, Health::Unannounced];
+    const ALL_HEALTH: [Health; 5] =
+        [Health::Joining, Health::Up, Health::Unreachable, Health::Unannounced, Health::Failing];
     const ALL_CORDONS: [Option<Cordon>; 3] = [None, Some(Cordon::Cordoned), Some(Cordon::Draining)];
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseRefused {
     /// The asked time is outside the operator's bounds.
-    #[error("ttl must be between {min_s} s and {max_s} s", min_s = min.as_secs(), max_s = max.as_secs())]
+    #[error("ttl must be from {} to {}", humantime::format_duration(*min), humantime::format_duration(*max))]
     OutOfBounds {
         /// Shortest allowed.
         min: Duration,
@@ -128,7 +128,7 @@ mod tests {
         assert!(policy().grant(Some(HOUR / 60), now).is_ok());
         assert!(policy().grant(Some(24 * HOUR), now).is_ok());
         let refused = policy().grant(Some(Duration::from_secs(59)), now).unwrap_err();
-        assert_eq!(refused.to_string(), "ttl must be between 60 s and 86400 s");
+        assert_eq!(refused.to_string(), "ttl must be from 1m to 1day");
     }
 
     #[test]

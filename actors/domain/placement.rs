@@ -52,16 +52,21 @@ pub struct NoPlace {
     pub unreachable: usize,
     /// Hosts that answer and do not announce themselves any more.
     pub unannounced: usize,
+    /// Hosts that answer and start nothing.
+    pub failing: usize,
     /// Hosts that were tried for this very request and failed.
     pub failed: usize,
     /// Machines that were bought and boot.
     pub booting: usize,
     /// When room is expected, as far as anybody can say.
     pub ready_in: Option<Duration>,
+    /// In how long the next machine may be ordered, where nothing is on the way and it is known.
+    pub next_order_in: Option<Duration>,
 }
 
 impl fmt::Display for NoPlace {
-    /// For example `2 hosts full, 1 cordoned`, or `2 hosts full, 1 booting, ready in about 50 s`.
+    /// For example `2 hosts full, 1 cordoned`, or `2 hosts full, 1 booting, ready in about 50 s`, or
+    /// `no hosts, the next one can be ordered in about 40 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             (self.full, "full"),
@@ -69,6 +74,7 @@ impl fmt::Display for NoPlace {
             (self.joining, "joining"),
             (self.unreachable, "unreachable"),
             (self.unannounced, "unannounced"),
+            (self.failing, "failing"),
             (self.failed, "failed"),
             (self.booting, "booting"),
         ];
@@ -84,9 +90,10 @@ impl fmt::Display for NoPlace {
         if first {
             f.write_str("no hosts")?;
         }
-        match self.ready_in {
-            Some(time) => write!(f, ", ready in about {} s", time.as_secs().max(1)),
-            None => Ok(()),
+        match (self.ready_in, self.next_order_in) {
+            (Some(time), _) => write!(f, ", ready in about {} s", time.as_secs().max(1)),
+            (None, Some(time)) => write!(f, ", the next one can be ordered in about {} s", time.as_secs().max(1)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -112,6 +119,8 @@ pub fn place<'a>(hosts: &'a [Candidate], strategy: Strategy, failed: &[HostName]
             refusal.unreachable += 1;
         } else if host.state.health == Health::Unannounced {
             refusal.unannounced += 1;
+        } else if host.state.health == Health::Failing {
+            refusal.failing += 1;
         } else if host.free() == 0 {
             refusal.full += 1;
         } else if best.is_none_or(|best| match strategy {
@@ -174,11 +183,14 @@ mod tests {
         assert_eq!(place(&only, Strategy::Fill, &failed).unwrap_err().to_string(), "1 host failed");
         let soon = NoPlace { full: 2, booting: 1, ready_in: Some(Duration::from_secs(50)), ..NoPlace::default() };
         assert_eq!(soon.to_string(), "2 hosts full, 1 booting, ready in about 50 s");
+        let later = NoPlace { failing: 1, next_order_in: Some(Duration::from_secs(40)), ..NoPlace::default() };
+        assert_eq!(later.to_string(), "1 host failing, the next one can be ordered in about 40 s");
     }
 
     fn any_host() -> impl Generator<Value = Candidate> {
         let (up, joining) = (Just(Health::Up), Just(Health::Joining));
-        let health = prop_oneof![joining, up, Just(Health::Unreachable), Just(Health::Unannounced)];
+        let away = prop_oneof![Just(Health::Unreachable), Just(Health::Unannounced), Just(Health::Failing)];
+        let health = prop_oneof![joining, up, away];
         let cordon = prop_oneof![Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
         ("[a-z]{1,4}", health, cordon, 0u32..6, 0u32..8).prop_map(|(name, health, cordon, slots, used)| Candidate {
             name: HostName::parse(&name).unwrap(),
@@ -196,7 +208,7 @@ mod tests {
                 Ok(name) => prop_assert!(hosts.iter().any(|h| &h.name == name && h.state.schedulable() && h.used < h.slots)),
                 Err(why) => {
                     prop_assert!(!hosts.iter().any(|h| h.state.schedulable() && h.used < h.slots));
-                    let away = why.joining + why.unreachable + why.unannounced;
+                    let away = why.joining + why.unreachable + why.unannounced + why.failing;
                     prop_assert_eq!(why.full + why.cordoned + away + why.failed, hosts.len());
                 }
             }

@@ -69,6 +69,9 @@ pub struct Plan {
     pub explanation: Vec<String>,
     /// Droplets that never came up, or broke.
     pub failed: Vec<HostName>,
+    /// Droplets that the provider does not have any more and that are believed to carry instances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<HostName>,
     /// Whether growth is on the way when the plan is carried out.
     pub outlook: Outlook,
 }
@@ -78,10 +81,16 @@ pub struct Plan {
 pub struct Outlook {
     /// Droplets that boot, those that are ordered now included.
     pub coming: u32,
+    /// Of those, the ones that are hosts already, whose engine has not answered yet.
+    #[serde(default)]
+    pub announced: u32,
     /// When the first of them was ordered.
     pub first_ordered: Option<Timestamp>,
     /// Whether more could be ordered if they were needed.
     pub may_grow: bool,
+    /// In how long the next one may be ordered, where only a hold or the budget stands in the way of it.
+    #[serde(default)]
+    pub next_order_in: Option<Duration>,
 }
 
 /// The pool counted, each droplet once.
@@ -91,6 +100,7 @@ struct Tally<'a> {
     standby: Vec<(&'a Droplet, Duration)>,
     drained: Vec<&'a Droplet>,
     coming: u32,
+    announced: u32,
     first_ordered: Option<Timestamp>,
     /// Ordered lately, and not confirmed: each may be on the way, so none is ordered in its place, and none is promised.
     unsure: u32,
@@ -150,9 +160,10 @@ impl Need {
     }
 
     fn describe(&self, tally: &Tally<'_>, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> String {
+        let strays = count(snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count());
         let mut text = format!(
             "{} of at most {} droplets; {} hosts empty and ready, {} on the way, {} wanted; {} slots free, {} wanted",
-            snapshot.droplets.len(),
+            count(snapshot.droplets.len()) - strays,
             policy.max_hosts,
             self.ready,
             tally.coming,
@@ -160,6 +171,9 @@ impl Need {
             self.free,
             self.spare,
         );
+        if strays > 0 {
+            text.push_str(&format!("; {strays} more without a row"));
+        }
         if snapshot.builders > 0 {
             text.push_str(&format!("; {} more bake an image", snapshot.builders));
         }
@@ -195,6 +209,7 @@ impl Plan {
                 }
                 Fate::Coming => {
                     tally.coming += 1;
+                    tally.announced += u32::from(droplet.host.is_some());
                     tally.first_ordered = tally.first_ordered.into_iter().chain(droplet.born()).min();
                 }
                 Fate::Unconfirmed { settled: true } => tally.lost.push(droplet),
@@ -207,6 +222,10 @@ impl Plan {
                 Fate::Failed(action, why) => {
                     self.failed.push(droplet.name.clone());
                     self.actions.extend(action);
+                    self.explanation.push(format!("{}: {why}", droplet.name));
+                }
+                Fate::Gone(why) => {
+                    self.gone.push(droplet.name.clone());
                     self.explanation.push(format!("{}: {why}", droplet.name));
                 }
                 Fate::Leave(why) => self.explanation.push(format!("{}: {why}", droplet.name)),
@@ -265,10 +284,16 @@ impl Plan {
             };
             self.explanation.push(format!("{} more wanted, but {why}", wanted - ordered));
         }
+        let next_order_in = match hold {
+            Some(hold) => Some(passed(now, hold.until)),
+            None => (budget <= ordered).then(|| snapshot.budget.next_in(policy, now)),
+        };
         self.outlook = Outlook {
             coming: tally.coming + reordered + ordered,
+            announced: tally.announced,
             first_ordered: tally.first_ordered.or((reordered + ordered > 0).then_some(now)),
             may_grow: hold.is_none() && tally.unsure == 0 && room > ordered && budget > ordered,
+            next_order_in: next_order_in.filter(|_| room > ordered),
         };
     }
 

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 
 use crate::{
     answers_probe,
+    autoscaler::messages::DescribeScaling,
     discovery::messages::DescribeDirectory,
     domain::{EndReason, HostName, Instance, InstanceId, InstanceState},
     feed::messages::{Fact, Publish},
@@ -78,6 +79,8 @@ pub struct Peers {
     pub give_up: Recipient<GiveUpInstance>,
     /// Discovery: whether a host is gone, or only the directory away.
     pub directory: Recipient<DescribeDirectory>,
+    /// The autoscaler: whether a host that was bought is gone for good.
+    pub pool: Recipient<DescribeScaling>,
     /// Is told what changes in the rows, and how the reaper is.
     pub feed: Recipient<Publish>,
 }

@@ -13,6 +13,7 @@ use super::{
     state::{self, Claim, Ending},
 };
 use crate::{
+    autoscaler::messages::DescribeScaling,
     discovery::messages::DescribeDirectory,
     domain::{EndReason, Instance, InstanceEvent, InstanceId},
     feed::messages::{Fact, Publish},
@@ -79,6 +80,8 @@ pub(super) struct Review {
 pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Silences>) -> Review {
     let within = tools.settings.host.call_timeout;
     let directory = ask(&peers.directory, DescribeDirectory, within).await.unwrap_or_default();
+    // Who cannot tell now what there is does not say that anything is gone.
+    let pool = ask(&peers.pool, DescribeScaling, within).await.unwrap_or_default().droplets;
     let mut review = Review::default();
     let fleet = match ask(&peers.fleet, DescribeFleet, within).await {
         Ok(fleet) => fleet,
@@ -94,7 +97,7 @@ pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Sile
             return review;
         }
     };
-    let (hearsay, lost_after) = (Hearsay::of(&directory, &fleet), tools.settings.reaper.lost_after);
+    let (hearsay, lost_after) = (Hearsay::of(&directory, &fleet, &pool), tools.settings.reaper.lost_after);
     let Steps { events, give_up } =
         silences.borrow_mut().look(&rows, &hearsay, lost_after, tools.clock.now(), Instant::now());
     let written = stream::iter(events).map(|(id, event)| async move { note(tools, peers, &id, &event).await });

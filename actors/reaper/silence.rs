@@ -2,7 +2,8 @@
 //!
 //! Owns when a host counts as silent, and for how long this process has seen it so with its own eyes: an instance is given
 //! up only when its row and this process' monotonic clock agree that it has been silent for long, so that no jump of
-//! the time of day loses anything. Plain and synchronous.
+//! the time of day loses anything; or when the provider of its host does not have that host any more. Plain and
+//! synchronous.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +15,10 @@ use tokio::time::Instant;
 use super::state::Claim;
 use crate::{
     discovery::messages::DirectoryView,
-    domain::{Health, HostName, InstanceEvent, InstanceId, InstanceState, Timestamp},
+    domain::{
+        Health, HostName, InstanceEvent, InstanceId, InstanceState, Timestamp,
+        scaling::{DropletView, Stage},
+    },
     scheduler::messages::FleetView,
 };
 
@@ -29,6 +33,8 @@ pub(super) enum Word {
     Answers,
     /// It does not, or the directory, which is well, does not know it any more.
     Silent,
+    /// It does not, and its provider does not have it any more.
+    Gone,
     /// Nobody can tell now.
     Unknown,
 }
@@ -42,13 +48,13 @@ pub(super) struct Hearsay {
 }
 
 impl Hearsay {
-    /// Takes both views together.
-    pub(super) fn of(directory: &DirectoryView, fleet: &FleetView) -> Self {
+    /// Takes the views together; `pool` are the machines that were bought.
+    pub(super) fn of(directory: &DirectoryView, fleet: &FleetView, pool: &[DropletView]) -> Self {
         let announced = directory.hosts.iter().map(|host| (host.name.clone(), Word::Unknown));
         let known = fleet.hosts.iter().map(|host| {
             let word = match host.state {
                 // A heartbeat that stays away harms no instance: the engine says that they are there.
-                Health::Up | Health::Unannounced => Word::Answers,
+                Health::Up | Health::Unannounced | Health::Failing => Word::Answers,
                 Health::Unreachable => Word::Silent,
                 Health::Joining => Word::Unknown,
             };
@@ -56,7 +62,14 @@ impl Hearsay {
         });
         let is_whole = fleet.ready && directory.read_once && directory.unreachable.is_none();
         let others = if is_whole { Word::Silent } else { Word::Unknown };
-        Self { hosts: announced.chain(known).collect(), others }
+        let mut hosts: HashMap<_, _> = announced.chain(known).collect();
+        for machine in pool.iter().filter(|machine| machine.stage == Stage::Gone) {
+            let word = hosts.entry(machine.name.clone()).or_insert(others);
+            if *word == Word::Silent {
+                *word = Word::Gone;
+            }
+        }
+        Self { hosts, others }
     }
 
     fn word(&self, host: &HostName) -> Word {
@@ -111,6 +124,9 @@ impl Silences {
                 (Word::Unknown, _) => {
                     silent.insert(row.id.clone());
                 }
+                (Word::Gone, None) => steps.events.push((row.id.clone(), InstanceEvent::HostSilent)),
+                // Nobody waits for what cannot come back.
+                (Word::Gone, Some(_)) => steps.give_up.push(row.id.clone()),
                 (Word::Silent, since) => {
                     silent.insert(row.id.clone());
                     let from_its_beginning = since.is_none() || self.answered.contains(&row.host);
@@ -176,7 +192,7 @@ mod tests {
     }
 
     fn says(state: Health) -> Hearsay {
-        Hearsay::of(&directory(), &fleet(Some(state)))
+        Hearsay::of(&directory(), &fleet(Some(state)), &[])
     }
 
     fn row(state: InstanceState, since: Option<Timestamp>) -> Instance {
@@ -187,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_host_is_silent_when_it_does_not_answer_or_a_directory_that_is_well_does_not_know_it() {
-        let word = |directory: &DirectoryView, fleet: &FleetView| Hearsay::of(directory, fleet).word(&host());
+        let word = |directory: &DirectoryView, fleet: &FleetView| Hearsay::of(directory, fleet, &[]).word(&host());
         assert_eq!(word(&directory(), &fleet(Some(Health::Up))), Word::Answers);
         assert_eq!(word(&directory(), &fleet(Some(Health::Unannounced))), Word::Answers);
         assert_eq!(word(&directory(), &fleet(Some(Health::Unreachable))), Word::Silent);
@@ -203,6 +219,33 @@ mod tests {
         }
         assert_eq!(word(&away, &fleet(Some(Health::Up))), Word::Answers);
         assert_eq!(word(&directory(), &FleetView { ready: false, ..fleet(None) }), Word::Unknown);
+    }
+
+    #[test]
+    fn what_its_provider_does_not_have_is_gone_only_if_it_is_silent_too() {
+        let machine = |stage| [DropletView { name: host(), stage, since: None }];
+        let word = |state, stage| Hearsay::of(&directory(), &fleet(state), &machine(stage)).word(&host());
+        assert_eq!(word(Some(Health::Unreachable), Stage::Gone), Word::Gone);
+        assert_eq!(word(None, Stage::Gone), Word::Gone);
+        assert_eq!(word(Some(Health::Up), Stage::Gone), Word::Answers);
+        assert_eq!(word(Some(Health::Joining), Stage::Gone), Word::Unknown);
+        assert_eq!(word(Some(Health::Unreachable), Stage::Silent), Word::Silent);
+        let away = DirectoryView { unreachable: Some("away".into()), ..directory() };
+        assert_eq!(Hearsay::of(&away, &fleet(None), &machine(Stage::Gone)).word(&host()), Word::Unknown);
+    }
+
+    #[test]
+    fn what_was_on_a_machine_that_is_gone_is_told_of_silence_and_then_given_up() {
+        let gone =
+            Hearsay::of(&directory(), &fleet(None), &[DropletView { name: host(), stage: Stage::Gone, since: None }]);
+        let mut silences = Silences::default();
+        let mut look = |row| silences.look(&[Claim::from(&row)], &gone, HOUR, START, Instant::now());
+        let id = a_request(1).instance.id;
+        let told = Steps { events: vec![(id.clone(), InstanceEvent::HostSilent)], give_up: vec![] };
+        assert_eq!(look(row(Running, None)), told);
+        let given_up = Steps { events: vec![], give_up: vec![id] };
+        assert_eq!(look(row(Unreachable, Some(START))), given_up);
+        assert_eq!(look(row(Stopping(EndReason::Deleted), Some(START))), given_up);
     }
 
     #[test]

@@ -220,7 +220,17 @@ impl Desk {
     /// Takes a slot by what the ledger knows, on a host that is in doubt only if there is no other.
     pub(super) fn reserve(&self, id: &InstanceId, failed: &[HostName]) -> Result<Room, NoPlace> {
         let reserve = |failed: &[HostName]| self.ledger.borrow_mut().reserve(id, self.tools.settings.strategy, failed);
-        let host = reserve(&[failed, &self.doubts.doubted()].concat()).or_else(|_| reserve(failed))?;
+        let host = match reserve(&[failed, &self.doubts.doubted()].concat()).or_else(|_| reserve(failed)) {
+            // Were it to fail there, the others have room.
+            Ok(host) if failed.is_empty() => self.reserve_on_trial(id, self.doubts.due()).unwrap_or(host),
+            Ok(host) => host,
+            // What is on the way is worth more than a host that starts nothing.
+            Err(why) if self.queue.is_worth_it() => return Err(why),
+            Err(why) => {
+                let untried = self.doubts.failing().into_iter().filter(|host| !failed.contains(host));
+                self.reserve_on_trial(id, untried.collect()).ok_or(why)?
+            }
+        };
         self.doubts.try_out(&host);
         self.publish_host(&host);
         let slots = self.ledger.borrow().view(&host).map_or(0, |view| view.slots);
@@ -238,12 +248,12 @@ impl Desk {
         loop {
             let why = match self.start_on(&instance, flavour, deadline).await {
                 Ok(endpoint) => {
-                    self.doubts.dispel(&instance.host);
+                    self.trust(&instance.host);
                     return self.finish(instance, endpoint).await;
                 }
                 Err(why) => why,
             };
-            self.doubts.raise(&instance.host);
+            self.doubt(&instance.host, &why);
             tracing::warn!(instance = %instance.id, host = %instance.host, why, "instance.start_failed");
             failed.push(instance.host.clone());
             instance = match self.try_elsewhere(instance, &mut failed, deadline).await? {

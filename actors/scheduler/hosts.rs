@@ -132,7 +132,7 @@ impl Desk {
         tracing::warn!(host = %name, forgotten, "host.lost");
         if forgotten {
             self.hosts.borrow_mut().remove(name);
-            self.doubts.dispel(name);
+            self.doubts.forget(name);
         }
         self.publish_host(name);
         if !forgotten {

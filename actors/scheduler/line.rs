@@ -73,6 +73,22 @@ impl<T> Line<T> {
         None
     }
 
+    /// Sends away whoever would be served later than so many others.
+    pub(super) fn keep_first(&mut self, most: usize) {
+        while self.length > most {
+            // The last in turn of those creators that need the most turns.
+            let needs = |creator: &&Creator| self.waiting.get(*creator).map_or(0, VecDeque::len);
+            let Some(creator) = self.turns.iter().max_by_key(needs).cloned() else { return };
+            let Some(own) = self.waiting.get_mut(&creator) else { return };
+            own.pop_back();
+            self.length -= 1;
+            if own.is_empty() {
+                self.waiting.remove(&creator);
+                self.turns.retain(|other| *other != creator);
+            }
+        }
+    }
+
     /// Sends everybody away.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -121,6 +137,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn those_are_kept_who_would_be_served_first(whos in prop::collection::vec(0u8..4, 0..30), most in 0usize..30) {
+            let line = || {
+                let mut line = Line::default();
+                for (what, who) in (0u128..).zip(&whos) {
+                    line.join(creator(*who), id(what), what);
+                }
+                // Somebody's turn is over already.
+                served(&mut line);
+                line
+            };
+            let (mut all, mut kept) = (line(), line());
+            kept.keep_first(most);
+            let expected: Vec<_> = std::iter::from_fn(|| served(&mut all)).take(most).collect();
+            prop_assert_eq!(kept.len(), expected.len());
+            prop_assert_eq!(std::iter::from_fn(|| served(&mut kept)).collect::<Vec<_>>(), expected);
+        }
+
         /// Everybody is served once or left, and nobody waits for more than one of each other creator at a time.
         #[test]
         fn nobody_is_forgotten_and_nobody_starves(steps in prop::collection::vec((0u8..4, 0u8..3), 1..80)) {

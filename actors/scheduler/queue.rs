@@ -74,17 +74,35 @@ impl Queue {
         Waits { waiting, waited, waited_for }
     }
 
-    fn is_worth_it(&self) -> bool {
+    /// Whether there is room on the way for anybody.
+    pub(super) fn is_worth_it(&self) -> bool {
         self.growth.get().is_some_and(|(growth, _)| growth.booting > 0 || growth.may_grow)
+    }
+
+    /// How many may wait, where a machine that boots will have so many `slots`: for more than boots nobody waits, unless
+    /// more would be ordered.
+    fn places(&self, slots: u32) -> usize {
+        match self.growth.get() {
+            Some((growth, _)) if growth.may_grow => usize::MAX,
+            Some((growth, _)) => (growth.booting as usize).saturating_mul(slots as usize),
+            None => 0,
+        }
     }
 
     /// A refusal with what is known of growth.
     pub(super) fn foresee(&self, refusal: NoPlace) -> NoPlace {
         let Some((growth, told)) = self.growth.get() else { return refusal };
-        let ready_in = growth.ready_in.filter(|_| self.is_worth_it());
+        let from_now = |time: Duration| time.saturating_sub(told.elapsed());
+        let (is_worth_it, announced) = (self.is_worth_it(), growth.announced as usize);
+        // A host whose engine has not answered since it was bought boots, and is nothing else.
+        let silent = announced.min(refusal.unreachable);
+        let joining = (announced - silent).min(refusal.joining);
         NoPlace {
+            unreachable: refusal.unreachable - silent,
+            joining: refusal.joining - joining,
             booting: growth.booting as usize,
-            ready_in: ready_in.map(|time| time.saturating_sub(told.elapsed())),
+            ready_in: growth.ready_in.filter(|_| is_worth_it).map(from_now),
+            next_order_in: growth.next_order_in.filter(|_| !is_worth_it).map(from_now),
             ..refusal
         }
     }
@@ -102,7 +120,8 @@ impl Desk {
     ) -> Result<Room, CreateError> {
         let (queue, settings) = (&self.queue, self.tools.settings.queue);
         let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
-        let may_hope = queue.is_worth_it() || self.takes_stock() || self.gives_hosts_back();
+        let knows_better_soon = self.takes_stock() || self.gives_hosts_back();
+        let may_hope = queue.is_worth_it() || knows_better_soon;
         if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !may_hope {
             self.peers.pressure.do_send(PressureChanged);
             return refuse(refusal);
@@ -113,6 +132,9 @@ impl Desk {
         }
         let (sender, mut receiver) = oneshot::channel();
         queue.line.borrow_mut().join(creator.clone(), id.clone(), sender);
+        if !knows_better_soon {
+            self.send_surplus_away();
+        }
         let _wait = Wait { queue, since: Instant::now() };
         // Only now, because it asks how many wait.
         self.peers.pressure.do_send(PressureChanged);
@@ -178,14 +200,21 @@ impl Desk {
         queue.serving.set(false);
     }
 
-    /// The autoscaler says what may be hoped for. With nothing to hope for, nobody is kept waiting.
+    /// The autoscaler says what may be hoped for. Whoever has nothing to hope for is not kept waiting.
     pub(super) fn growth_foreseen(&self, growth: GrowthForeseen) {
         if !growth.blind || self.queue.growth.get().is_none() {
             self.queue.growth.set(Some((growth, Instant::now())));
         }
-        if !self.queue.is_worth_it() && !self.takes_stock() {
-            self.send_away();
+        if !self.takes_stock() {
+            self.send_surplus_away();
         }
+    }
+
+    /// Refuses those who would be served last, as far as what boots has no place for them. Whether those who wait at other
+    /// servers come first nobody knows, so they are not counted.
+    fn send_surplus_away(&self) {
+        let slots = self.tools.settings.scaling.as_ref().map_or(0, |policy| policy.slots);
+        self.queue.line.borrow_mut().keep_first(self.queue.places(slots));
     }
 
     /// Refuses everybody who waits.

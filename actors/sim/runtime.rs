@@ -51,6 +51,8 @@ pub enum Reach {
     Refusing,
     /// It takes calls and never answers.
     Silent,
+    /// It answers and starts nothing, for its disk is full.
+    Full,
 }
 
 /// All simulated engines. Clones are the same engines. Each call is one operation of the faults, named after
@@ -89,6 +91,9 @@ struct Container {
 impl Machine {
     /// Takes a container in; the engine refuses a second one of the same name.
     fn insert(&mut self, id: &InstanceId, running: bool) -> Result<(), RuntimeError> {
+        if self.reach == Reach::Full {
+            return Err(RuntimeError::Refused("no space left on device".to_owned()));
+        }
         if self.containers.contains_key(id) {
             return Err(RuntimeError::Refused(format!("the name of {id} is in use")));
         }
@@ -102,7 +107,7 @@ impl Machine {
     /// Stops a container and tells whoever listens; says whether it ran.
     fn stop(&mut self, id: &InstanceId) -> bool {
         let ran = self.containers.get_mut(id).is_some_and(|container| std::mem::take(&mut container.running));
-        if ran && self.reach == Reach::Well {
+        if ran && matches!(self.reach, Reach::Well | Reach::Full) {
             self.listeners.retain(|listener| listener.send(Ok(id.clone())).is_ok());
         }
         ran
@@ -275,7 +280,7 @@ impl SimRuntime {
         }
         let reach = self.all.state().machines.get(&self.host).map_or(Reach::Refusing, |machine| machine.reach);
         match reach {
-            Reach::Well => {}
+            Reach::Well | Reach::Full => {}
             Reach::Refusing => return Err(RuntimeError::Unreachable("connection refused".to_owned())),
             Reach::Silent => std::future::pending().await,
         }

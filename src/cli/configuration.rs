@@ -7,16 +7,7 @@ pub(super) fn run(command: &ConfigCommand, output: &Output) -> Result<(), Failur
     match command {
         ConfigCommand::Check(given) => {
             let layers = Layers::gather(&given.inputs());
-            let config = Config::from_layers(&layers)?;
-            let mut missing = config.docker.unreadable_files();
-            missing.extend(config.database.unreadable_file());
-            missing.extend(config.digitalocean.unreadable_files());
-            missing.extend(config.directory.unreadable_file());
-            if !missing.is_empty() {
-                let missing = missing.iter().map(|(key, file)| format!("{key} ({})", file.display()));
-                let missing = missing.collect::<Vec<_>>().join(", ");
-                return Err(Failure::Usage(format!("these files are not there, or may not be read: {missing}")));
-            }
+            Config::with_files(&layers)?;
             let set = layers.entries.iter().filter(|entry| entry.source != Source::BuiltIn).count();
             output.line(&format!("the configuration is valid; {set} of {} keys are set", layers.entries.len()))?;
         }

@@ -69,7 +69,7 @@ fn dispatch(arguments: Arguments, programs: Programs, output: &Output) -> Result
     let server = arguments.server();
     match arguments.command {
         Command::Serve(given) => {
-            let config = Config::from_layers(&Layers::gather(&given.configuration.inputs()))?;
+            let config = Config::with_files(&Layers::gather(&given.configuration.inputs()))?;
             telemetry::init(&config.telemetry).map_err(anyhow::Error::from)?;
             return Ok((programs.serve)(config, given.take_over)?);
         }

@@ -177,10 +177,11 @@ mod tests {
     fn what_the_detail_says_already_is_not_said_twice() {
         let problem = Problem {
             status: 400,
-            detail: "ttl must be between 60 s and 86400 s".into(),
+            detail: "The ttl must be from 1m to 1day.".into(),
             field: Some("ttl".into()),
+            allowed: Some(serde_json::json!({"min_s": 60, "max_s": 86_400})),
             ..Problem::default()
         };
-        assert_eq!(problem.to_string(), "ttl must be between 60 s and 86400 s");
+        assert_eq!(problem.to_string(), "The ttl must be from 1m to 1day");
     }
 }

@@ -1,10 +1,6 @@
 //! `[database]`: where instances are recorded.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -39,14 +35,6 @@ impl Database {
             acquire_timeout: duration(Duration::from_millis(10), Duration::from_secs(60)),
             tls_ca: optional_path,
         }))
-    }
-
-    /// `tls_ca` when it names a file that is not there or may not be read; see
-    /// [`Docker::unreadable_files`](super::Docker::unreadable_files).
-    #[must_use]
-    pub fn unreadable_file(&self) -> Option<(&'static str, &Path)> {
-        let file = self.tls_ca.as_deref()?;
-        std::fs::File::open(file).is_err().then_some(("database.tls_ca", file))
     }
 }
 

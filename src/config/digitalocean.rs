@@ -1,11 +1,6 @@
 //! `[digitalocean]`: the account, and what is bought with it.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -16,6 +11,7 @@ use super::{
     kinds::{Read, duration, list, network, optional_path, optional_text, parsed, text},
     reader::{Reader, read_section},
 };
+use crate::loopback::is_loopback;
 
 /// Where a droplet can be bought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +94,16 @@ impl DigitalOcean {
         );
     }
 
-    /// Keys that name a file which is not there or may not be read, each with the file; no rule, as for the engines'.
-    pub fn unreadable_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let named =
-            [("digitalocean.token_file", &self.token_file), ("digitalocean.user_data_file", &self.user_data_file)];
-        let named = named.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?)));
-        named.filter(|(_, file)| std::fs::File::open(file).is_err())
+    /// Whether the firewall lets somebody in at each of these ports, or none is looked after.
+    pub(super) fn lets_in(&self, ports: &RangeInclusive<u16>) -> bool {
+        let mut open: Vec<_> = self.inbound.iter().filter_map(|rule| port_range(&rule.ports)).collect();
+        open.sort_by_key(|range| *range.start());
+        // The first port that no rule so far lets in; one more than a port can be when all are.
+        let closed = open.iter().fold(u32::from(*ports.start()), |closed, range| {
+            let joined = u32::from(*range.start()) <= closed;
+            if joined { closed.max(u32::from(*range.end()) + 1) } else { closed }
+        });
+        self.inbound.is_empty() || closed > u32::from(*ports.end())
     }
 }
 
@@ -111,12 +111,10 @@ impl DigitalOcean {
 fn api(url: &str) -> Result<String, &'static str> {
     let refused = "must be an address on https:// such as https://api.digitalocean.com, or on http:// at loopback";
     let parsed = reqwest::Url::parse(url).map_err(|_| refused)?;
-    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let plain = parsed.username().is_empty() && parsed.password().is_none() && parsed.query().is_none();
     match parsed.scheme() {
-        "https" if plain && !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
-        "http" if plain && loopback => Ok(url.trim_end_matches('/').to_owned()),
+        "https" if plain && parsed.has_host() => Ok(url.trim_end_matches('/').to_owned()),
+        "http" if plain && is_loopback(&parsed) => Ok(url.trim_end_matches('/').to_owned()),
         _ => Err(refused),
     }
 }
@@ -160,10 +158,14 @@ fn inbound(value: &Value) -> Read<Inbound> {
 
 fn ports(value: &Value) -> Read<String> {
     let text = text(value)?;
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-    match (port(first), port(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(text),
-        _ => Err("must be a port or a range of ports such as \"20000-29999\"".to_owned()),
+    match port_range(&text) {
+        Some(_) => Ok(text),
+        None => Err("must be a port or a range of ports such as \"20000-29999\"".to_owned()),
     }
+}
+
+fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(port(first)?..=port(last)?).filter(|range| !range.is_empty())
 }

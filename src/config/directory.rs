@@ -1,14 +1,9 @@
 //! `[directory]`: how hosts are found.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use getaredis_actors::domain::HostName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
 use super::{
@@ -16,6 +11,7 @@ use super::{
     kinds::{Read, duration, engine, list, optional_engine, optional_path, parsed, reachable, text, whole, word},
     reader::{Reader, read_section},
 };
+use crate::loopback::is_loopback_host;
 
 /// Where hosts announce themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +75,11 @@ impl Directory {
         Some(directory)
     }
 
-    /// The key that names a file which is not there or may not be read, with the file; as with the engines'
-    /// certificates, this is no rule.
+    /// Where hosts find it; nothing when that would be at their own loopback, where nobody told them to look.
     #[must_use]
-    pub fn unreadable_file(&self) -> Option<(&'static str, &Path)> {
-        let file = self.tls_ca.as_deref()?;
-        std::fs::File::open(file).is_err().then_some(("directory.tls_ca", file))
+    pub fn as_announced(&self) -> Option<RedisPlace> {
+        let reached_by_us = || RedisPlace::of(self.url.expose_secret()).filter(|place| !is_loopback_host(&place.host));
+        self.announce.clone().or_else(reached_by_us)
     }
 
     fn rules(&self, reader: &mut Reader<'_>) {
@@ -131,12 +126,6 @@ impl RedisPlace {
             }
             _ => None,
         }
-    }
-
-    /// Whether nobody but its own machine reaches it.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 

@@ -1,11 +1,6 @@
 //! `[docker]`: the container engine and how instances are published on it.
 
-use std::{
-    net::IpAddr,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -18,6 +13,9 @@ use super::{
 
 /// Where an engine listens when nobody says otherwise.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// Where an engine publishes when nobody says otherwise: `net.ipv4.ip_local_port_range`, as Linux has it.
+const ENGINES_CHOICE: RangeInclusive<u16> = 32_768..=60_999;
 
 /// How a TCP engine and we recognise each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,15 +99,9 @@ impl Docker {
         );
     }
 
-    /// Keys that name a file which is not there or may not be read, each with the file. Whoever loads the configuration
-    /// may not be on the machine that it is for, so this is no rule; `config check` and the server ask.
-    #[must_use]
-    pub fn unreadable_files(&self) -> Vec<(&'static str, &Path)> {
-        [("docker.tls_ca", &self.tls_ca), ("docker.tls_cert", &self.tls_cert), ("docker.tls_key", &self.tls_key)]
-            .into_iter()
-            .filter_map(|(key, file)| Some((key, file.as_deref()?)))
-            .filter(|(_, file)| std::fs::File::open(file).is_err())
-            .collect()
+    /// The ports that instances can end up at.
+    pub(super) fn reached_ports(&self) -> RangeInclusive<u16> {
+        self.ports.clone().unwrap_or(ENGINES_CHOICE)
     }
 
     /// The engine of this machine.

@@ -3,9 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use getaredis_actors::domain::HostName;
-use secrecy::ExposeSecret;
 
-use super::{Config, DirectoryKind, HostAuth, RedisPlace};
+use super::{Config, DirectoryKind, HostAuth};
 use crate::host_setup::{HostDirectory, HostSettings};
 
 impl Config {
@@ -30,9 +29,8 @@ impl Config {
 
     fn host_directory(&self) -> Result<HostDirectory, String> {
         let directory = &self.directory;
-        let place = directory.announce.clone().or_else(|| RedisPlace::of(directory.url.expose_secret()));
-        let place = place
-            .filter(|place| directory.announce.is_some() || !place.is_loopback())
+        let place = directory
+            .as_announced()
             .ok_or("hosts do not reach the directory at loopback: set directory.announce to the address they use")?;
         let read = |path: &PathBuf| {
             fs::read_to_string(path).map_err(|e| format!("cannot read {} (directory.tls_ca): {e}", path.display()))

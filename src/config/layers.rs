@@ -201,13 +201,7 @@ impl Layers {
     }
 
     fn unknown(&mut self, key: &str, spelled: String, source: Source, spell: impl Fn(&str) -> String) {
-        let near = self
-            .entries
-            .iter()
-            .map(|entry| (strsim::damerau_levenshtein(&entry.key, key), &entry.key))
-            .min()
-            // Further away than a third of the word it is a guess, not a slip of the finger.
-            .filter(|(distance, known)| *distance <= known.len() / 3);
+        let near = self.entries.iter().filter_map(|entry| Some((slips(&entry.key, key)?, &entry.key))).min();
         let message = match near {
             Some((_, known)) => format!("there is no such key; did you mean {}?", spell(known)),
             None => "there is no such key; `getaredis config show` lists all".to_owned(),
@@ -218,6 +212,16 @@ impl Layers {
     fn complain(&mut self, places: Vec<Place>, message: String) {
         self.problems.push(Problem { places, message });
     }
+}
+
+/// How many slips of the finger made `written` of `known`, if both section and name are near: further away than a third
+/// of a word it is a guess.
+fn slips(known: &str, written: &str) -> Option<usize> {
+    let near = |known: &str, written| {
+        Some(strsim::damerau_levenshtein(known, written)).filter(|slips| *slips <= known.len() / 3)
+    };
+    let ((section, name), (their_section, their_name)) = (known.split_once('.')?, written.split_once('.')?);
+    Some(near(section, their_section)? + near(name, their_name)?)
 }
 
 /// The environment variable that sets `key`.
@@ -291,6 +295,17 @@ mod tests {
         assert_eq!(read_as(&list, ""), list);
         assert_eq!(read_as(&list, "a, b,"), Value::Array(vec!["a".into(), "b".into()]));
         assert_eq!(read_as(&list, r#"["a"]"#), Value::Array(vec!["a".into()]));
+    }
+
+    #[test]
+    fn a_key_is_near_when_both_its_section_and_its_name_are() {
+        let near = [("fleet.idel", 1), ("fleat.idle", 1), ("feet.iddle", 2)];
+        for (written, distance) in near {
+            assert_eq!(slips("fleet.idle", written), Some(distance), "{written}");
+        }
+        for far in ["fleet.nope", "fleet.id", "docker.idle", "idle", "fleet", "fleet.", ".idle", ""] {
+            assert_eq!(slips("fleet.idle", far), None, "{far}");
+        }
     }
 
     #[test]

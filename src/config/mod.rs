@@ -12,6 +12,7 @@ mod digitalocean;
 mod directory;
 mod docker;
 mod fields;
+mod files;
 mod fleet;
 mod hosts;
 mod http;
@@ -94,8 +95,23 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in any layer.
     pub fn from_layers(layers: &Layers) -> Result<Self, Problems> {
+        Self::understand(layers, |_, _| {})
+    }
+
+    /// The same on the machine that it is for, where the files that it names must be.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer, or with a file.
+    pub fn with_files(layers: &Layers) -> Result<Self, Problems> {
+        Self::understand(layers, files::rules)
+    }
+
+    fn understand(layers: &Layers, further: impl FnOnce(&Self, &mut Reader<'_>)) -> Result<Self, Problems> {
         let mut reader = Reader::new(layers);
         let config = Self::read(&mut reader);
+        if let Some(config) = &config {
+            further(config, &mut reader);
+        }
         match config {
             Some(config) if reader.problems.is_empty() => Ok(config),
             _ => Err(Problems(reader.problems)),
@@ -212,6 +228,34 @@ impl Config {
             !self.docker.publish_address.is_loopback(),
             &["docker.publish_address", "fleet.provider"],
             "instances on hosts that are bought would be published where nobody reaches them; publish on 0.0.0.0",
+        );
+        reader.rule(
+            self.directory.kind == DirectoryKind::Static
+                || self.docker.host_auth == HostAuth::Certificate
+                // The operator's own user data may know another way.
+                || bought.user_data_file.is_some()
+                || self.directory.as_announced().is_some(),
+            &[
+                "directory.announce",
+                "directory.url",
+                "directory.kind",
+                "docker.host_auth",
+                "digitalocean.user_data_file",
+                "fleet.provider",
+            ],
+            "hosts that are bought do not reach the directory at loopback: set directory.announce to the address they \
+             use, such as redis://10.0.0.2:6379",
+        );
+        let ports = self.docker.reached_ports();
+        let (first, last) = (ports.start(), ports.end());
+        reader.rule(
+            bought.lets_in(&ports),
+            &["digitalocean.inbound", "docker.ports", "fleet.provider"],
+            &format!(
+                "instances are published on ports {first}-{last}, and the firewall does not let tenants in at all of \
+                 them; add {{ ports = \"{first}-{last}\", from = [\"0.0.0.0/0\", \"::/0\"] }}, set docker.ports to what it \
+                 lets in, or leave inbound empty to look after the firewall yourself"
+            ),
         );
         reader.rule(
             self.scaling.list_grace >= 2 * bought.call_timeout,

@@ -112,6 +112,7 @@ fn of_fleet(fleet: &FleetView) {
         (Health::Up, "up"),
         (Health::Unreachable, "unreachable"),
         (Health::Unannounced, "unannounced"),
+        (Health::Failing, "failing"),
     ];
     for (state, word) in states {
         let hosts = fleet.hosts.iter().filter(|host| host.state == state).count();

@@ -16,6 +16,7 @@
       return;
     }
     history.replaceState({ loading: before + 1 }, "");
+    document.documentElement.dataset.loading = "again";
     setTimeout(() => location.reload(), FIRST_PAUSE_MS * 2 ** before);
   }, true);
 })();

@@ -4,18 +4,20 @@ import { age } from "./format.js";
 
 const ON_THE_WAY = ["ordered", "booting"];
 // What the table of hosts does not show, or not for long.
-const MOVING = [...ON_THE_WAY, "deleting", "failed", "stray"];
+const MOVING = [...ON_THE_WAY, "deleting", "failed", "gone", "stray"];
 
 /** What the page says of the pool; `now` is the server's. Nothing where no hosts are bought. */
 export function poolInWords(scaling, now) {
   if (!scaling?.enabled) return null;
   const { droplets, max_hosts: most, totals } = scaling;
   const coming = droplets.filter(({ stage }) => ON_THE_WAY.includes(stage)).length;
+  const strays = droplets.filter(({ stage }) => stage === "stray").length;
+  const more = strays > 0 ? `, ${strays} more without a record` : "";
   const ready = coming > 0 && typeof scaling.ready_in_s === "number" ? `; the first is ready in about ${age(scaling.ready_in_s)}` : "";
   const way = coming > 0 ? `, ${coming} on the way${ready}` : "";
   return {
     state: scaling.paused ? "paused" : "running",
-    numbers: `${droplets.length} of at most ${most} host${most === 1 ? "" : "s"}${way}`,
+    numbers: `${droplets.length - strays} of at most ${most} host${most === 1 ? "" : "s"}${more}${way}`,
     totals: `Since the start ${totals.ordered} ordered, ${totals.deleted} deleted, ${totals.failures} failure${totals.failures === 1 ? "" : "s"}`,
     button: scaling.paused ? "Resume" : "Pause",
     hint: scaling.paused ? "Nothing is bought or given back until you resume it." : "",

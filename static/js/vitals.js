@@ -55,6 +55,6 @@ export function details(host, now) {
 export function hostsInWords(hosts) {
   const counts = new Map();
   for (const host of hosts) for (const word of [host.state, host.cordon].filter(Boolean)) counts.set(word, (counts.get(word) ?? 0) + 1);
-  const order = ["up", "joining", "unreachable", "unannounced", "cordoned", "draining"];
+  const order = ["up", "joining", "unreachable", "unannounced", "failing", "cordoned", "draining"];
   return order.filter((word) => counts.has(word)).map((word) => `${counts.get(word)} ${word}`).join(", ");
 }

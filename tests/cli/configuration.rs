@@ -106,10 +106,19 @@ fn a_wrong_argument_is_a_usage_error() {
 }
 
 #[test]
-fn a_check_names_the_files_that_are_not_there() {
+fn the_files_that_are_not_there_or_empty_are_named_and_the_server_does_not_start() {
+    let home = Home::empty();
+    std::fs::write(home.path("token"), " \n").unwrap();
     let files = ["docker.tls_ca=ca.pem", "docker.tls_cert=cert.pem", "docker.tls_key=key.pem"];
-    let set: Vec<_> = files.iter().flat_map(|file| ["--set", file]).collect();
-    let checked = Home::empty().run(&[&["config", "check"], &set[..]].concat());
-    assert_eq!(checked.code, 2);
-    assert!(files.iter().all(|file| checked.err.contains(&file.replace('=', " ("))), "{}", checked.err);
+    let mut set: Vec<_> = files.iter().flat_map(|file| ["--set", file]).collect();
+    set.extend(["--set", "digitalocean.token_file=token"]);
+    for command in [&["serve"][..], &["config", "check"]] {
+        let refused = home.run(&[command, &set[..]].concat());
+        assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{}", refused.err);
+        for (key, file) in files.iter().filter_map(|set| set.split_once('=')) {
+            let told = format!("{key} = \"{file}\" (argument --set): the file {file} cannot be read");
+            assert!(refused.err.contains(&told), "{}", refused.err);
+        }
+        assert!(refused.err.contains("digitalocean.token_file = \"token\"") && refused.err.contains("token is empty"));
+    }
 }

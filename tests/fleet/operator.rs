@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Time for a change to be noticed: a probe that hangs, and a key that runs out, on a busy machine.
-const NOTICED: Duration = Duration::from_secs(45);
+pub(crate) const NOTICED: Duration = Duration::from_secs(45);
 
 impl World {
     /// The hosts as the operator's page shows them.
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// What `GET /v1/admin/hosts` says of a host.
-    async fn listed(&self, host: &str) -> Option<Value> {
+    pub(crate) async fn listed(&self, host: &str) -> Option<Value> {
         let hosts = self.operator_sees("hosts").await;
         hosts["hosts"].as_array()?.iter().find(|listed| listed["name"] == host).cloned()
     }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::{
     SOON, eventually,
+    operator::NOTICED,
     scene::Scene,
     tenant::must_work,
     world::{QUICK, containers_on, in_a_world},
@@ -103,6 +104,15 @@ async fn disk_full(scene: &Scene<'_>) {
     scene.machine.fill_disk(0).unwrap();
     scene.others_are_served_elsewhere().await;
     world.logs(&["no space left on device"], scene.name()).await;
+    let shown = eventually("it is believed to start nothing", NOTICED, async || {
+        scene.others_are_served_elsewhere().await;
+        let shown = world.listed(scene.name()).await.unwrap_or_default();
+        if shown["state"] == "failing" { Ok(shown) } else { Err(shown.to_string()) }
+    })
+    .await;
+    let reason = shown["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("3 starts in a row failed") && reason.contains("no space left on device"), "{shown}");
+    world.explains(&format!("{}: no instance starts on it; it carries 1 instances", scene.name())).await;
     let is_full = |vitals: &Value| {
         let [free, total] = ["disk_free_bytes", "disk_total_bytes"].map(|member| vitals[member].as_u64());
         free.zip(total).is_some_and(|(free, total)| free < total / 20)
@@ -112,6 +122,7 @@ async fn disk_full(scene: &Scene<'_>) {
     must_work(stays).await;
     scene.machine.free_disk().unwrap();
     scene.takes_instances_again().await;
+    scene.shows("up").await;
 }
 
 /// The engine answers, and nothing can be started: who is sent there is served elsewhere, and what was begun there is

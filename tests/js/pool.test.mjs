@@ -22,6 +22,13 @@ test("what is on its way is counted, with its time, and what the table of hosts 
   assert.equal(words.totals, "Since the start 4 ordered, 1 deleted, 1 failure");
 });
 
+test("what was not ordered here is counted for itself", () => {
+  const stray = { name: "d5", stage: "stray", since: null };
+  const words = poolInWords({ ...scaling, droplets: [scaling.droplets[0], stray] }, now);
+  assert.equal(words.numbers, "1 of at most 5 hosts, 1 more without a record");
+  assert.deepEqual(words.moving, [{ name: "d5", stage: "stray", age: "" }]);
+});
+
 test("a pause says what it means and how to end it", () => {
   const words = poolInWords({ ...scaling, paused: true, droplets: [], max_hosts: 1 }, now);
   assert.deepEqual([words.state, words.button, words.numbers], ["paused", "Resume", "0 of at most 1 host"]);

@@ -37,7 +37,7 @@ test("details leave out what is not known, and say since when a heartbeat stays 
 });
 
 test("hosts are counted by where they stand, the cordoned ones twice", () => {
-  const hosts = [{ state: "up" }, { state: "up", cordon: "cordoned" }, { state: "unannounced", cordon: "draining" }, { state: "joining" }];
-  assert.equal(hostsInWords(hosts), "2 up, 1 joining, 1 unannounced, 1 cordoned, 1 draining");
+  const hosts = [{ state: "up" }, { state: "up", cordon: "cordoned" }, { state: "unannounced", cordon: "draining" }, { state: "failing" }, { state: "joining" }];
+  assert.equal(hostsInWords(hosts), "2 up, 1 joining, 1 unannounced, 1 failing, 1 cordoned, 1 draining");
   assert.equal(hostsInWords([]), "");
 });

@@ -34,6 +34,8 @@ pub(super) enum Fate {
     Act(Action, String),
     /// It is no use: it never came up, or broke. What is to be done, if anything can be.
     Failed(Option<Action>, String),
+    /// The provider does not have it any more, and instances are counted on it, which have to be given up first.
+    Gone(String),
     /// Nothing can be done.
     Leave(String),
 }
@@ -46,7 +48,13 @@ impl Droplet {
             None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
             None => self.get_rid("it carries our tag and has no row"),
             Some((DropletState::Creating, _)) if self.is_unheard_of() => Fate::Unconfirmed { settled },
-            Some(_) if self.is_gone(policy, now) => Fate::Act(Action::Close(self.name.clone()), GONE.to_owned()),
+            Some(_) if self.is_gone(policy, now) && self.used() == 0 => {
+                Fate::Act(Action::Close(self.name.clone()), GONE.to_owned())
+            }
+            // Not while it could not have announced itself: nobody would know that it works.
+            Some(_) if self.is_gone(policy, now) && well.is_some_and(|well| passed(well, now) >= policy.list_grace) => {
+                Fate::Gone(format!("{GONE}; the {} instances on it are given up", self.used()))
+            }
             Some((DropletState::Deleting, _)) if self.instances > 0 => {
                 let why = format!("it carries {} instances and is not deleted after all", self.instances);
                 Fate::Act(Action::Keep(self.name.clone()), why)
@@ -70,11 +78,11 @@ impl Droplet {
     }
 
     /// Whether the provider does not have it (any more): its list has been without it for long enough to be believed. One
-    /// that plainly works is believed more than the list, and while instances are counted on it, those are given up first.
+    /// that answers is believed more than the list.
     pub(super) fn is_gone(&self, policy: &ScalingPolicy, now: Timestamp) -> bool {
-        let up = self.host.as_ref().is_some_and(|host| host.state.health == Health::Up);
+        let answers = self.host.as_ref().is_some_and(|host| host.state.health.answers());
         let missing = self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace);
-        missing && self.age(now) >= policy.list_grace && !up && self.used() == 0
+        missing && self.age(now) >= policy.list_grace && !answers
     }
 
     /// It is wanted and announces itself nowhere: it boots, or is gone.
@@ -113,12 +121,26 @@ impl Droplet {
             }
             (Health::Up, Some(Cordon::Draining)) => Fate::Leave(format!("it drains; {used} instances are left")),
             (_, Some(Cordon::Cordoned)) => Fate::Leave("the operator cordoned it".to_owned()),
+            (Health::Failing, _) => self.fate_of_failing(host, policy, now),
             _ => self.fate_of_silent(host, policy, well, now),
         }
     }
 
-    /// Its engine or its heartbeat stays away. Nobody can confirm that it is empty, so it is deleted only when it has
-    /// been silent for long and neither a row nor the ledger knows of anything on it.
+    /// Its engine answers and starts nothing. What runs on it runs on.
+    fn fate_of_failing(&self, host: &DropletHost, policy: &ScalingPolicy, now: Timestamp) -> Fate {
+        const WHAT: &str = "no instance starts on it";
+        let late = passed(host.since, now) >= policy.bad_after;
+        match (self.used(), host.state.cordon) {
+            (0, Some(_)) => Fate::Act(Action::Delete(self.name.clone()), format!("{WHAT}, and it is empty")),
+            (0, None) if late => Fate::Failed(Some(Action::Drain(self.name.clone())), format!("{WHAT} for too long")),
+            (0, None) => Fate::Leave(format!("{WHAT}; it is given time")),
+            (used, _) if late => Fate::Failed(None, format!("{WHAT} for too long; {used} instances are left on it")),
+            (used, _) => Fate::Leave(format!("{WHAT}; it carries {used} instances")),
+        }
+    }
+
+    /// Its engine or its heartbeat stays away. It is deleted only when it has been silent for long and neither a row nor
+    /// the ledger knows of anything on it; where its engine answers, that one is asked too.
     fn fate_of_silent(
         &self,
         host: &DropletHost,
@@ -135,6 +157,9 @@ impl Droplet {
             (0, None) if !late && !host.was_up => Fate::Coming,
             (0, _) if !late => Fate::Leave("it is silent; it is given time".to_owned()),
             (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
+            (0, _) if host.state.health.answers() => {
+                Fate::Failed(Some(Action::Delete(self.name.clone())), what.to_owned())
+            }
             (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
             (0, _) => Fate::Failed(None, format!("{what}{}", self.unlisted())),
             (used, _) if late => {
@@ -157,7 +182,7 @@ impl Droplet {
             _ if used > 0 => Fate::Leave(format!("{why}, but carries {used} instances")),
             _ if self.listed.is_none() => Fate::Leave(format!("{why}, and the provider does not list it")),
             (None, _) => act(Action::Discard),
-            (Some(true), Some(Health::Up)) => act(Action::Delete),
+            (Some(true), Some(health)) if health.answers() => act(Action::Delete),
             // Its inventory was confirmed, or it was given up, before its row said so.
             (Some(true), _) if self.row.is_some() => act(Action::Discard),
             (Some(true), _) => Fate::Leave(format!("{why}, but its engine does not answer")),

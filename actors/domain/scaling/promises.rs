@@ -23,7 +23,8 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 
 fn any_host() -> impl Strategy<Value = DropletHost> {
     let (up, joining) = (Just(Health::Up), Just(Health::Joining));
-    let health = prop_oneof![joining, up, up, Just(Health::Unreachable), Just(Health::Unannounced)];
+    let away = prop_oneof![Just(Health::Unreachable), Just(Health::Unannounced), Just(Health::Failing)];
+    let health = prop_oneof![joining, up, up, away];
     let cordon = prop_oneof![Just(None), Just(None), Just(Some(Cordon::Cordoned)), Just(Some(Cordon::Draining))];
     (health, cordon, 0u32..=SLOTS, any_time(), any_time(), any::<bool>()).prop_map(
         |(health, cordon, used, since, empty, was_up)| DropletHost {
@@ -234,7 +235,7 @@ proptest! {
             if let Some(host) = &droplet.host {
                 prop_assert_eq!((host.used, host.state.cordon), (0, Some(Cordon::Draining)));
                 // A discarded host is never one whose inventory could be asked.
-                prop_assert_eq!(matches!(action, Action::Delete(_)), host.state.health == Health::Up);
+                prop_assert_eq!(matches!(action, Action::Delete(_)), host.state.health.answers());
             }
         }
     }

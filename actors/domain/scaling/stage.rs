@@ -8,7 +8,7 @@ use super::{
         host::{Cordon, Health},
         ids::HostName,
     },
-    Droplet, DropletState, FleetSnapshot,
+    Droplet, DropletState, FleetSnapshot, Plan,
 };
 
 /// Where a droplet stands.
@@ -27,8 +27,12 @@ pub enum Stage {
     Draining,
     /// It was up, and its engine or its heartbeat stays away.
     Silent,
-    /// It never came up, or was silent for too long.
+    /// It was up, and no instance starts on it.
+    Failing,
+    /// It never came up, or was of no use for too long.
     Failed,
+    /// The provider does not have it any more; what it carried is being given up.
+    Gone,
     /// It is being deleted.
     Deleting,
     /// It carries our tag, and the database knows nothing of it.
@@ -37,14 +41,16 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ordered,
         Self::Booting,
         Self::Up,
         Self::Cordoned,
         Self::Draining,
         Self::Silent,
+        Self::Failing,
         Self::Failed,
+        Self::Gone,
         Self::Deleting,
         Self::Stray,
     ];
@@ -59,7 +65,9 @@ impl Stage {
             Self::Cordoned => "cordoned",
             Self::Draining => "draining",
             Self::Silent => "silent",
+            Self::Failing => "failing",
             Self::Failed => "failed",
+            Self::Gone => "gone",
             Self::Deleting => "deleting",
             Self::Stray => "stray",
         }
@@ -70,13 +78,14 @@ impl Stage {
             (None, _) => Self::Stray,
             (Some((DropletState::Deleting, _)), _) => Self::Deleting,
             (Some((DropletState::Creating, _)), None) => Self::Ordered,
-            (_, None) if droplet.absent_since.is_some() => Self::Silent,
+            (_, None) if droplet.absent_since.is_some() || droplet.instances > 0 => Self::Silent,
             (_, None) => Self::Booting,
             (_, Some(host)) => match (host.state.cordon, host.state.health) {
                 (Some(Cordon::Draining), _) => Self::Draining,
                 (_, Health::Joining) => Self::Booting,
                 (_, Health::Unreachable | Health::Unannounced) if host.was_up => Self::Silent,
                 (_, Health::Unreachable | Health::Unannounced) => Self::Booting,
+                (_, Health::Failing) => Self::Failing,
                 (Some(Cordon::Cordoned), Health::Up) => Self::Cordoned,
                 (None, Health::Up) => Self::Up,
             },
@@ -96,12 +105,13 @@ pub struct DropletView {
 }
 
 impl FleetSnapshot {
-    /// Every droplet as it is shown; `failed` are those that the plan found to be no good.
+    /// Every droplet as it is shown, with what the plan found out about it.
     #[must_use]
-    pub fn views(&self, failed: &[HostName]) -> Vec<DropletView> {
+    pub fn views(&self, plan: &Plan) -> Vec<DropletView> {
         let stage = |droplet: &Droplet| match Stage::of(droplet) {
+            _ if plan.gone.contains(&droplet.name) => Stage::Gone,
             Stage::Deleting => Stage::Deleting,
-            _ if failed.contains(&droplet.name) => Stage::Failed,
+            _ if plan.failed.contains(&droplet.name) => Stage::Failed,
             stage => stage,
         };
         let view = |d: &Droplet| DropletView { name: d.name.clone(), stage: stage(d), since: d.born() };
@@ -151,6 +161,8 @@ mod tests {
             (Some(Creating), up, Stage::Up),
             (Some(Created), silent, Stage::Silent),
             (Some(Created), Some((Health::Unannounced, None, true)), Stage::Silent),
+            (Some(Created), Some((Health::Failing, None, true)), Stage::Failing),
+            (Some(Created), Some((Health::Failing, Some(Cordon::Cordoned), true)), Stage::Failing),
             (Some(Created), Some((Health::Up, Some(Cordon::Cordoned), true)), Stage::Cordoned),
             (Some(Created), Some((Health::Unreachable, Some(Cordon::Draining), true)), Stage::Draining),
             (Some(Deleting), up, Stage::Deleting),
@@ -158,21 +170,25 @@ mod tests {
         ] {
             assert_eq!(Stage::of(&droplet(row, host)), stage, "{row:?} {host:?}");
         }
-        let gone = Droplet { absent_since: Some(later(9)), ..droplet(Some(Created), None) };
-        assert_eq!(Stage::of(&gone), Stage::Silent);
+        let away = Droplet { absent_since: Some(later(9)), ..droplet(Some(Created), None) };
+        assert_eq!(Stage::of(&away), Stage::Silent);
+        let away_before_we_looked = Droplet { instances: 1, ..droplet(Some(Created), None) };
+        assert_eq!(Stage::of(&away_before_we_looked), Stage::Silent);
     }
 
     #[test]
-    fn what_the_plan_calls_failed_is_shown_so_until_it_is_deleted() {
-        let failed = |state| {
-            let droplet = droplet(Some(state), None);
-            let failed = [droplet.name.clone()];
-            let snapshot = FleetSnapshot { droplets: vec![droplet], ..FleetSnapshot::default() };
-            snapshot.views(&failed)[0].clone()
+    fn what_the_plan_calls_failed_is_shown_so_until_it_is_deleted_and_what_is_gone_until_it_is_closed() {
+        let called = || HostName::parse("d").unwrap();
+        let shown = |state, plan: Plan| {
+            let snapshot = FleetSnapshot { droplets: vec![droplet(Some(state), None)], ..FleetSnapshot::default() };
+            snapshot.views(&plan)[0].clone()
         };
-        assert_eq!(failed(DropletState::Created).stage, Stage::Failed);
-        assert_eq!(failed(DropletState::Deleting).stage, Stage::Deleting);
-        assert_eq!(failed(DropletState::Created).since, Some(later(1)));
+        let failed = || Plan { failed: vec![called()], ..Plan::default() };
+        assert_eq!(shown(DropletState::Created, failed()).stage, Stage::Failed);
+        assert_eq!(shown(DropletState::Deleting, failed()).stage, Stage::Deleting);
+        assert_eq!(shown(DropletState::Created, failed()).since, Some(later(1)));
+        let gone = Plan { gone: vec![called()], ..Plan::default() };
+        assert_eq!(shown(DropletState::Deleting, gone).stage, Stage::Gone);
     }
 
     #[test]

@@ -188,17 +188,55 @@ fn a_host_that_is_announced_and_never_answers_is_replaced_and_deleted() {
 #[test]
 fn a_host_that_turned_bad_is_replaced_and_deleted_once_nothing_lives_on_it() {
     for bad in [Health::Unreachable, Health::Unannounced] {
+        let delete = if bad.answers() { Action::Delete(name("a")) } else { Action::Discard(name("a")) };
         let bad = |used, time| with_host(health(up("a", used), bad), |host| host.since = ago(time));
         let standby = up("b", 0);
         assert_eq!(actions(vec![bad(0, MINUTE), standby.clone()]), [], "it may come back");
         assert_eq!(actions(vec![bad(0, 6 * MINUTE), standby.clone()]), [Action::Drain(name("a"))]);
         let drains = draining(bad(0, 6 * MINUTE), true);
-        assert_eq!(actions(vec![drains.clone(), standby.clone()]), [Action::Discard(name("a"))]);
+        assert_eq!(actions(vec![drains.clone(), standby.clone()]), [delete]);
         assert_eq!(actions(vec![bad(3, 60 * MINUTE), standby.clone()]), [], "what it carries is not given up");
         // Nobody announces itself in a directory that is away.
         let outage = FleetSnapshot { directory_well_since: None, ..snapshot(vec![drains, standby]) };
         assert_eq!(plan(&outage, &policy(), NOW).actions, []);
     }
+}
+
+#[test]
+fn a_host_that_starts_nothing_is_no_room_and_is_replaced_and_deleted_once_nothing_lives_on_it() {
+    let failing = |used, time| with_host(health(up("a", used), Health::Failing), |host| host.since = ago(time));
+    assert_eq!(actions(vec![failing(1, MINUTE)]), [Action::Create], "its free slots are none");
+    let standby = up("b", 0);
+    assert_eq!(actions(vec![failing(0, MINUTE), standby.clone()]), [], "it may recover");
+    assert_eq!(actions(vec![failing(0, 6 * MINUTE), standby.clone()]), [Action::Drain(name("a"))]);
+    let drains = draining(failing(0, 6 * MINUTE), true);
+    assert_eq!(actions(vec![drains.clone(), standby.clone()]), [Action::Delete(name("a"))], "its engine can be asked");
+    assert_eq!(actions(vec![drains]), [Action::Delete(name("a")), Action::Create], "it is not taken back");
+    let carries = plan(&snapshot(vec![failing(3, 60 * MINUTE), standby]), &policy(), NOW);
+    assert_eq!((carries.actions, carries.failed), (vec![], vec![name("a")]), "what runs on it runs on");
+}
+
+#[test]
+fn what_the_provider_does_not_have_any_more_is_gone_with_what_it_carried() {
+    let gone = |time| missing(silent("a", 3, time), time);
+    let gone_by = |droplets| {
+        let plan = plan(&snapshot(droplets), &policy(), NOW);
+        (plan.gone, plan.actions)
+    };
+    let standby = || up("b", 0);
+    assert_eq!(gone_by(vec![gone(MINUTE), standby()]), (vec![], vec![]), "the list may be late");
+    assert_eq!(gone_by(vec![gone(3 * MINUTE), standby()]), (vec![name("a")], vec![]));
+    let unknown = Droplet { host: None, ..gone(3 * MINUTE) };
+    assert_eq!(gone_by(vec![unknown.clone(), standby()]), (vec![name("a")], vec![]));
+    assert_eq!(gone_by(vec![deleting(unknown.clone()), standby()]), (vec![name("a")], vec![]));
+    for health_now in [Health::Up, Health::Unannounced, Health::Failing] {
+        let works = missing(health(up("a", 3), health_now), 30 * MINUTE);
+        assert_eq!(gone_by(vec![works, standby()]), (vec![], vec![]), "{health_now:?}: it answers");
+    }
+    let just_well = FleetSnapshot { directory_well_since: Some(ago(MINUTE)), ..snapshot(vec![unknown, standby()]) };
+    assert_eq!(plan(&just_well, &policy(), NOW).gone, [], "it had no time to announce itself");
+    let given_up = Droplet { instances: 0, ..with_host(gone(3 * MINUTE), |host| host.used = 0) };
+    assert_eq!(gone_by(vec![given_up, standby()]), (vec![], vec![Action::Close(name("a"))]));
 }
 
 #[test]
@@ -288,11 +326,14 @@ fn a_pool_that_is_larger_than_it_may_be_gives_back_what_is_empty() {
 #[test]
 fn the_outlook_says_what_is_on_the_way_and_whether_more_may_be() {
     let booting = plan(&snapshot(vec![up("a", 1), booting("b", DropletState::Created, MINUTE)]), &policy(), NOW);
-    assert_eq!(booting.outlook, Outlook { coming: 1, first_ordered: Some(ago(MINUTE)), may_grow: true });
+    assert_eq!(
+        booting.outlook,
+        Outlook { coming: 1, first_ordered: Some(ago(MINUTE)), may_grow: true, ..Outlook::default() }
+    );
     let full = plan(&snapshot(["a", "b", "c", "d"].map(|name| up(name, 40)).to_vec()), &policy(), NOW);
     assert_eq!(full.outlook, Outlook::default());
     let ordered = plan(&snapshot(vec![]), &policy(), NOW);
-    assert_eq!(ordered.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true });
+    assert_eq!(ordered.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true, ..Outlook::default() });
 }
 
 #[test]
@@ -331,7 +372,7 @@ fn an_order_that_nobody_confirms_is_not_promised_and_is_made_again_by_its_name()
     let again = plan(&snapshot(vec![ordered(3 * MINUTE)]), &policy(), NOW);
     assert_eq!(again.actions, [Action::Reorder(name("a"))]);
     assert_eq!(again.explanation[1], "a: ordered again, the provider does not have it");
-    assert_eq!(again.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true });
+    assert_eq!(again.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true, ..Outlook::default() });
     // It has its place in the pool, and took its share of the budget.
     let one = ScalingPolicy { max_hosts: 1, creates_per_hour: 6, ..policy() };
     let budget = OrderBudget::default().after_an_order(&one, ago(3 * MINUTE));

@@ -9,7 +9,6 @@ pub mod optimum;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::{arrivals::Arrival, optimum::hours};
@@ -58,10 +57,13 @@ pub struct Scenario {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// Requests.
     pub creates: usize,
+    /// Those that were served, each from when its life began: what somebody who knows the future has to serve too, to be
+    /// compared with it.
+    pub served: Vec<Arrival>,
     /// Those that were refused.
     pub refused: usize,
     /// Those that waited for a droplet to boot, whatever came of it.
@@ -106,7 +108,7 @@ pub fn seed_rule(policy: &ScalingPolicy) -> ScalingPolicy {
 #[derive(Default)]
 struct Notes {
     answered: Vec<Duration>,
-    served_for: Duration,
+    served: Vec<Arrival>,
     refused: usize,
 }
 
@@ -136,7 +138,7 @@ pub async fn run(scenario: &Scenario, progress: impl Fn(Duration)) -> Result<Out
     let deployment = DeploymentId::parse("sim").map_err(|error| error.to_string())?;
     let brain = Brain::start(deployment, ports, Arc::new(settings), Arc::new(MasterKey::new([7; 32])));
 
-    let (begin, notes) = (Instant::now(), Rc::new(RefCell::new(Notes::default())));
+    let (begin, begun, notes) = (Instant::now(), clock.now(), Rc::new(RefCell::new(Notes::default())));
     let tidy = actix::spawn(async move {
         loop {
             sleep(TIDY).await;
@@ -153,15 +155,16 @@ pub async fn run(scenario: &Scenario, progress: impl Fn(Duration)) -> Result<Out
         progress(arrival.at);
         let request = CreateInstance { ttl: Some(arrival.ttl), ..harness::request(harness::creator(arrival.creator)) };
         let (door, notes) = (brain.doors.create.clone(), Rc::clone(&notes));
-        let lives = arrival.ttl.min(scenario.length - arrival.at);
+        let arrival = *arrival;
         actix::spawn(async move {
             let asked = Instant::now();
             let answer = ask(&door, request, patience).await;
             let mut notes = notes.borrow_mut();
             match answer {
-                Ok(Ok(_)) => {
+                Ok(Ok(created)) => {
                     notes.answered.push(asked.elapsed());
-                    notes.served_for += lives;
+                    let began = created.instance.created_at.duration_since(begun);
+                    notes.served.push(Arrival { at: began.try_into().unwrap_or_default(), ..arrival });
                 }
                 _ => notes.refused += 1,
             }
@@ -176,12 +179,15 @@ pub async fn run(scenario: &Scenario, progress: impl Fn(Duration)) -> Result<Out
     if let Some(report) = brain.roster.reports().into_iter().find(|report| report.restarts > 0) {
         return Err(format!("an actor died: {report:?}"));
     }
-    let mut notes = notes.borrow_mut();
+    let mut notes = notes.take();
     notes.answered.sort_unstable();
+    notes.served.sort_by_key(|arrival| arrival.at);
     let quantile = |share: f64| {
         let at = (share * notes.answered.len() as f64).ceil() as usize;
         notes.answered.get(at.saturating_sub(1)).map_or(0.0, Duration::as_secs_f64)
     };
+    let served_for =
+        notes.served.iter().map(|arrival| arrival.ttl.min(scenario.length.saturating_sub(arrival.at))).sum();
     let slot_hours = hours(droplet_time) * f64::from(slots);
     Ok(Outcome {
         creates: notes.answered.len() + notes.refused,
@@ -190,8 +196,9 @@ pub async fn run(scenario: &Scenario, progress: impl Fn(Duration)) -> Result<Out
         most_hosts: cloud.most_ever(),
         ordered: cloud.ordered(),
         droplet_hours: hours(droplet_time),
-        utilisation: ratio(hours(notes.served_for), slot_hours),
+        utilisation: ratio(hours(served_for), slot_hours),
         answered_in_s: [0.5, 0.95, 0.99, 1.0].map(quantile),
+        served: notes.served,
     })
 }
 

@@ -45,7 +45,22 @@ async fn a_bursty_day_serves_everybody_and_costs_less_than_the_rule_of_2015() {
     assert!((0.3..1.0).contains(&outcome.utilisation), "{outcome:?}");
     assert!(outcome.droplet_hours <= 1.3 * least.clairvoyant_hours, "{outcome:?} {least:?}");
     assert!(outcome.share_waited() <= 0.01, "{outcome:?}");
+    assert_eq!(outcome.served.len(), outcome.creates);
     // Nothing in it depends on anything but the scenario.
     let morning = Scenario { length: DAY / 3, ..scenario };
     assert_eq!(run(&morning, |_| {}).await.unwrap(), run(&morning, |_| {}).await.unwrap());
+}
+
+#[actix::test]
+async fn who_is_refused_is_not_among_the_served_and_the_clairvoyant_who_serves_the_same_is_no_dearer() {
+    tokio::time::pause();
+    let narrow = scenario(1);
+    let policy = ScalingPolicy { max_hosts: 1, slots: 4, ..narrow.policy.clone() };
+    let scenario = Scenario { policy, length: DAY / 3, ..narrow };
+    let outcome = run(&scenario, |_| {}).await.unwrap();
+    assert!(outcome.refused > 0, "{outcome:?}");
+    assert_eq!(outcome.served.len() + outcome.refused, outcome.creates);
+    let hours_for = |arrivals| optimum(arrivals, 4, scenario.boot, scenario.length).clairvoyant_hours;
+    assert!(outcome.droplet_hours < hours_for(&scenario.arrivals), "so it would look cheaper than it is");
+    assert!(outcome.droplet_hours >= hours_for(&outcome.served), "{outcome:?}");
 }

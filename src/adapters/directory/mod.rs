@@ -1,5 +1,7 @@
 //! Where hosts announce themselves: a list in the configuration, or keys in a Redis.
 
+#[cfg(test)]
+mod documented_tests;
 mod enrolling;
 #[cfg(test)]
 mod enrolling_tests;

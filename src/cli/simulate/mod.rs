@@ -12,7 +12,7 @@ use getaredis_actors::sim::simulation::{
     optimum::optimum,
 };
 
-use self::report::Report;
+use self::report::{Compared, Report};
 use super::{args::Configuration, exit::Failure, output::Output};
 use crate::config::{Config, Layers};
 
@@ -22,7 +22,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) const COLUMNS: &str = "\
 The table shows the configuration beside the rule of 2015 (one empty host, always), a clairvoyant (who knows every
 arrival and every end and packs them well; the best possible schedule may be a little cheaper) and a bound that no
-schedule can be cheaper than. Quotas and rates are not simulated; nothing is bought.";
+schedule can be cheaper than. The last two serve just the creates that the configuration served, when it did, so that
+whoever refuses does not look cheaper for it; the rule of 2015 is compared with a clairvoyant who serves what it did.
+Quotas and rates are not simulated; nothing is bought.";
 
 /// What is simulated; the pool is as configured (`--set fleet.standby=2`).
 #[derive(Debug, Args)]
@@ -102,13 +104,16 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
     };
     let seed = Scenario { policy: simulation::seed_rule(&configured.policy), ..configured.clone() };
     let progress = Progress::new(output);
-    progress.show("the clairvoyant packs");
-    let optimum = optimum(&configured.arrivals, configured.policy.slots, command.boot, length);
     let configured = simulate(configured, &progress, "the configuration")?;
     let seed_rule = simulate(seed, &progress, "the rule of 2015")?;
+    progress.show("the clairvoyant packs");
+    let compared = |outcome: simulation::Outcome| {
+        let optimum = optimum(&outcome.served, config.fleet.slots, command.boot, length);
+        Compared { outcome, optimum }
+    };
+    let (configured, seed_rule) = (compared(configured), compared(seed_rule));
     drop(progress);
     let report = Report {
-        optimum,
         configured,
         seed_rule,
         price_per_hour: command.price_per_hour,

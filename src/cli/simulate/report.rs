@@ -6,23 +6,37 @@ use serde_json::{Value, json};
 /// The share of creates above which a reserve is called too small.
 const ACCEPTABLE_WAITS: f64 = 0.01;
 
+/// What came of a run, and what it costs those who know the future to serve the same.
+#[derive(Clone)]
+pub(super) struct Compared {
+    pub(super) outcome: Outcome,
+    pub(super) optimum: Optimum,
+}
+
+impl Compared {
+    /// These hours in those of the clairvoyant.
+    fn times_optimum(&self, hours: f64) -> f64 {
+        if self.optimum.clairvoyant_hours > 0.0 { hours / self.optimum.clairvoyant_hours } else { 0.0 }
+    }
+
+    fn times(&self) -> f64 {
+        self.times_optimum(self.outcome.droplet_hours)
+    }
+}
+
 /// All figures of one call.
 pub(super) struct Report {
-    pub(super) configured: Outcome,
-    pub(super) seed_rule: Outcome,
-    pub(super) optimum: Optimum,
+    pub(super) configured: Compared,
+    pub(super) seed_rule: Compared,
     pub(super) price_per_hour: f64,
     pub(super) max_hosts: u32,
     pub(super) days: f64,
 }
 
 impl Report {
-    fn times_optimum(&self, hours: f64) -> f64 {
-        if self.optimum.clairvoyant_hours > 0.0 { hours / self.optimum.clairvoyant_hours } else { 0.0 }
-    }
-
     pub(super) fn json(&self) -> Value {
-        let run = |outcome: &Outcome| {
+        let run = |run: &Compared| {
+            let outcome = &run.outcome;
             json!({
                 "creates": outcome.creates,
                 "refused": outcome.refused,
@@ -39,19 +53,21 @@ impl Report {
                 "utilisation": outcome.utilisation,
                 "most_hosts": outcome.most_hosts,
                 "ordered": outcome.ordered,
-                "times_clairvoyant": self.times_optimum(outcome.droplet_hours),
+                "times_clairvoyant": run.times(),
             })
         };
+        let optimum = &self.configured.optimum;
         json!({
             "days": self.days,
             "configured": run(&self.configured),
             "seed_rule": run(&self.seed_rule),
             "clairvoyant": {
-                "droplet_hours": self.optimum.clairvoyant_hours,
-                "money": self.optimum.clairvoyant_hours * self.price_per_hour,
-                "most_hosts": self.optimum.most_hosts,
+                "creates": self.configured.outcome.served.len(),
+                "droplet_hours": optimum.clairvoyant_hours,
+                "money": optimum.clairvoyant_hours * self.price_per_hour,
+                "most_hosts": optimum.most_hosts,
             },
-            "bound": { "droplet_hours": self.optimum.bound_hours },
+            "bound": { "droplet_hours": optimum.bound_hours },
         })
     }
 
@@ -64,20 +80,22 @@ impl Report {
             "clairvoyant",
             "bound"
         );
-        let runs = [&self.configured, &self.seed_rule];
+        let (runs, optimum) = ([&self.configured.outcome, &self.seed_rule.outcome], &self.configured.optimum);
         let mut line = |name: &str, cells: [String; 4]| {
             table.push_str(&format!("{name:<28}"));
             cells.iter().for_each(|cell| table.push_str(&format!("{cell:>14}")));
             table.push('\n');
         };
         let both = |cell: &dyn Fn(&Outcome) -> String| [cell(runs[0]), cell(runs[1]), String::new(), String::new()];
-        let hours = [
-            self.configured.droplet_hours,
-            self.seed_rule.droplet_hours,
-            self.optimum.clairvoyant_hours,
-            self.optimum.bound_hours,
+        let hours = [runs[0].droplet_hours, runs[1].droplet_hours, optimum.clairvoyant_hours, optimum.bound_hours];
+        let times = [
+            self.configured.times(),
+            self.seed_rule.times(),
+            self.configured.times_optimum(optimum.clairvoyant_hours),
+            self.configured.times_optimum(optimum.bound_hours),
         ];
-        line("creates", both(&|run| run.creates.to_string()));
+        let served = runs[0].served.len();
+        line("creates", [runs[0].creates, runs[1].creates, served, served].map(|creates| creates.to_string()));
         line("refused", both(&|run| run.refused.to_string()));
         line("waited for a boot", both(&|run| format!("{:.2} %", 100.0 * run.share_waited())));
         for (at, name) in
@@ -89,11 +107,11 @@ impl Report {
         }
         line("droplet-hours", hours.map(|hours| format!("{hours:.1}")));
         line("money", hours.map(|hours| format!("{:.2}", hours * self.price_per_hour)));
-        line("times clairvoyant", hours.map(|hours| format!("{:.2}", self.times_optimum(hours))));
+        line("times clairvoyant", times.map(|times| format!("{times:.2}")));
         line("slots used", both(&|run| format!("{:.0} %", 100.0 * run.utilisation)));
         line("droplets ordered", both(&|run| run.ordered.to_string()));
         let most = |run: &Outcome| run.most_hosts.to_string();
-        let clairvoyant = self.optimum.most_hosts.to_string();
+        let clairvoyant = optimum.most_hosts.to_string();
         line("most droplets at once", [most(runs[0]), most(runs[1]), clairvoyant, String::new()]);
         self.hints().iter().for_each(|hint| table.push_str(&format!("\n{hint}\n")));
         table
@@ -101,7 +119,7 @@ impl Report {
 
     /// What an operator may want to change.
     fn hints(&self) -> Vec<String> {
-        let (run, most) = (&self.configured, self.max_hosts);
+        let (run, most) = (&self.configured.outcome, self.max_hosts);
         let (refused, creates) = (run.refused, run.creates);
         let at_most = run.most_hosts >= most as usize;
         let waited = run.share_waited() > ACCEPTABLE_WAITS;
@@ -132,11 +150,16 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use getaredis_actors::sim::simulation::arrivals::Arrival;
+
     use super::*;
 
     fn report() -> Report {
         let configured = Outcome {
             creates: 200,
+            served: vec![Arrival { at: Duration::ZERO, ttl: Duration::ZERO, creator: 0 }; 199],
             refused: 1,
             waited: 3,
             most_hosts: 4,
@@ -145,9 +168,12 @@ mod tests {
             utilisation: 0.5,
             answered_in_s: [0.4, 0.5, 12.0, 61.0],
         };
-        let seed_rule = Outcome { droplet_hours: 150.0, ..configured.clone() };
+        let by_rule = Outcome { droplet_hours: 150.0, ..configured.clone() };
         let optimum = Optimum { clairvoyant_hours: 100.0, bound_hours: 90.0, most_hosts: 3 };
-        Report { configured, seed_rule, optimum, price_per_hour: 0.1, max_hosts: 4, days: 7.0 }
+        let configured = Compared { outcome: configured, optimum };
+        // It served more, so whoever serves the same pays more.
+        let seed_rule = Compared { outcome: by_rule, optimum: Optimum { clairvoyant_hours: 120.0, ..optimum } };
+        Report { configured, seed_rule, price_per_hour: 0.1, max_hosts: 4, days: 7.0 }
     }
 
     #[test]
@@ -159,9 +185,10 @@ mod tests {
             let found = rows.iter().find(|row| row[0].trim() == name).unwrap_or_else(|| panic!("no {name} in {table}"));
             found[1..].iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
         };
+        assert_eq!(row("creates"), ["200", "200", "199", "199"]);
         assert_eq!(row("waited for a boot"), ["1.50 %", "1.50 %"]);
         assert_eq!(row("droplet-hours"), ["120.0", "150.0", "100.0", "90.0"]);
-        assert_eq!(row("times clairvoyant"), ["1.20", "1.50", "1.00", "0.90"]);
+        assert_eq!(row("times clairvoyant"), ["1.20", "1.25", "1.00", "0.90"]);
         assert_eq!(row("money"), ["12.00", "15.00", "10.00", "9.00"]);
     }
 
@@ -169,7 +196,8 @@ mod tests {
     fn the_table_ends_with_what_may_be_changed_if_anything() {
         let mut report = report();
         let mut hint = |refused, waited, max_hosts| {
-            (report.configured.refused, report.configured.waited, report.max_hosts) = (refused, waited, max_hosts);
+            let run = &mut report.configured.outcome;
+            (run.refused, run.waited, report.max_hosts) = (refused, waited, max_hosts);
             let hints = report.hints();
             assert!(hints.len() <= 1 && hints.iter().all(|hint| report.table().ends_with(&format!("{hint}\n"))));
             hints.into_iter().next().unwrap_or_default()
@@ -190,6 +218,7 @@ mod tests {
         let json = report().json();
         assert_eq!(json["configured"]["times_clairvoyant"], 1.2);
         assert_eq!(json["configured"]["answered_in_s"]["p99"], 12.0);
-        assert_eq!(json["clairvoyant"]["money"], 10.0);
+        assert_eq!(json["seed_rule"]["times_clairvoyant"], 1.25);
+        assert_eq!((&json["clairvoyant"]["creates"], &json["clairvoyant"]["money"]), (&json!(199), &json!(10.0)));
     }
 }

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use getaredis_actors::domain::{Creator, TokenName};
+use getaredis_actors::domain::{Creator, HostName, TokenName};
 use proptest::prelude::{prop_assert, proptest};
 use secrecy::ExposeSecret;
 
 use super::{
-    Config, DirectoryKind, Inputs, Layers, LogFormat, Problems, RuntimeKind, Source,
+    Config, DirectoryKind, Inputs, Layers, LogFormat, Problems, Provider, RuntimeKind, Source,
     layers::{BUILT_IN, env_name},
     reader::Reader,
     show,
@@ -156,6 +156,7 @@ fn all_problems_of_all_layers_are_reported_together() {
         ("GETAREDIS__FLEET__SLOTS", "0"),
         ("GETAREDIS__FLEET__SLOT", "40"),
         ("GETAREDIS__NONSENSE", "1"),
+        ("GETAREDIS__FLEET__NOPE", "1"),
         ("GETAREDIS_CONFIG", "not a key"),
     ]);
     inputs.file = Some(path.clone());
@@ -164,6 +165,7 @@ fn all_problems_of_all_layers_are_reported_together() {
     let expected = [
         format!("http.bimd ({path}:2): there is no such key; did you mean http.bind?"),
         format!("htpp.bind ({path}:6): there is no such key; did you mean http.bind?"),
+        "GETAREDIS__FLEET__NOPE (env GETAREDIS__FLEET__NOPE): there is no such key; `getaredis config show` lists all".into(),
         "GETAREDIS__FLEET__SLOT (env GETAREDIS__FLEET__SLOT): there is no such key; did you mean GETAREDIS__FLEET__SLOTS?".into(),
         "GETAREDIS__NONSENSE (env GETAREDIS__NONSENSE): there is no such key; `getaredis config show` lists all".into(),
         "reaper.pol (argument --set): there is no such key; did you mean reaper.poll?".into(),
@@ -295,6 +297,68 @@ fn a_provider_needs_an_account_a_place_and_a_directory() {
         let problem = only_problem(&set(&rest));
         assert!(problem.contains(missing) && problem.contains("fleet.provider"), "{problem}");
     }
+}
+
+#[test]
+fn the_configuration_for_a_simulated_cloud_is_valid_and_buys_there() {
+    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/testbed/fleet.toml"));
+    let config = Config::load(&Inputs { file: Some(file), ..Inputs::default() }).unwrap();
+    assert_eq!(
+        (config.fleet.provider, config.digitalocean.api.as_str()),
+        (Provider::DigitalOcean, "http://127.0.0.1:20080")
+    );
+    assert!(config.host_settings(&HostName::parse("a").unwrap()).is_ok());
+}
+
+#[test]
+fn hosts_that_are_bought_must_reach_the_directory_unless_their_own_user_data_knows_a_way() {
+    let derived: Vec<_> = BUYING.iter().filter(|(key, _)| *key != "digitalocean.user_data_file").copied().collect();
+    let derived =
+        [&derived[..], &[("docker.host_auth", "derived"), ("directory.endpoint", "https://{name}:2376")]].concat();
+    let with = |pairs: Pairs<'_>| problems(&set(&[&derived[..], pairs].concat()));
+    for url in ["redis://127.0.0.1:6379", "rediss://:p@127.1.2.3", "redis://[::1]:6379/1", "redis://LocalHost"] {
+        let all = with(&[("directory.url", url)]);
+        assert!(
+            all.len() == 1 && all[0].starts_with("directory.announce = ") && all[0].contains("fleet.provider"),
+            "{all:?}"
+        );
+        assert!(all[0].contains("set directory.announce to the address they use"), "{all:?}");
+        Config::load(&set(&[BUYING, &[("directory.url", url)]].concat())).unwrap();
+        assert_eq!(
+            with(&[("directory.url", url), ("directory.announce", "redis://10.0.0.2:6379")]),
+            Vec::<String>::new()
+        );
+    }
+    assert_eq!(with(&[("directory.url", "redis://10.0.0.2:6379")]), Vec::<String>::new());
+}
+
+#[test]
+fn the_firewall_of_hosts_that_are_bought_lets_tenants_in_at_every_port() {
+    let with = |pairs: Pairs<'_>| problems(&set(&[BUYING, pairs].concat()));
+    let ports = ("docker.ports", "20000-29999");
+    for (inbound, is) in [
+        ("[]", true),
+        (r#"[{ ports = "20000-29999", from = ["::/0"] }]"#, true),
+        (
+            r#"[{ ports = "25000-65535", from = ["::/0"] }, { ports = "22", from = ["::/0"] }, { ports = "1-24999", from = ["::/0"] }]"#,
+            true,
+        ),
+        (r#"[{ ports = "22", from = ["::/0"] }]"#, false),
+        (r#"[{ ports = "20000-29998", from = ["::/0"] }]"#, false),
+        (r#"[{ ports = "20001-65535", from = ["::/0"] }]"#, false),
+        (r#"[{ ports = "20000-24999", from = ["::/0"] }, { ports = "25001-29999", from = ["::/0"] }]"#, false),
+    ] {
+        let all = with(&[ports, ("digitalocean.inbound", inbound)]);
+        assert_eq!(all.is_empty(), is, "{inbound}: {all:?}");
+        assert!(
+            is || (all.len() == 1 && all[0].contains("docker.ports = ") && all[0].contains("20000-29999")),
+            "{all:?}"
+        );
+    }
+    // Without a range of ours the engine takes any of its own.
+    let all = with(&[("digitalocean.inbound", r#"[{ ports = "20000-29999", from = ["::/0"] }]"#)]);
+    assert!(all.len() == 1 && all[0].contains("32768-60999") && all[0].contains("set docker.ports"), "{all:?}");
+    assert_eq!(with(&[("digitalocean.inbound", r#"[{ ports = "1-65535", from = ["::/0"] }]"#)]), Vec::<String>::new());
 }
 
 #[test]

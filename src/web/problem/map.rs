@@ -50,7 +50,8 @@ impl Problem {
             .retry_after(AFTER_A_RUSH),
             CreateError::NoPlace(why) => {
                 // After a restart every host joins anew, which is a matter of a moment.
-                let wait = if why.joining > 0 { AFTER_A_RESTART } else { why.ready_in.unwrap_or(AFTER_A_FULL_FLEET) };
+                let soonest = why.ready_in.or(why.next_order_in).unwrap_or(AFTER_A_FULL_FLEET);
+                let wait = if why.joining > 0 { AFTER_A_RESTART } else { soonest };
                 Self::new(Kind::FleetFull, format!("No host has room for another instance: {why}."))
                     .reason(why)
                     .retry_after(wait)

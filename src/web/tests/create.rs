@@ -195,8 +195,10 @@ async fn the_old_address_answers_as_the_old_program_did() {
 #[actix_web::test]
 async fn a_full_fleet_says_how_long_to_wait_as_far_as_it_knows() {
     let ready_in = |seconds| Some(Duration::from_secs(seconds));
-    for (joining, ready_in, seconds) in [(1, None, "2"), (0, None, "30"), (0, ready_in(50), "50")] {
-        let why = NoPlace { full: 3, joining, ready_in, ..NoPlace::default() };
+    for (joining, ready_in, next_order_in, seconds) in
+        [(1, None, None, "2"), (0, None, None, "30"), (0, ready_in(50), None, "50"), (0, None, ready_in(120), "120")]
+    {
+        let why = NoPlace { full: 3, joining, ready_in, next_order_in, ..NoPlace::default() };
         let mut kit = Kit::new();
         kit.doors.create = door(move |_: CreateInstance| Err(CreateError::NoPlace(why.clone())));
         assert_eq!(kit.ask(post("/v1/instances")).await.header("retry-after"), seconds);

@@ -62,6 +62,7 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
             host("b", Health::Unreachable, 1),
             HostView { state: Health::Unannounced, used: 0, ..unknown },
             with_vitals("d", using(50, 100)),
+            host("e", Health::Failing, 0),
         ]
     };
     let waited_for = Duration::from_millis(12_700);
@@ -99,8 +100,9 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         ("getaredis_hosts{state=up}", 2.0),
         ("getaredis_hosts{state=unreachable}", 1.0),
         ("getaredis_hosts{state=unannounced}", 1.0),
+        ("getaredis_hosts{state=failing}", 1.0),
         ("getaredis_hosts{state=joining}", 0.0),
-        ("getaredis_slots{kind=total}", 160.0),
+        ("getaredis_slots{kind=total}", 200.0),
         ("getaredis_slots{kind=used}", 7.0),
         ("getaredis_accepting{}", 1.0),
         ("getaredis_ended_total{reason=expired}", 5.0),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, BufRead, BufReader},
+    io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, Command, Stdio},
@@ -17,7 +17,7 @@ use std::{
 use super::{
     Droplet, Error, Network, Tier,
     archive::Archive,
-    images,
+    entering, images,
     images::Images,
     leaks,
     machine::Machine,
@@ -170,6 +170,7 @@ impl Cloud {
         let folder = clouds.join(&mark);
         fs::create_dir(&folder).map_err(Error::io("the cloud's folder"))?;
         let (mut holder, init) = hold(&folder)?;
+        entering::leave_word(&folder, init)?;
         let held = holder.stdin.take();
         let site = Arc::new(Site {
             network: Network::of_process(init)?,
@@ -359,10 +360,7 @@ impl Site {
     /// A command in some of the cloud's namespaces, as `nsenter` names them, and in its control group: all that it
     /// starts ends with the cloud.
     pub(super) fn command(&self, ways: &[&str], program: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo 0 >\"$0\" && exec \"$@\""]).arg(self.group("pids").join("cgroup.procs"));
-        command.arg("nsenter").args(ways).args(["--", program]);
-        command
+        entering::command(&self.mark, ways, program)
     }
 
     /// A command of the provider: in its network, and with its view of the droplets' namespaces.
@@ -380,7 +378,7 @@ impl Site {
 
     /// The cloud's own control group of a controller.
     pub(super) fn group(&self, controller: &str) -> PathBuf {
-        Path::new("/sys/fs/cgroup").join(controller).join(&self.mark)
+        entering::group(controller, &self.mark)
     }
 
     /// Lets the next droplet have this number.
@@ -417,12 +415,7 @@ fn hold(folder: &Path) -> Result<(Child, i32), Error> {
 fn sweep(clouds: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(clouds).map_err(Error::io("the folder of clouds"))?;
     for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        let held = match File::open(folder.join("lock")) {
-            Ok(lock) => lock.try_lock().is_err(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::Io("the lock of a cloud".to_owned(), error)),
-        };
-        if !held {
+        if !entering::is_held(&folder)? {
             run(Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cloud")).arg("--sweep").arg(folder))?;
         }
     }

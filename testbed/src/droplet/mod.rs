@@ -12,6 +12,7 @@ mod archive;
 mod cable;
 mod cloud;
 mod dns;
+mod entering;
 mod faults;
 mod handle;
 mod images;
@@ -30,6 +31,7 @@ use std::{
 };
 
 pub use cloud::{Cloud, Spec, why_impossible};
+pub use entering::command_in;
 pub use faults::Side;
 pub use handle::{Droplet, Tier};
 pub use images::is_built;
@@ -49,6 +51,9 @@ pub enum Error {
         /// Its last words, and how it ended.
         said: String,
     },
+    /// No cloud can be entered, or it is not said which; the reason is part of a sentence.
+    #[error("there is no cloud to enter: {0}")]
+    NoCloud(String),
     /// There is no image of that name.
     #[error("there is no image {0}")]
     NoImage(String),

@@ -1,7 +1,8 @@
 //! That nothing of a cloud stays on this machine, however it ends.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -69,6 +70,48 @@ fn what_a_killed_script_could_not_clear_is_swept_by_the_next_cloud() {
     assert_eq!(leaks::left_of(&mark), Vec::<String>::new());
     next.end().unwrap();
     std::fs::remove_dir_all(user_data.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn a_fleet_for_a_person_is_entered_from_outside_and_leaves_nothing_when_it_is_told_to_end() {
+    if cloud().is_none() {
+        return;
+    }
+    let before = leaks::traces();
+    for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
+        let mut fleet = Command::new(env!("CARGO_BIN_EXE_testbed-cloud"))
+            .args(["fleet", "--open", "0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(fleet.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<_> = lines.take_while(|line| line != "up").collect();
+        let mark = said.first().expect("a cloud");
+        let page = said.iter().find_map(|line| line.strip_prefix("page http://")?.split(' ').next()).expect("a page");
+        let inside = |command: &[&str]| {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_testbed-cloud"));
+            program.args(["in", "--cloud", mark]).args(command).stdout(Stdio::piped()).stderr(Stdio::null());
+            program
+        };
+        let pong = inside(&["redis-cli", "-h", "10.118.0.1", "PING"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&pong.stdout), "PONG\n");
+        let serve = ["python3", "-m", "http.server", "8080", "--bind", "127.0.0.1", "--directory", "/nonexistent"];
+        let mut server = inside(&serve).spawn().unwrap();
+        wait_for("the server in the cloud is reached from outside", SOON, || {
+            let mut answer = Vec::new();
+            let asked = TcpStream::connect(page).and_then(|mut stream| {
+                stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+                stream.read_to_end(&mut answer)
+            });
+            asked.is_ok() && answer.starts_with(b"HTTP/1.0 404")
+        })
+        .unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(fleet.id().try_into().unwrap()), signal).unwrap();
+        assert!(fleet.wait().unwrap().success(), "{signal}");
+        assert!(!server.wait().unwrap().success(), "it ended with the cloud");
+        assert_eq!(leaks::left_of(mark), Vec::<String>::new());
+    }
+    assert_eq!(leaks::traces(), before);
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Browser {
     pub async fn goto(&self, url: &str) {
         const LOADED: &str = "const done = arguments[0];
             const scripts = [...document.querySelectorAll('script[type=module]')];
-            Promise.all(scripts.map((script) => import(script.src))).then(() => done(''), (e) => done(String(e)))";
+            const again = () => document.documentElement.dataset.loading ? 'it is about to load itself again' : '';
+            Promise.all(scripts.map((script) => import(script.src))).then(() => done(again()), (e) => done(String(e)))";
         eventually("the page is loaded", PATIENCE, async || {
             self.client().goto(url).await.map_err(|e| e.to_string())?;
             let failure = self.client().execute_async(LOADED, vec![]).await.map_err(|e| e.to_string())?;

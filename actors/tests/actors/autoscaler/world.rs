@@ -18,7 +18,7 @@ use getaredis_actors::{
     domain::{Cordon, DeploymentId, Health, HostName, scaling::ScalingPolicy},
     feed::messages::{Fact, Publish},
     ports::{DropletState, HostProvider, HourlyPrice, Listing, ProviderError, RuntimeError, Store},
-    scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostView},
+    scheduler::messages::{CordonError, CordonHost, FleetView, HostError, HostInventory, HostSilent, HostView},
     settings::Settings,
     sim::{
         clock::SimClock,
@@ -61,6 +61,8 @@ pub(super) struct Fleet {
     pub(super) waiting: Arc<Mutex<u32>>,
     /// What the scheduler was told of growth.
     pub(super) growth: Arc<Mutex<Vec<GrowthForeseen>>>,
+    /// Which hosts the reaper was told to look at.
+    pub(super) silent: Arc<Mutex<Vec<HostName>>>,
     /// What the feed was told.
     pub(super) shown: Arc<Mutex<Vec<Fact>>>,
 }
@@ -130,6 +132,7 @@ impl Fleet {
                 ..DirectoryView::default()
             }),
             growth: record(&self.growth, |growth: GrowthForeseen| growth),
+            silent: record(&self.silent, |HostSilent { host }| host),
             feed: record(&self.shown, |Publish(fact)| fact),
         }
     }
@@ -187,6 +190,7 @@ impl World {
             reserved: Arc::default(),
             waiting: Arc::default(),
             growth: Arc::default(),
+            silent: Arc::default(),
             shown: Arc::default(),
         };
         let settings = Arc::new(Settings { scaling: Some(policy), ..settings });
