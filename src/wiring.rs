@@ -69,6 +69,8 @@ async fn run(config: &Config, take_over: bool) -> Result<ExitCode> {
     let listener = TcpListener::bind(config.http.bind).with_context(|| {
         format!("cannot listen on {} (http.bind); free it, or choose another with --bind", config.http.bind)
     })?;
+    // The system chooses a port where 0 was configured.
+    let address = listener.local_addr()?;
     let master_key = Arc::new(master_key::load_or_create(&config.instances.master_key_file)?);
     let store = store(config, &master_key, take_over).await?;
     let ports = ports(config, &master_key, store).await?;
@@ -79,7 +81,7 @@ async fn run(config: &Config, take_over: bool) -> Result<ExitCode> {
     let server = web::serve(web.clone(), vec![listener], config.http.workers)?;
     let handle = server.handle();
     let server = actix::spawn(server);
-    tracing::info!(address = %config.http.bind, deployment = %config.fleet.deployment, "http.listening");
+    tracing::info!(%address, deployment = %config.fleet.deployment, "http.listening");
 
     let code = shutdown::due(&brain.roster, server).await?;
     web.shut_down();

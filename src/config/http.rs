@@ -12,7 +12,7 @@ use super::{
 /// How HTTP is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Where to listen.
+    /// Where to listen; port 0 lets the system choose.
     pub bind: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,

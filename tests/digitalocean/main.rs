@@ -10,6 +10,8 @@ mod fleet;
 mod harness;
 mod image_command;
 mod orders;
+#[path = "../e2e/support/ports.rs"]
+mod ports;
 mod redis_server;
 mod serve;
 mod telling;

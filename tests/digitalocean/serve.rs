@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{SECRET, TOKEN, api},
-    redis_server::{RedisServer, free_port},
+    redis_server::RedisServer,
 };
 
 /// The longest that a start may take.
@@ -32,11 +32,11 @@ impl Serve {
         write("token", &format!("{token}\n"));
         write("droplet.sh", &format!("#!/bin/sh\nset-up {{name}} {SECRET}\n"));
         let places = r#"[{ region = "fra1", size = "s-1vcpu-1gb" }, { region = "ams3", size = "s-1vcpu-2gb" }]"#;
-        let (bind, url) = (format!("127.0.0.1:{}", free_port()), redis.url());
+        let url = redis.url();
         let mut command = Command::new(env!("CARGO_BIN_EXE_getaredis"));
         command.arg("serve").current_dir(home.path()).env_remove("GETAREDIS_CONFIG");
         let all = [
-            ("http.bind", bind.as_str()),
+            ("http.bind", "127.0.0.1:0"),
             ("fleet.deployment", "test"),
             ("fleet.provider", "digitalocean"),
             ("fleet.pass_every", "200ms"),

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::support::{browser::Browser, free_port, server::Server, tenant::ping};
+use crate::support::{browser::Browser, server::Server, tenant::ping};
 
 /// Runs a server that ends by itself.
 async fn refused(mut command: Command) -> String {
@@ -37,7 +37,7 @@ async fn a_server_that_nobody_configured_serves_at_a_click_and_ends_in_order_at_
 #[tokio::test]
 async fn a_second_server_on_the_same_database_is_refused_and_told_what_to_do() {
     let server = Server::start(&[]).await;
-    let words = refused(server.command(free_port())).await;
+    let words = refused(server.command(0)).await;
     assert!(words.contains("getaredis.db") && words.contains("another getaredis server is using it"), "{words}");
     assert!(words.contains("database.url"), "{words}");
     assert!(!words.contains("panicked"), "{words}");
@@ -51,11 +51,11 @@ async fn a_database_of_another_deployment_or_another_master_key_is_refused_and_n
     server.interrupt();
     server.ended().await;
 
-    let mut renamed = server.command(free_port());
+    let mut renamed = server.command(0);
     renamed.env("GETAREDIS__FLEET__DEPLOYMENT", "renamed");
     let words = refused(renamed).await;
     assert!(words.contains("fleet.deployment is `renamed`") && words.contains("--take-over"), "{words}");
-    let mut with_another_key = server.command(free_port());
+    let mut with_another_key = server.command(0);
     with_another_key.env("GETAREDIS__INSTANCES__MASTER_KEY_FILE", server.home().join("another.key"));
     let words = refused(with_another_key).await;
     assert!(words.contains("instances.master_key_file") && words.contains("--take-over"), "{words}");
@@ -78,7 +78,7 @@ async fn a_port_that_is_taken_is_named() {
 #[tokio::test]
 async fn everything_that_is_wrong_with_the_configuration_is_said_at_once() {
     let server = Server::start(&[]).await;
-    let mut command = server.command(free_port());
+    let mut command = server.command(0);
     command.env("GETAREDIS__INSTANCES__MIN_TTL", "soon").env("GETAREDIS__FLEET__SLOTZ", "3");
     let words = refused(command).await;
     assert!(words.contains("instances.min_ttl") && words.contains("SLOTZ"), "{words}");

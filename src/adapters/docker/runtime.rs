@@ -86,8 +86,15 @@ impl DockerRuntime {
         let mut refusal = RuntimeError::Refused("the range of ports is empty".into());
         for _ in 0..tries {
             let port = self.ports.as_ref().map(PortRange::next);
-            let container = self.create(spec, port).await?;
-            match self.start_created(&container).await {
+            let (mut container, mut started) = self.try_start(spec, port).await?;
+            // The network is looked up now and not at creation. Another server that made one at the same time may have
+            // removed this one, or a person has.
+            if started.as_ref().is_err_and(|error| status(error) == Some(404)) {
+                self.remove_container(&container).await?;
+                self.network.forget().await;
+                (container, started) = self.try_start(spec, port).await?;
+            }
+            match started.map_err(|error| meaning(&error)) {
                 Ok(()) => {
                     let port = match port {
                         Some(port) => port,
@@ -126,18 +133,16 @@ impl DockerRuntime {
         }
     }
 
-    async fn start_created(&self, container: &str) -> Result<(), RuntimeError> {
-        let call = self.docker.start_container(container, None::<StartContainerOptions>);
-        match within(self.settings.start_timeout, call).await? {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // The network is looked up now and not at creation. The next attempt makes a new one.
-                if status(&error) == Some(404) {
-                    self.network.forget().await;
-                }
-                Err(meaning(&error))
-            }
-        }
+    /// Creates one and starts it; returns its id and what the engine said to its start.
+    async fn try_start(
+        &self,
+        spec: &StartSpec,
+        port: Option<u16>,
+    ) -> Result<(String, Result<(), bollard::errors::Error>), RuntimeError> {
+        let container = self.create(spec, port).await?;
+        let call = self.docker.start_container(&container, None::<StartContainerOptions>);
+        let started = within(self.settings.start_timeout, call).await?;
+        Ok((container, started))
     }
 
     async fn published_port(&self, container: &str, spec: &StartSpec) -> Result<u16, RuntimeError> {

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod engine;
 pub mod feed;
 pub mod looks;
+pub mod ports;
 pub mod processes;
 pub mod proxy;
 pub mod receiver;
@@ -23,8 +24,7 @@ pub mod server;
 pub mod tenant;
 pub mod waiting;
 
-use std::net::TcpListener;
-
+pub(crate) use ports::free_port;
 pub use waiting::{SOON, eventually};
 
 /// `Ok` when `found` is what was expected, for [`eventually`].
@@ -40,11 +40,6 @@ pub fn given(name: &str) -> String {
             "{name} is not set: run script/test, which starts what the end-to-end tests need and says where it is"
         ),
     }
-}
-
-/// A port of the loopback address that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A text that no other test has.

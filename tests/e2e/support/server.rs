@@ -20,7 +20,6 @@ use super::{
     engine::{self, Container, Engine},
     eventually,
     feed::Feed,
-    free_port,
     processes::signal,
     secrets::Secrets,
     unique,
@@ -31,11 +30,12 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 /// What a process that aborts itself dies of.
 #[cfg(feature = "crash-points")]
 const SIGABRT: i32 = 6;
-/// Somebody may take a port between finding it free and binding it, and a database that is busy with other tests may not
-/// answer in time, so that a start fails; hardly thrice.
+/// A database that is busy with other tests may not answer in time, so that a start fails; hardly thrice.
 const STARTS: usize = 3;
 /// What a start says that may be repeated.
-const REPEATABLE: [&str; 2] = ["in use", "does not answer within"];
+const REPEATABLE: &str = "does not answer within";
+/// What all processes of a server write to, in its home.
+const LOG: &str = "server.log";
 
 /// How a server that is not told where the engine is finds out.
 const DOCKER_HOST: &str = "DOCKER_HOST";
@@ -155,64 +155,62 @@ impl Server {
     /// The same of a process that may die at its crash point meanwhile: whether it did not.
     #[cfg(feature = "crash-points")]
     pub async fn try_start_again(&mut self) -> bool {
+        let died = match self.starts().await {
+            Err(status) => Some(status),
+            Ok(()) => {
+                let api = self.api();
+                let child = self.child.as_mut().unwrap();
+                eventually("the server is ready, or ended", PATIENCE, async || {
+                    if let Some(status) = child.try_wait().unwrap() {
+                        return Ok(Some(status));
+                    }
+                    match api.try_send(api.request(reqwest::Method::GET, "/readyz")).await {
+                        Ok(answer) if answer.status == 200 => Ok(None),
+                        other => Err(format!("{other:?}")),
+                    }
+                })
+                .await
+            }
+        };
+        let in_good_order = died.is_some_and(|status| status.code().is_some());
+        assert!(!in_good_order, "it does not start: {}", self.log());
+        died.is_none()
+    }
+
+    /// Starts it on what it left, and waits until it listens, whether it is ready or not.
+    pub async fn launch(&mut self) {
+        let started = self.starts().await;
+        assert!(started.is_ok(), "it does not start ({started:?}): {}", self.log());
+    }
+
+    /// Starts a process and waits until it listens, on a port that the system chose, or died.
+    async fn starts(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs");
-        for _ in 0..STARTS {
-            self.port = free_port();
-            let api = self.api();
-            let child = self.child.insert(self.command(self.port).spawn().unwrap());
-            let ended = eventually("the server is ready, or ended", PATIENCE, async || {
-                if let Some(status) = child.try_wait().unwrap() {
-                    return Ok(Some(status));
-                }
-                match api.try_send(api.request(reqwest::Method::GET, "/readyz")).await {
-                    Ok(answer) if answer.status == 200 => Ok(None),
-                    other => Err(format!("{other:?}")),
+        let mut said = self.log().len();
+        for attempt in 1.. {
+            let child = self.child.insert(self.command(0).spawn().unwrap());
+            let log = self.home.path().join(LOG);
+            let started = eventually("the server listens, or ended", PATIENCE, async || {
+                let ended = child.try_wait().unwrap();
+                match (ended, listening_port(&fs::read_to_string(&log).unwrap()[said..])) {
+                    (Some(status), _) => Ok(Err(status)),
+                    (None, Some(port)) => Ok(Ok(port)),
+                    (None, None) => Err("it does not listen".to_owned()),
                 }
             })
             .await;
-            // One that ended in good order could not start.
-            if ended.is_none_or(|status| status.code().is_none()) {
-                return ended.is_none();
+            let log = self.log();
+            if started.is_err() && attempt < STARTS && log[said..].contains(REPEATABLE) {
+                said = log.len();
+                continue;
             }
+            self.port = started?;
+            break;
         }
-        panic!("it does not start: {}", self.log());
+        Ok(())
     }
 
-    /// Starts it on what it left, and waits for an answer, whether it is ready or not.
-    pub async fn launch(&mut self) {
-        assert!(self.child.is_none(), "it runs");
-        for _ in 0..STARTS {
-            self.port = free_port();
-            self.child = Some(self.command(self.port).spawn().unwrap());
-            if self.answers().await {
-                return;
-            }
-            self.child = None;
-        }
-        panic!("it does not start: {}", self.log());
-    }
-
-    /// Waits for an answer. False when the start may be repeated.
-    async fn answers(&mut self) -> bool {
-        let api = self.api();
-        let log = self.log_file();
-        let Some(child) = &mut self.child else { panic!("it does not run") };
-        eventually("the server answers", PATIENCE, async || {
-            if let Some(status) = child.try_wait().unwrap() {
-                let log = fs::read_to_string(&log).unwrap();
-                let repeatable = REPEATABLE.iter().any(|words| log.contains(words));
-                assert!(repeatable, "the server ended at its start ({status}): {log}");
-                return Ok(false);
-            }
-            match api.try_send(api.request(reqwest::Method::GET, "/livez")).await {
-                Ok(_) => Ok(true),
-                Err(e) => Err(e.to_string()),
-            }
-        })
-        .await
-    }
-
-    /// `getaredis serve` with this server's settings on a port. It lives in this server's home: database, master key
+    /// `getaredis serve` with this server's settings on a port (0: any). It lives in this server's home: database, master key
     /// and log are the defaults' relative paths.
     pub fn command(&self, port: u16) -> Command {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
@@ -344,7 +342,7 @@ impl Server {
     }
 
     fn log_file(&self) -> PathBuf {
-        self.home.path().join("server.log")
+        self.home.path().join(LOG)
     }
 
     /// Everything that all processes of this server wrote to standard error.
@@ -359,6 +357,12 @@ impl Server {
         complaints.extend(log.lines().filter(|line| is_alarming(line)).map(str::to_owned));
         complaints
     }
+}
+
+/// The port that a process says it listens on, in JSON or in text.
+fn listening_port(log: &str) -> Option<u16> {
+    let (_, rest) = log.lines().find(|line| line.contains("http.listening"))?.split_once("127.0.0.1:")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Whether a line of a log tells of a bug. What else may go wrong is a warning at most.
@@ -385,6 +389,15 @@ impl Drop for Server {
             assert!(complaints.is_empty(), "this must not be in a log: {complaints:#?}");
         }
     }
+}
+
+#[test]
+fn the_port_of_a_server_is_read_from_what_it_says() {
+    let json = r#"{"level":"INFO","message":"http.listening","address":"127.0.0.1:4711","deployment":"a"}"#;
+    let text = "2026-11-23T12:00:00Z  INFO getaredis::wiring: http.listening address=127.0.0.1:4712 deployment=a";
+    assert_eq!(listening_port(&format!("else 127.0.0.1:1\n{json}\n")), Some(4711));
+    assert_eq!(listening_port(text), Some(4712));
+    assert_eq!(listening_port("127.0.0.1:4713"), None);
 }
 
 #[test]
