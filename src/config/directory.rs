@@ -75,11 +75,24 @@ impl Directory {
         Some(directory)
     }
 
-    /// Where hosts find it; nothing when that would be at their own loopback, where nobody told them to look.
-    #[must_use]
-    pub fn as_announced(&self) -> Option<RedisPlace> {
-        let reached_by_us = || RedisPlace::of(self.url.expose_secret()).filter(|place| !is_loopback_host(&place.host));
-        self.announce.clone().or_else(reached_by_us)
+    /// Where hosts that getaredis sets up announce themselves.
+    ///
+    /// # Errors
+    /// When they would look for it at their own loopback, or the server for them where they do not write.
+    pub fn as_announced(&self) -> Result<RedisPlace, &'static str> {
+        let ours = RedisPlace::of(self.url.expose_secret()).ok_or("directory.url leads nowhere")?;
+        if ours.database != 0 {
+            return Err("hosts announce themselves in database 0 of the directory: name no other in directory.url");
+        }
+        self.announce
+            .clone()
+            .or_else(|| Some(ours).filter(|place| !is_loopback_host(&place.host)))
+            .ok_or("hosts do not reach the directory at loopback: set directory.announce to the address they use, such as redis://10.0.0.2:6379")
+    }
+
+    /// The port at which the engines of hosts in Redis are asked.
+    pub(super) fn engine_port(&self) -> Option<u16> {
+        port_of(&self.endpoint)
     }
 
     fn rules(&self, reader: &mut Reader<'_>) {
@@ -113,19 +126,22 @@ pub struct RedisPlace {
     pub port: u16,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The number of its database.
+    pub database: i64,
 }
 
 impl RedisPlace {
     /// Where an address leads to that was found valid; nothing for any other.
     #[must_use]
     pub fn of(url: &str) -> Option<Self> {
-        match redis::Client::open(url).ok()?.get_connection_info().addr() {
-            redis::ConnectionAddr::Tcp(host, port) => Some(Self { host: host.clone(), port: *port, tls: false }),
-            redis::ConnectionAddr::TcpTls { host, port, .. } => {
-                Some(Self { host: host.clone(), port: *port, tls: true })
-            }
-            _ => None,
-        }
+        let client = redis::Client::open(url).ok()?;
+        let info = client.get_connection_info();
+        let (host, port, tls) = match info.addr() {
+            redis::ConnectionAddr::Tcp(host, port) => (host, port, false),
+            redis::ConnectionAddr::TcpTls { host, port, .. } => (host, port, true),
+            _ => return None,
+        };
+        Some(Self { host: host.clone(), port: *port, tls, database: info.redis_settings().db() })
     }
 }
 
@@ -171,8 +187,17 @@ fn announce(value: &Value) -> Read<Option<RedisPlace>> {
     Some(&url)
         .filter(|url| is_redis(url) && !url.contains('@'))
         .and_then(|url| RedisPlace::of(url))
+        .filter(|place| place.database == 0)
         .map(Some)
-        .ok_or_else(|| "must be empty or an address such as redis://10.0.0.2:6379, without user or password".to_owned())
+        .ok_or_else(|| {
+            "must be empty or an address such as redis://10.0.0.2:6379, without user, password or database".to_owned()
+        })
+}
+
+/// The port in an engine's address, if it has one and no path.
+pub(super) fn port_of(engine: &str) -> Option<u16> {
+    let (_, place) = engine.split_once("://")?;
+    place.trim_end_matches('/').rsplit_once(':')?.1.parse().ok().filter(|port| *port != 0)
 }
 
 /// The words a template may have in braces.

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use getaredis_actors::domain::HostName;
 
-use super::{Config, DirectoryKind, HostAuth};
+use super::{Config, DirectoryKind, HostAuth, directory::port_of};
 use crate::host_setup::{HostDirectory, HostSettings};
 
 impl Config {
@@ -29,9 +29,7 @@ impl Config {
 
     fn host_directory(&self) -> Result<HostDirectory, String> {
         let directory = &self.directory;
-        let place = directory
-            .as_announced()
-            .ok_or("hosts do not reach the directory at loopback: set directory.announce to the address they use")?;
+        let place = directory.as_announced()?;
         let read = |path: &PathBuf| {
             fs::read_to_string(path).map_err(|e| format!("cannot read {} (directory.tls_ca): {e}", path.display()))
         };
@@ -50,15 +48,11 @@ impl Config {
                 ("directory.hosts", declared.and_then(|declared| declared.endpoint.as_ref()))
             }
         };
-        engine
-            .and_then(|engine| engine.strip_prefix("https://"))
-            .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':')?.1.parse().ok())
-            .filter(|port| *port != 0)
-            .ok_or_else(|| {
-                format!(
-                    "{key} must have an engine for {host} such as https://10.0.0.5:2376, with a port and without a path"
-                )
-            })
+        engine.filter(|engine| engine.starts_with("https://")).and_then(|engine| port_of(engine)).ok_or_else(|| {
+            format!(
+                "{key} must have an engine for {host} such as https://10.0.0.5:2376, with a port and without a path"
+            )
+        })
     }
 }
 
@@ -76,7 +70,7 @@ mod tests {
     const FLEET: [(&str, &str); 4] = [
         ("docker.host_auth", "derived"),
         ("directory.kind", "redis"),
-        ("directory.url", "redis://control:hunter2@10.118.0.1:6379/3"),
+        ("directory.url", "redis://control:hunter2@10.118.0.1:6379"),
         ("directory.endpoint", "https://{private_address}:2376"),
     ];
 
@@ -97,6 +91,17 @@ mod tests {
         pairs.push(("directory.announce", "rediss://directory.example.org:6380"));
         let directory = settings(&pairs).unwrap().directory.unwrap();
         assert_eq!((directory.host.as_str(), directory.port, directory.tls), ("directory.example.org", 6380, true));
+    }
+
+    #[test]
+    fn hosts_announce_themselves_in_database_0_and_the_server_must_look_there() {
+        for url in ["redis://10.118.0.1:6379/3", "redis://127.0.0.1:6379/3"] {
+            let announce = ("directory.announce", "redis://10.118.0.1:6379");
+            let pairs = [FLEET.as_slice(), &[("directory.url", url), announce]].concat();
+            assert!(settings(&pairs).unwrap_err().contains("database 0"), "{url}");
+        }
+        let pairs = [FLEET.as_slice(), &[("directory.url", "redis://10.118.0.1:6379/0")]].concat();
+        settings(&pairs).unwrap();
     }
 
     #[test]

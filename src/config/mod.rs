@@ -229,23 +229,12 @@ impl Config {
             &["docker.publish_address", "fleet.provider"],
             "instances on hosts that are bought would be published where nobody reaches them; publish on 0.0.0.0",
         );
-        reader.rule(
-            self.directory.kind == DirectoryKind::Static
-                || self.docker.host_auth == HostAuth::Certificate
-                // The operator's own user data may know another way.
-                || bought.user_data_file.is_some()
-                || self.directory.as_announced().is_some(),
-            &[
-                "directory.announce",
-                "directory.url",
-                "directory.kind",
-                "docker.host_auth",
-                "digitalocean.user_data_file",
-                "fleet.provider",
-            ],
-            "hosts that are bought do not reach the directory at loopback: set directory.announce to the address they \
-             use, such as redis://10.0.0.2:6379",
-        );
+        // The operator's own user data may know another way.
+        let sets_up = self.docker.host_auth == HostAuth::Derived && bought.user_data_file.is_none();
+        if let (DirectoryKind::Redis, true, Err(why)) = (self.directory.kind, sets_up, self.directory.as_announced()) {
+            let keys = ["directory.announce", "directory.url", "docker.host_auth", "digitalocean.user_data_file"];
+            reader.rule(false, &[keys.as_slice(), &["fleet.provider"]].concat(), why);
+        }
         let ports = self.docker.reached_ports();
         let (first, last) = (ports.start(), ports.end());
         reader.rule(
@@ -257,6 +246,16 @@ impl Config {
                  lets in, or leave inbound empty to look after the firewall yourself"
             ),
         );
+        if let Some(port) = self.directory.engine_port() {
+            reader.rule(
+                bought.lets_in(&(port..=port)),
+                &["digitalocean.inbound", "directory.endpoint", "fleet.provider"],
+                &format!(
+                    "the server asks engines at port {port}, and the firewall lets nobody in there; add {{ ports = \
+                     \"{port}\", from = [\"10.0.0.2/32\"] }} with the address that the server comes from"
+                ),
+            );
+        }
         reader.rule(
             self.scaling.list_grace >= 2 * bought.call_timeout,
             &["fleet.list_grace", "digitalocean.call_timeout"],

@@ -316,7 +316,7 @@ fn hosts_that_are_bought_must_reach_the_directory_unless_their_own_user_data_kno
     let derived =
         [&derived[..], &[("docker.host_auth", "derived"), ("directory.endpoint", "https://{name}:2376")]].concat();
     let with = |pairs: Pairs<'_>| problems(&set(&[&derived[..], pairs].concat()));
-    for url in ["redis://127.0.0.1:6379", "rediss://:p@127.1.2.3", "redis://[::1]:6379/1", "redis://LocalHost"] {
+    for url in ["redis://127.0.0.1:6379", "rediss://:p@127.1.2.3", "redis://[::1]:6379/0", "redis://LocalHost"] {
         let all = with(&[("directory.url", url)]);
         assert!(
             all.len() == 1 && all[0].starts_with("directory.announce = ") && all[0].contains("fleet.provider"),
@@ -330,35 +330,59 @@ fn hosts_that_are_bought_must_reach_the_directory_unless_their_own_user_data_kno
         );
     }
     assert_eq!(with(&[("directory.url", "redis://10.0.0.2:6379")]), Vec::<String>::new());
+    let all = with(&[("directory.url", "redis://10.0.0.2:6379/2")]);
+    assert!(all.len() == 1 && all[0].contains("directory.url") && all[0].contains("database 0"), "{all:?}");
+    let all = with(&[("directory.announce", "redis://10.0.0.2:6379/2")]);
+    assert!(all.len() == 1 && all[0].contains("user, password or database"), "{all:?}");
+}
+
+#[test]
+fn the_firewall_of_hosts_that_are_bought_lets_the_server_in_at_their_engines() {
+    let tenants = r#"{ ports = "20000-29999", from = ["::/0"] }"#;
+    let with = |rules: &str, engine: &str| {
+        let pairs = [("docker.ports", "20000-29999"), ("directory.endpoint", engine), ("digitalocean.inbound", rules)];
+        problems(&set(&[BUYING, &pairs].concat()))
+    };
+    let both = format!(r#"[{tenants}, {{ ports = "2376", from = ["10.0.0.2/32"] }}]"#);
+    assert_eq!(with(&both, "https://{private_address}:2376"), Vec::<String>::new());
+    let all = with(&both, "tcp://{private_address}:2375");
+    assert!(all.len() == 1 && all[0].contains("ports = \"2375\""), "{all:?}");
+    let all = with(&format!("[{tenants}]"), "https://{private_address}:2376");
+    assert!(all.len() == 1 && all[0].contains("ports = \"2376\""), "{all:?}");
 }
 
 #[test]
 fn the_firewall_of_hosts_that_are_bought_lets_tenants_in_at_every_port() {
-    let with = |pairs: Pairs<'_>| problems(&set(&[BUYING, pairs].concat()));
-    let ports = ("docker.ports", "20000-29999");
-    for (inbound, is) in [
-        ("[]", true),
-        (r#"[{ ports = "20000-29999", from = ["::/0"] }]"#, true),
+    // The engines' port is another matter.
+    let with = |pairs: Pairs<'_>, rules: &str| {
+        let inbound = format!(r#"[{rules}, {{ ports = "2375-2376", from = ["10.0.0.2/32"] }}]"#);
+        problems(&set(&[BUYING, pairs, &[("digitalocean.inbound", &inbound)]].concat()))
+    };
+    let range: Pairs<'_> = &[("docker.ports", "20000-29999")];
+    for (rules, is) in [
+        (r#"{ ports = "20000-29999", from = ["::/0"] }"#, true),
         (
-            r#"[{ ports = "25000-65535", from = ["::/0"] }, { ports = "22", from = ["::/0"] }, { ports = "1-24999", from = ["::/0"] }]"#,
+            r#"{ ports = "25000-65535", from = ["::/0"] }, { ports = "22", from = ["::/0"] }, { ports = "1-24999", from = ["::/0"] }"#,
             true,
         ),
-        (r#"[{ ports = "22", from = ["::/0"] }]"#, false),
-        (r#"[{ ports = "20000-29998", from = ["::/0"] }]"#, false),
-        (r#"[{ ports = "20001-65535", from = ["::/0"] }]"#, false),
-        (r#"[{ ports = "20000-24999", from = ["::/0"] }, { ports = "25001-29999", from = ["::/0"] }]"#, false),
+        (r#"{ ports = "22", from = ["::/0"] }"#, false),
+        (r#"{ ports = "20000-29998", from = ["::/0"] }"#, false),
+        (r#"{ ports = "20001-65535", from = ["::/0"] }"#, false),
+        (r#"{ ports = "20000-24999", from = ["::/0"] }, { ports = "25001-29999", from = ["::/0"] }"#, false),
     ] {
-        let all = with(&[ports, ("digitalocean.inbound", inbound)]);
-        assert_eq!(all.is_empty(), is, "{inbound}: {all:?}");
+        let all = with(range, rules);
+        assert_eq!(all.is_empty(), is, "{rules}: {all:?}");
         assert!(
             is || (all.len() == 1 && all[0].contains("docker.ports = ") && all[0].contains("20000-29999")),
             "{all:?}"
         );
     }
+    let nobody = [BUYING, range, &[("digitalocean.inbound", "[]")]].concat();
+    assert_eq!(problems(&set(&nobody)), Vec::<String>::new());
     // Without a range of ours the engine takes any of its own.
-    let all = with(&[("digitalocean.inbound", r#"[{ ports = "20000-29999", from = ["::/0"] }]"#)]);
+    let all = with(&[], r#"{ ports = "20000-29999", from = ["::/0"] }"#);
     assert!(all.len() == 1 && all[0].contains("32768-60999") && all[0].contains("set docker.ports"), "{all:?}");
-    assert_eq!(with(&[("digitalocean.inbound", r#"[{ ports = "1-65535", from = ["::/0"] }]"#)]), Vec::<String>::new());
+    assert_eq!(with(&[], r#"{ ports = "1-65535", from = ["::/0"] }"#), Vec::<String>::new());
 }
 
 #[test]
