@@ -13,7 +13,7 @@ use super::{
 use crate::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
-        Cordon, DeploymentId, HostName, Timestamp,
+        Cordon, DeploymentId, HostName, Timestamp, counted,
         scaling::{
             Action, Decision, DropletState, DropletView, FleetSnapshot, Hold, OrderBudget, ScalingPolicy, Stage,
         },
@@ -428,7 +428,7 @@ impl Tools {
     async fn check_drained(&self, name: &HostName) -> Result<(), Stop> {
         match self.cordon(name, Some(Cordon::Draining)).await? {
             Some(host) if host.used > 0 => {
-                Err(Stop::NotNow(format!("{name}: not deleted, it carries {} instances", host.used)))
+                Err(Stop::NotNow(format!("{name}: not deleted, it carries {}", counted(host.used))))
             }
             _ => Ok(()),
         }

@@ -23,6 +23,7 @@ pub use instance::{EndReason, Endpoint, IllegalTransition, Instance, InstanceEve
 pub use lease::{Lease, LeasePolicy, LeaseRefused};
 pub use notice::{Notice, NoticeKind};
 pub use placement::{Candidate, NoPlace, Strategy, place};
+pub(crate) use quota::counted;
 pub use quota::{QuotaExceeded, Quotas, Usage};
 pub use secret::MasterKey;
 

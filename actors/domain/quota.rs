@@ -27,7 +27,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaExceeded {
     /// The creator has as many as one may have.
-    #[error("you already have {limit} instances, which is the most you may have at once")]
+    #[error("you already have {}, which is the most you may have at once", counted(*limit))]
     PerCreator {
         /// The cap.
         limit: u32,
@@ -35,11 +35,16 @@ pub enum QuotaExceeded {
         frees_at: Option<Timestamp>,
     },
     /// The deployment has as many as its operator allows.
-    #[error("this server already runs {limit} instances, which is the most its operator allows")]
+    #[error("this server already runs {}, which is the most its operator allows", counted(*limit))]
     Global {
         /// The cap.
         limit: u32,
     },
+}
+
+/// So many instances in words.
+pub(crate) fn counted(instances: u32) -> String {
+    if instances == 1 { "1 instance".to_owned() } else { format!("{instances} instances") }
 }
 
 impl Quotas {

@@ -102,7 +102,7 @@ async fn frozen_for_good(scene: &Scene<'_>) {
     scene.machine.freeze().unwrap();
     scene.is_unreachable(SILENT).await;
     world
-        .explains(&format!("{}: it has been silent for too long; 2 instances on it are not given up yet", scene.name()))
+        .explains(&format!("{}: it has been silent for too long; 2 instances on it not given up yet", scene.name()))
         .await;
     assert!(world.paid_for().contains(scene.name()));
     for tenant in &scene.tenants {

@@ -112,7 +112,7 @@ async fn disk_full(scene: &Scene<'_>) {
     .await;
     let reason = shown["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("3 starts in a row failed") && reason.contains("no space left on device"), "{shown}");
-    world.explains(&format!("{}: no instance starts on it; it carries 1 instances", scene.name())).await;
+    world.explains(&format!("{}: no instance starts on it; it carries 1 instance", scene.name())).await;
     let is_full = |vitals: &Value| {
         let [free, total] = ["disk_free_bytes", "disk_total_bytes"].map(|member| vitals[member].as_u64());
         free.zip(total).is_some_and(|(free, total)| free < total / 20)

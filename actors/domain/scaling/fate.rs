@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Timestamp,
+        Timestamp, counted,
         host::{Cordon, Health},
         ids::HostName,
     },
@@ -53,10 +53,10 @@ impl Droplet {
             }
             // Not while it could not have announced itself: nobody would know that it works.
             Some(_) if self.is_gone(policy, now) && well.is_some_and(|well| passed(well, now) >= policy.list_grace) => {
-                Fate::Gone(format!("{GONE}; the {} instances on it are given up", self.used()))
+                Fate::Gone(format!("{GONE}; {} on it given up", counted(self.used())))
             }
             Some((DropletState::Deleting, _)) if self.instances > 0 => {
-                let why = format!("it carries {} instances and is not deleted after all", self.instances);
+                let why = format!("it carries {} and is not deleted after all", counted(self.instances));
                 Fate::Act(Action::Keep(self.name.clone()), why)
             }
             Some((DropletState::Deleting, _)) => self.get_rid("it is being deleted"),
@@ -100,7 +100,9 @@ impl Droplet {
             0 if late => Fate::Failed(None, format!("{what}{}", self.unlisted())),
             0 if self.absent_since.is_some() => Fate::Leave("it has stopped announcing itself".to_owned()),
             0 => Fate::Coming,
-            used => Fate::Leave(format!("it carries {used} instances and does not announce itself{}", self.unlisted())),
+            used => {
+                Fate::Leave(format!("it carries {} and does not announce itself{}", counted(used), self.unlisted()))
+            }
         }
     }
 
@@ -119,7 +121,7 @@ impl Droplet {
             (Health::Up, Some(Cordon::Draining)) if self.drained_by_plan => {
                 Fate::Act(Action::Uncordon(self.name.clone()), "it was given an instance before it drained".to_owned())
             }
-            (Health::Up, Some(Cordon::Draining)) => Fate::Leave(format!("it drains; {used} instances are left")),
+            (Health::Up, Some(Cordon::Draining)) => Fate::Leave(format!("it drains; {} left", counted(used))),
             (_, Some(Cordon::Cordoned)) => Fate::Leave("the operator cordoned it".to_owned()),
             (Health::Failing, _) => self.fate_of_failing(host, policy, now),
             _ => self.fate_of_silent(host, policy, well, now),
@@ -134,8 +136,8 @@ impl Droplet {
             (0, Some(_)) => Fate::Act(Action::Delete(self.name.clone()), format!("{WHAT}, and it is empty")),
             (0, None) if late => Fate::Failed(Some(Action::Drain(self.name.clone())), format!("{WHAT} for too long")),
             (0, None) => Fate::Leave(format!("{WHAT}; it is given time")),
-            (used, _) if late => Fate::Failed(None, format!("{WHAT} for too long; {used} instances are left on it")),
-            (used, _) => Fate::Leave(format!("{WHAT}; it carries {used} instances")),
+            (used, _) if late => Fate::Failed(None, format!("{WHAT} for too long; {} left on it", counted(used))),
+            (used, _) => Fate::Leave(format!("{WHAT}; it carries {}", counted(used))),
         }
     }
 
@@ -163,12 +165,12 @@ impl Droplet {
             (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
             (0, _) => Fate::Failed(None, format!("{what}{}", self.unlisted())),
             (used, _) if late => {
-                Fate::Failed(None, format!("{what}{}; {used} instances on it are not given up yet", self.unlisted()))
+                Fate::Failed(None, format!("{what}{}; {} on it not given up yet", self.unlisted(), counted(used)))
             }
             (used, _) if host.state.health == Health::Unannounced => {
-                Fate::Leave(format!("it does not announce itself and carries {used} instances"))
+                Fate::Leave(format!("it does not announce itself and carries {}", counted(used)))
             }
-            (used, _) => Fate::Leave(format!("it is silent and carries {used} instances")),
+            (used, _) => Fate::Leave(format!("it is silent and carries {}", counted(used))),
         }
     }
 
@@ -179,7 +181,7 @@ impl Droplet {
         let act = |action: fn(HostName) -> Action| Fate::Act(action(self.name.clone()), why.to_owned());
         match (draining, self.host.as_ref().map(|host| host.state.health)) {
             (Some(false), _) => act(Action::Drain),
-            _ if used > 0 => Fate::Leave(format!("{why}, but carries {used} instances")),
+            _ if used > 0 => Fate::Leave(format!("{why}, but carries {}", counted(used))),
             _ if self.listed.is_none() => Fate::Leave(format!("{why}, and the provider does not list it")),
             (None, _) => act(Action::Discard),
             (Some(true), Some(health)) if health.answers() => act(Action::Delete),
