@@ -80,7 +80,7 @@ fn all() -> Vec<(&'static str, Problem)> {
         ("store: not found", Problem::of_store(StoreError::NotFound)),
         ("store: illegal", Problem::of_store(StoreError::Illegal(illegal.unwrap_err()))),
         ("store: corrupt", Problem::of_store(StoreError::Corrupt(secret()))),
-        ("request: field", Problem::invalid("ttl", "ttl: it must not be negative.")),
+        ("request: field", Problem::invalid("ttl", "ttl: it makes no sense.")),
         ("request: too large", Problem::payload_too_large(16_384)),
         ("request: media type", Problem::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
         ("request: method", Problem::method_not_allowed(&["GET", "HEAD"])),
