@@ -297,7 +297,7 @@ pub struct RemoveOrphan {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostError {
     /// There is no such host (any more).
-    #[error("there is no host of that name")]
+    #[error("its host is not there any more")]
     NoSuchHost,
     /// The host's actor is restarting, overloaded or gone.
     #[error("the host's actor did not answer: {0}")]
