@@ -11,11 +11,11 @@ use super::{
     reader::{Reader, read_section},
 };
 
-/// Where an engine listens when nobody says otherwise.
-const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
-
 /// Where an engine publishes when nobody says otherwise: `net.ipv4.ip_local_port_range`, as Linux has it.
 const ENGINES_CHOICE: RangeInclusive<u16> = 32_768..=60_999;
+
+/// Where an engine listens when nobody says otherwise.
+const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
 /// How a TCP engine and we recognise each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,8 @@ impl Docker {
     }
 
     /// The ports that instances can end up at.
-    pub(super) fn reached_ports(&self) -> RangeInclusive<u16> {
+    #[must_use]
+    pub fn reached_ports(&self) -> RangeInclusive<u16> {
         self.ports.clone().unwrap_or(ENGINES_CHOICE)
     }
 

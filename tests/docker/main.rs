@@ -44,12 +44,29 @@ async fn an_engine_with_the_image_can_start_instances_and_isolates_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_meets_one_taken_port_after_the_other_publishes_elsewhere() {
+    let deployment = Deployment::new();
+    let runtime = deployment.runtime();
+    let (first, second) = (contract::spec(), contract::spec());
+    let port = runtime.start(&first).await.unwrap().port;
+    // As where another engine of this machine went through the same ports.
+    let taken: Vec<_> = (1..=60).filter_map(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).ok()).collect();
+    assert!(taken.len() > 30, "only {} ports", taken.len());
+    let elsewhere = runtime.start(&second).await.unwrap().port;
+    assert!(taken.iter().all(|taken| taken.local_addr().unwrap().port() != elsewhere), "{elsewhere}");
+    for spec in [first, second] {
+        runtime.remove(&spec.id).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configured_range_of_ports_is_used_up_and_no_further() {
     let deployment = Deployment::new();
     // Found free now, so a neighbour may take one before us; then there is one fewer.
     let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().min(65_000);
     let range = free..=free + 1;
-    let runtime = deployment.runtime_with(|settings| settings.ports = Some(range.clone()));
+    let runtime =
+        deployment.runtime_with(|settings| (settings.ports, settings.engine_chooses) = (range.clone(), false));
     let mut ports = Vec::new();
     let refused = loop {
         match runtime.start(&contract::spec()).await {

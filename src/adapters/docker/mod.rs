@@ -54,8 +54,10 @@ pub struct DockerSettings {
     pub image: String,
     /// The host's address that tenants' ports are published on.
     pub publish_address: IpAddr,
-    /// The ports to publish on; the engine picks one where there is no range.
-    pub ports: Option<RangeInclusive<u16>>,
+    /// The ports to publish on.
+    pub ports: RangeInclusive<u16>,
+    /// Whether the engine may pick one of them itself at first.
+    pub engine_chooses: bool,
     /// The longest that one call to an engine may take.
     pub call_timeout: Duration,
     /// The longest that starting a container and its getting ready may take together.

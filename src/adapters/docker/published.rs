@@ -1,4 +1,4 @@
-//! Which port of a configured range the next container is published on.
+//! Which port of a range the next container is published on.
 //!
 //! Owns a cursor only. What is really free the engine knows: a clash is answered by trying the next one.
 

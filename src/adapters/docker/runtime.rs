@@ -40,9 +40,10 @@ use super::{
 };
 use crate::adapters::readiness;
 
-/// How often the engine may choose a port itself. Between its choice and its listening another program can take the
-/// port; that this happens three times in a row is not to be expected.
-const TRIES_OF_THE_ENGINE: usize = 3;
+/// How often a start is tried where the engine may choose the first port. It goes from one to the next and gives up after
+/// ten that are taken, as they are where another engine on its machine did the same. So the next tries are anywhere in the
+/// range; that all of them are taken is not to be expected.
+const TRIES_WITH_THE_ENGINE: usize = 4;
 
 /// How often a removal is checked that takes its time.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
@@ -59,7 +60,7 @@ pub struct DockerRuntime {
     reach: IpAddr,
     image: Image,
     network: Network,
-    ports: Option<PortRange>,
+    ports: PortRange,
 }
 
 impl DockerRuntime {
@@ -73,7 +74,7 @@ impl DockerRuntime {
             reach: readiness::reachable_at(settings.publish_address, public_address, address.is_on_this_machine()),
             image: Image::new(docker.clone(), &settings.image, settings.call_timeout),
             network: Network::new(docker.clone(), &settings),
-            ports: settings.ports.clone().map(PortRange::new),
+            ports: PortRange::new(settings.ports.clone()),
             docker,
             public_address,
             settings,
@@ -82,10 +83,11 @@ impl DockerRuntime {
 
     /// Creates and starts; returns the container's id and its published port.
     async fn launch(&self, spec: &StartSpec) -> Result<(String, u16), RuntimeError> {
-        let tries = self.ports.as_ref().map_or(TRIES_OF_THE_ENGINE, PortRange::len);
+        let engine_chooses = self.settings.engine_chooses;
+        let tries = if engine_chooses { TRIES_WITH_THE_ENGINE } else { self.ports.len() };
         let mut refusal = RuntimeError::Refused("the range of ports is empty".into());
-        for _ in 0..tries {
-            let port = self.ports.as_ref().map(PortRange::next);
+        for attempt in 0..tries {
+            let port = (attempt > 0 || !engine_chooses).then(|| self.ports.next());
             let (mut container, mut started) = self.try_start(spec, port).await?;
             // The network is looked up now and not at creation. Another server that made one at the same time may have
             // removed this one, or a person has.

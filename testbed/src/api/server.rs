@@ -226,6 +226,8 @@ fn serve(
                     .default_service(web::to(gate::handle))
             };
             let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(0).on_connect(remember);
+            // A client may open a connection ahead, and would take a 408 on it for the answer to what it asks later.
+            let server = server.client_request_timeout(Duration::ZERO);
             let server = match tls {
                 Some(config) => server.listen_rustls_0_23(listener, config),
                 None => server.listen(listener),
