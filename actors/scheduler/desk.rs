@@ -134,12 +134,16 @@ impl Desk {
     pub(super) fn fleet(&self) -> FleetView {
         let (ledger, queue) = (self.ledger.borrow(), &self.queue);
         let Waits { waiting, waited, waited_for } = queue.waits();
-        let refusal = ledger.refusal(self.tools.settings.strategy);
+        let growing = queue.is_worth_it() && !self.tools.settings.queue.wait.is_zero();
+        // Whoever finds nothing better is sent to a host on which starts failed.
+        let tried = || !queue.is_worth_it() && self.doubts.failing().iter().any(|host| ledger.may_be_tried(host));
+        let refusal = ledger.refusal(self.tools.settings.strategy).filter(|_| !tried());
         FleetView {
             hosts: ledger.views(),
             ready: self.ready.get(),
             leads: self.leads(),
             refusal: refusal.map(|why| queue.foresee(why).to_string()),
+            growing,
             waiting,
             waiting_elsewhere: self.neighbours.borrow().waiting(),
             waited,

@@ -198,6 +198,8 @@ pub struct FleetView {
     pub ready: bool,
     /// Why a create would find no room now, if it would.
     pub refusal: Option<String>,
+    /// Whether a create that finds no room would wait for some that is on the way, or would be ordered for it.
+    pub growing: bool,
     /// Whether this server is the one of those on the database that looks after what they share.
     pub leads: bool,
     /// Creates that wait for room here.

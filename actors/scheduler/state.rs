@@ -172,13 +172,19 @@ impl Ledger {
 
     /// Takes a slot for `id` on a host on which no start succeeds, to try it. False when there is none.
     pub fn reserve_on_trial(&mut self, id: &InstanceId, host: &HostName) -> bool {
-        let entry = self.hosts.iter().find(|h| &h.record.name == host);
-        let on_trial = HostState { health: Health::Failing, cordon: None };
-        let may = entry.is_some_and(|h| h.effective() == on_trial && self.used(host) < h.record.slots);
+        let may = self.may_be_tried(host);
         if may {
             self.hold(id, host, Hold::Reserved);
         }
         may
+    }
+
+    /// Whether a host on which no start succeeds has a slot to try it with.
+    #[must_use]
+    pub fn may_be_tried(&self, host: &HostName) -> bool {
+        let entry = self.hosts.iter().find(|h| &h.record.name == host);
+        let on_trial = HostState { health: Health::Failing, cordon: None };
+        entry.is_some_and(|h| h.effective() == on_trial && self.used(host) < h.record.slots)
     }
 
     /// Finds a place for `id` and takes it, in one go. `failed` are the hosts that were tried for it before.

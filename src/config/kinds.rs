@@ -72,9 +72,18 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Value) -> Re
             .and_then(|text| humantime::parse_duration(text).ok())
             .filter(|duration| (least..=most).contains(duration))
             .ok_or_else(|| {
-                let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+                let (least, most) = (in_words(least), in_words(most));
                 format!("must be a duration from {least} to {most}, such as \"90s\", \"12h\" or \"1h 30m\"")
             })
+    }
+}
+
+/// Days, where it is nothing but days: months and years have no certain length.
+fn in_words(duration: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
+    match duration.as_secs() {
+        seconds if seconds > DAY && seconds % DAY == 0 => format!("{}days", seconds / DAY),
+        _ => humantime::format_duration(duration).to_string(),
     }
 }
 

@@ -99,7 +99,9 @@ fn hosts(fleet: Result<&FleetView, &AskError>) -> Check {
     if !fleet.ready {
         Check::new("hosts", true, Some("the scheduler is still taking stock".to_owned()))
     } else if up == 0 {
-        Check::new("hosts", true, Some(format!("none of {all} is up")))
+        // Who is sent elsewhere wakes nothing: a create has to come for a host to be ordered, or to be tried again.
+        let may_be_served = fleet.growing || fleet.hosts.iter().any(|host| host.state == Health::Failing);
+        Check::new("hosts", !may_be_served, Some(format!("none of {all} is up")))
     } else {
         Check::new("hosts", false, (up < all).then(|| format!("{up} of {all} are up")))
     }

@@ -10,7 +10,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use getaredis_actors::domain::{Instance, Timestamp};
+use getaredis_actors::domain::{EndReason, Instance, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -175,6 +175,10 @@ impl Problem {
     pub(super) fn ended(instance: &Instance) -> Self {
         let reason = instance.state.reason();
         let detail = match reason {
+            // Nobody knows what its machine does. Should that come back, what is left there is removed.
+            Some(EndReason::Lost) => {
+                "This instance has ended (lost). Its machine was away for so long that it was given up.".to_owned()
+            }
             Some(reason) => format!("This instance has ended ({reason}). Its data is gone."),
             None => "This instance has ended. Its data is gone.".to_owned(),
         };

@@ -50,7 +50,7 @@ const ENDED = {
   expired: ["Its time is up", "This Redis lived as long as it was asked to and was removed with all its data."],
   deleted: ["Deleted", "This Redis was removed with all its data."],
   exited: ["It stopped by itself", "The Redis process ended, so what was left of it was removed. Its data is gone."],
-  lost: ["Its machine went away", "The host of this Redis is gone, and its data with it. We are sorry."],
+  lost: ["Its machine went away", "The host of this Redis was away for so long that it was given up with its data. We are sorry."],
   failed: ["It did not start", "This Redis could not be started. Nothing was left behind."],
   stopping: ["It is being removed", "Its machine does not answer at the moment. The server goes on until it is gone; you need not wait."],
   unknown: ["There is no such Redis", "The link may be incomplete, or it ended long ago."],

@@ -175,7 +175,7 @@ impl Scenario {
         scenario.server.crashes_within(SETTLED).await;
 
         scenario.server.crash_at(None);
-        // Without a host it is ready for nobody.
+        // It need not be ready for visitors to look after the pool.
         scenario.server.launch().await;
         let hosts = scenario.take_back(way, point).await;
         scenario.settles_at(hosts).await;

@@ -223,7 +223,7 @@ async fn a_host_that_starts_nothing_is_replaced_and_creates_wait_for_the_other_o
         assert!(matches!(answer, Ok(Err(CreateError::Host(_)))), "{answer:?}");
     }
     let fleet = town.fleet().await;
-    assert_eq!((fleet.hosts[0].state, fleet.refusal.is_some()), (Health::Failing, true));
+    assert_eq!((fleet.hosts[0].state, fleet.refusal.is_some(), fleet.growing), (Health::Failing, true, true));
     let reason = fleet.hosts[0].reason.clone().unwrap();
     assert_eq!(reason, "3 starts in a row failed there: the container engine refused: no space left on device");
     let next = town.create(5).await;
@@ -235,6 +235,22 @@ async fn a_host_that_starts_nothing_is_replaced_and_creates_wait_for_the_other_o
     let trial = town.create(6).await;
     assert!(matches!(&trial, Ok(Ok(made)) if made.instance.host == first.host), "{trial:?}");
     assert_eq!(town.fleet().await.hosts[0].state, Health::Up);
+}
+
+#[actix::test]
+async fn a_host_that_starts_nothing_is_tried_by_each_create_where_there_is_nothing_better_to_hope_for() {
+    let town = Town::with(1, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.runtimes.reach(&first.host, Reach::Full);
+    for who in 2..5 {
+        assert!(matches!(town.create(who).await, Ok(Err(CreateError::Host(_)))));
+    }
+    sleep(seconds(30)).await;
+    let fleet = town.fleet().await;
+    assert_eq!((fleet.hosts[0].state, &fleet.refusal, fleet.growing), (Health::Failing, &None, false));
+    town.runtimes.reach(&first.host, Reach::Well);
+    let next = town.create(5).await;
+    assert!(matches!(&next, Ok(Ok(made)) if made.instance.host == first.host), "{next:?}");
 }
 
 #[actix::test]

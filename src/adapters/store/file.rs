@@ -98,7 +98,9 @@ impl DatabaseFile {
 
 /// The refusal that names a file.
 pub(super) fn unusable(path: &Path, why: &str) -> StoreError {
-    StoreError::Unavailable(format!("cannot use {}: {why}", path.display()))
+    // What SQLite says when it finds no room for its index of the log, too.
+    let hint = if why.contains("disk I/O error") { "; its disk is full, or fails" } else { "" };
+    StoreError::Unavailable(format!("cannot use {}: {why}{hint}", path.display()))
 }
 
 /// The absolute path that the URL names.

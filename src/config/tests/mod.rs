@@ -535,3 +535,15 @@ proptest! {
         let _ = Config::load(&Inputs { file: Some(path), ..Inputs::default() });
     }
 }
+
+#[test]
+fn bounds_of_many_days_are_said_in_days() {
+    for (key, bounds) in [
+        ("reaper.keep_ended", "from 1s to 3650days"),
+        ("instances.max_ttl", "from 1s to 365days"),
+        ("fleet.boot_deadline", "from 30s to 1day"),
+    ] {
+        let problem = only_problem(&set(&[(key, "999999days")]));
+        assert!(problem.contains(bounds), "{problem}");
+    }
+}

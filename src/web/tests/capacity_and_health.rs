@@ -122,6 +122,9 @@ async fn readiness_tells_what_is_missing_and_how_bad_it_is() {
         (with_fleet(FleetView::default()), "unavailable", "hosts"),
         (with_fleet(fleet(vec![], None)), "unavailable", "hosts"),
         (with_fleet(fleet(vec![host("a", Health::Unreachable, 0)], None)), "unavailable", "hosts"),
+        // Nobody but a visitor finds out that it is well again.
+        (with_fleet(fleet(vec![host("a", Health::Failing, 0)], None)), "degraded", "hosts"),
+        (with_fleet(FleetView { growing: true, ..fleet(vec![], Some("no hosts")) }), "degraded", "hosts"),
         (
             with_fleet(fleet(vec![host("a", Health::Unreachable, 0), host("b", Health::Up, 0)], None)),
             "degraded",
