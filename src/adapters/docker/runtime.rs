@@ -215,7 +215,8 @@ impl DockerRuntime {
             match labels.get(INSTANCE_LABEL).map(|text| InstanceId::parse(text)) {
                 Some(Ok(instance)) => Some(Labelled { container: container_id, instance, state: container.state }),
                 _ => {
-                    tracing::warn!(container = %container_id, "container.malformed_label");
+                    let name = container.names.and_then(|names| names.into_iter().next());
+                    tracing::warn!(container = %container_id, name, "container.malformed_label");
                     None
                 }
             }
