@@ -7,7 +7,7 @@ use getaredis_actors::{
     autoscaler::messages::{DescribeScaling, PauseScaling, ResumeScaling, ScalingStatus},
     brain::{Brain, Ports},
     domain::{
-        Cordon, DeploymentId, EndReason, Health, IdempotencyKey, Instance, InstanceState, MasterKey,
+        Cordon, DeploymentId, EndReason, Health, HostName, IdempotencyKey, Instance, InstanceState, MasterKey,
         scaling::ScalingPolicy,
     },
     ports::{Orders, Store},
@@ -85,6 +85,15 @@ impl Town {
         drop(self.brain);
         let brain = start(&self.ports, &self.settings);
         Self { brain, ..self }
+    }
+
+    /// A host starts nothing any more, as three creates find out.
+    async fn fails(&self, host: &HostName) {
+        self.runtimes.reach(host, Reach::Full);
+        for who in 2..5 {
+            let answer = self.create(who).await;
+            assert!(matches!(answer, Ok(Err(CreateError::Host(_)))), "{answer:?}");
+        }
     }
 
     async fn create(&self, who: u16) -> Answer {
@@ -217,11 +226,7 @@ async fn where_no_more_may_be_bought_nobody_waits_for_more_than_what_boots_has_r
 async fn a_host_that_starts_nothing_is_replaced_and_creates_wait_for_the_other_one() {
     let town = Town::with(2, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;
-    town.runtimes.reach(&first.host, Reach::Full);
-    for who in 2..5 {
-        let answer = town.create(who).await;
-        assert!(matches!(answer, Ok(Err(CreateError::Host(_)))), "{answer:?}");
-    }
+    town.fails(&first.host).await;
     let fleet = town.fleet().await;
     assert_eq!((fleet.hosts[0].state, fleet.refusal.is_some(), fleet.growing), (Health::Failing, true, true));
     let reason = fleet.hosts[0].reason.clone().unwrap();
@@ -241,10 +246,7 @@ async fn a_host_that_starts_nothing_is_replaced_and_creates_wait_for_the_other_o
 async fn a_host_that_starts_nothing_is_tried_by_each_create_where_there_is_nothing_better_to_hope_for() {
     let town = Town::with(1, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;
-    town.runtimes.reach(&first.host, Reach::Full);
-    for who in 2..5 {
-        assert!(matches!(town.create(who).await, Ok(Err(CreateError::Host(_)))));
-    }
+    town.fails(&first.host).await;
     sleep(seconds(30)).await;
     let fleet = town.fleet().await;
     assert_eq!((fleet.hosts[0].state, &fleet.refusal, fleet.growing), (Health::Failing, &None, false));
@@ -257,10 +259,7 @@ async fn a_host_that_starts_nothing_is_tried_by_each_create_where_there_is_nothi
 async fn a_host_that_starts_nothing_is_deleted_once_it_is_empty() {
     let town = Town::with(2, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;
-    town.runtimes.reach(&first.host, Reach::Full);
-    for who in 2..5 {
-        assert!(matches!(town.create(who).await, Ok(Err(CreateError::Host(_)))));
-    }
+    town.fails(&first.host).await;
     let next = town.create(5).await.unwrap().unwrap().instance;
     sleep(10 * MINUTE).await;
     assert_eq!(town.state(&first), InstanceState::Running, "what runs on it runs on");
