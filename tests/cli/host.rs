@@ -3,12 +3,12 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
 };
 
-use super::{Home, done};
+use super::{Home, done, ports::free_port};
 
 const HOSTS: &str = r#"directory.hosts=[{ name = "a", endpoint = "https://10.0.0.5:2376", address = "127.0.0.1" }]"#;
 
@@ -60,7 +60,7 @@ struct Directory(Child, u16);
 
 impl Directory {
     fn start(home: &Home) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let binary = std::env::var_os("GETAREDIS_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         let child = Command::new(binary)
             .args(["--bind", "127.0.0.1", "--save", "", "--requirepass", "hunter2hunter2", "--port", &port.to_string()])
@@ -117,7 +117,7 @@ fn a_host_that_announces_itself_gets_its_user_in_the_directory() {
 #[test]
 fn without_its_directory_no_script_is_printed() {
     let home = home();
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let nobody = free_port();
     let refused = done(announcing(&home, nobody).output().unwrap());
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert!(refused.err.contains("the directory does not answer"), "{}", refused.err);

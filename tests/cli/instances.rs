@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Done, Home, done,
     fake::{Fake, Next},
+    ports::free_port,
 };
 
 const URL: &str = "redis://default:pass-word@203.0.113.7:32768/0";
@@ -314,7 +315,7 @@ fn wait_gives_up_at_once_when_the_server_wants_longer() {
 #[test]
 fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
     let home = Home::empty();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let refused = home.run(&["--server", &format!("http://127.0.0.1:{port}"), "new"]);
     assert_eq!((refused.code, refused.out.as_str()), (6, ""));
     assert!(refused.err.contains(&format!("http://127.0.0.1:{port} does not answer")), "{}", refused.err);

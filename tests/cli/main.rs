@@ -7,6 +7,8 @@ mod fake;
 mod host;
 mod instances;
 mod operator;
+#[path = "../e2e/support/ports.rs"]
+mod ports;
 
 use std::{
     path::PathBuf,

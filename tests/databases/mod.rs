@@ -6,13 +6,14 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic)]
 
 pub mod filling;
+#[path = "../e2e/support/ports.rs"]
+mod ports;
 #[path = "../e2e/support/processes.rs"]
 mod processes;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -160,7 +161,7 @@ impl DatabaseServer {
         let template = PathBuf::from(kind.given("_TEMPLATE")).join("data");
         let copied = Command::new("cp").arg("-a").arg(&template).arg(dir.path().join("data")).status().unwrap();
         assert!(copied.success(), "{} cannot be copied", template.display());
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let arguments = arguments(dir.path());
         let mut server = Self { kind, port, dir, arguments, child: None };
         server.start_again().await;

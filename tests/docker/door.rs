@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use crate::{
     contract,
     harness::{Deployment, engine_socket, host, settings},
+    ports::free_port,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,7 +44,7 @@ impl Door {
     /// The door of the host of this name, for clients of these networks; `change` may spoil its folder first.
     async fn open(name: &str, clients: &[&str], change: impl Fn(&Path)) -> Self {
         loop {
-            let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let dir = tempfile::tempdir().unwrap();
             let folder = door_files(name, clients, dir.path());
             change(&folder);

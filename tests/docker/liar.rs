@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     contract::{self, new_id},
     harness::{Deployment, host, settings},
+    ports::free_port,
 };
 
 /// Answers every request with the same bytes and then says nothing more.
@@ -109,7 +110,7 @@ async fn an_answer_that_makes_no_sense_is_no_answer() {
 
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
-    let free = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let free = ([127, 0, 0, 1], free_port()).into();
     let deployment = Deployment::new();
     let error = runtime(&deployment, free).probe().await.unwrap_err();
     assert!(matches!(&error, RuntimeError::Unreachable(why) if why.contains("refused")), "{error}");

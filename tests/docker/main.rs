@@ -10,6 +10,8 @@ mod hardening;
 mod harness;
 mod images;
 mod liar;
+#[path = "../e2e/support/ports.rs"]
+mod ports;
 mod tls;
 
 use std::time::Duration;

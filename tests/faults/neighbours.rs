@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// The other server ends what a dead one left within this time.
-const CLEANED_UP_WITHIN: Duration = Duration::from_secs(30);
+/// The other server ends what a dead one left within this time, of which it needs some 17 s to believe that it is dead.
+const CLEANED_UP_WITHIN: Duration = Duration::from_secs(45);
 
 struct Two {
     a: Server,

@@ -1,7 +1,6 @@
 //! A real redis-server on a free port, with a folder of its own, ended by its own handle.
 
 use std::{
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,6 +8,10 @@ use std::{
 
 use getaredis_actors::domain::DeploymentId;
 
+#[path = "../../../tests/e2e/support/ports.rs"]
+mod ports;
+
+use self::ports::free_port;
 use super::{RedisDirectory, RedisSettings};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -30,7 +33,7 @@ impl Server {
     /// The same with arguments that depend on the server's own folder.
     pub(super) async fn start_with(arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         loop {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let dir = tempfile::tempdir().unwrap();
             let arguments = arguments(dir.path());
             let child = Self::spawn(port, &dir, &arguments);
@@ -47,7 +50,7 @@ impl Server {
     pub(super) async fn start_tls(arguments: impl Fn(&Path) -> Vec<String>) -> Self {
         Self::start_with(|dir| {
             let mut all = arguments(dir);
-            all.push(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string());
+            all.push(free_port().to_string());
             all
         })
         .await

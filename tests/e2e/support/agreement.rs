@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Longer than a dead server is waited for, and then some.
-pub const RECOVERY: Duration = Duration::from_secs(40);
+pub const RECOVERY: Duration = Duration::from_secs(90);
 
 /// After this time a lease that is over must have ended, in seconds; the promise is one, the machine is busy.
 const LATE_S: i64 = 5;

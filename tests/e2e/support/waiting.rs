@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// Long enough for anything that ought to happen by itself, on a machine that is busy with other tests.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(45);
 
 /// Waits until `look` finds what it looks for. Its error says how things stand instead, and is the test's message when
 /// that does not change in time.
