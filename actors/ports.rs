@@ -3,7 +3,11 @@
 //! Owns the contracts only. An adapter lives in `src/adapters`, its simulated twin in `sim`; both must keep what is
 //! written here. No trait speaks of HTTP, SQL, Docker or Redis.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -96,8 +100,17 @@ pub struct Beat {
     pub server: ServerId,
     /// How often it gave one. A count and no time, because no two machines' clocks agree.
     pub beats: u64,
-    /// Creates that waited for room there when it gave the last one.
+    /// What it said with the last one.
+    pub report: Report,
+}
+
+/// What a server says of itself with its sign of life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Creates that wait for room there.
     pub waiting: u32,
+    /// The hosts on which start after start of that server failed.
+    pub failing: BTreeSet<HostName>,
 }
 
 /// A notice on its way to a sink.
@@ -226,9 +239,9 @@ pub trait Store: Send + Sync {
     /// Deliveries to `sink` that were neither made nor given up yet.
     async fn waiting_deliveries(&self, sink: &SinkName) -> Result<u64, StoreError>;
 
-    /// Gives a sign of life of `server`, at which so many creates wait, and returns the latest one of every server, its own
-    /// included.
-    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError>;
+    /// Gives a sign of life of `server`, and with it its report in place of the one before, and returns the latest one of
+    /// every server, its own included.
+    async fn beat(&self, server: &ServerId, report: &Report) -> Result<Vec<Beat>, StoreError>;
 
     /// Forgets a server that is dead or ends. Fine when there is none.
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError>;

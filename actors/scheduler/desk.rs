@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     discovery::messages::DescribeDirectory,
-    domain::{Creator, HostName, IdempotencyKey, Instance, InstanceId},
+    domain::{Creator, Health, HostName, IdempotencyKey, Instance, InstanceId},
     feed::messages::{Fact, Publish},
     patience,
     ports::{StoreError, Totals},
@@ -150,6 +150,15 @@ impl Desk {
             waited_for,
             ordered: self.cordons.ordered(),
         }
+    }
+
+    /// The fleet as all servers together see it: where another one's starts fail is no room for whoever waits there.
+    pub(super) fn surveyed(&self) -> FleetView {
+        let (mut fleet, failing) = (self.fleet(), self.neighbours.borrow().failing());
+        for host in fleet.hosts.iter_mut().filter(|host| host.state == Health::Up && failing.contains(&host.name)) {
+            host.state = Health::Failing;
+        }
+        fleet
     }
 
     /// Whether this incarnation is creating it.

@@ -178,8 +178,9 @@ pub struct GiveUpInstance {
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Retire;
 
-/// How the fleet stands, with those who wait elsewhere as they are known now: whoever got a row that was read before is
-/// not among them any more. Sent by the autoscaler, which would buy for them twice.
+/// How the fleet stands for whoever plans the pool: a host on which another server's starts fail is `failing`, though this
+/// server may go on using it, and those who wait elsewhere are as they are known now: whoever got a row that was read
+/// before is not among them any more. Sent by the autoscaler, which would buy for them twice.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<FleetView, StoreError>")]
 pub struct SurveyFleet;

@@ -280,7 +280,7 @@ impl Handler<SurveyFleet> for SchedulerActor {
             if desk.neighbours.borrow().waiting() > 0 {
                 desk.beat().await?;
             }
-            Ok(desk.fleet())
+            Ok(desk.surveyed())
         };
         Box::pin(survey.into_actor(self))
     }

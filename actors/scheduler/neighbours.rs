@@ -12,8 +12,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    domain::{Instance, InstanceState, ServerId},
-    ports::Beat,
+    domain::{HostName, Instance, InstanceState, ServerId},
+    ports::{Beat, Report},
 };
 
 /// How often a server gives a sign of life.
@@ -38,8 +38,8 @@ struct Heard {
     since: Instant,
     /// For how long the count certainly did not change.
     silent_for: Duration,
-    /// Creates that waited there.
-    waiting: u32,
+    /// What it said last.
+    report: Report,
 }
 
 impl Neighbours {
@@ -52,14 +52,14 @@ impl Neighbours {
     pub(super) fn hear(&mut self, beats: &[Beat], asked: Instant, answered: Instant) {
         let listed: BTreeSet<&ServerId> = beats.iter().map(|beat| &beat.server).collect();
         self.heard.retain(|server, _| listed.contains(server));
-        for Beat { server, beats, waiting } in beats {
+        for Beat { server, beats, report } in beats {
             match self.heard.get_mut(server) {
                 Some(heard) if heard.beats == *beats => {
                     heard.silent_for = asked.saturating_duration_since(heard.since);
                 }
                 _ => {
                     let (since, silent_for) = (answered, Duration::ZERO);
-                    let heard = Heard { beats: *beats, since, silent_for, waiting: *waiting };
+                    let heard = Heard { beats: *beats, since, silent_for, report: report.clone() };
                     self.heard.insert(server.clone(), heard);
                 }
             }
@@ -80,8 +80,18 @@ impl Neighbours {
 
     /// Creates that wait at the other servers that live.
     pub(super) fn waiting(&self) -> u32 {
+        self.others().fold(0, |sum, report| sum.saturating_add(report.waiting))
+    }
+
+    /// Hosts on which the starts of another server that lives fail.
+    pub(super) fn failing(&self) -> BTreeSet<HostName> {
+        self.others().flat_map(|report| &report.failing).cloned().collect()
+    }
+
+    /// What the other servers that live said last.
+    fn others(&self) -> impl Iterator<Item = &Report> {
         let others = self.heard.iter().filter(|(server, _)| **server != self.own && !self.is_dead(server));
-        others.fold(0, |sum, (_, heard)| sum.saturating_add(heard.waiting))
+        others.map(|(_, heard)| &heard.report)
     }
 
     fn is_dead(&self, server: &ServerId) -> bool {
@@ -114,7 +124,7 @@ mod tests {
     }
 
     fn beats(counts: &[(u8, u64)]) -> Vec<Beat> {
-        counts.iter().map(|(n, beats)| Beat { server: server(*n), beats: *beats, waiting: 0 }).collect()
+        counts.iter().map(|(n, beats)| Beat { server: server(*n), beats: *beats, report: Report::default() }).collect()
     }
 
     /// Neighbours of server 1 that hear these counts of server 2, each so many seconds after the start.
@@ -167,16 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_at_the_others_counts_and_who_waited_at_a_dead_one_does_not() {
+    fn what_the_others_report_counts_and_what_a_dead_one_reported_does_not() {
         let start = Instant::now();
         let mut neighbours = Neighbours::new(server(1));
         let mut hear = |second: u64, at| {
-            let beat = |n, beats, waiting| Beat { server: server(n), beats, waiting };
-            let beats = [beat(1, at, 100), beat(2, second, 3), beat(3, at, 4)];
+            let beat = |n, beats, waiting, failing: &[&str]| {
+                let failing = failing.iter().map(|host| HostName::parse(host).unwrap()).collect();
+                Beat { server: server(n), beats, report: Report { waiting, failing } }
+            };
+            let beats = [beat(1, at, 100, &["own"]), beat(2, second, 3, &["a", "b"]), beat(3, at, 4, &["b", "c"])];
             neighbours.hear(&beats, start + seconds(at), start + seconds(at));
-            neighbours.waiting()
+            let failing: Vec<_> = neighbours.failing().iter().map(ToString::to_string).collect();
+            (neighbours.waiting(), failing.concat())
         };
-        assert_eq!((hear(1, 0), hear(1, 11), hear(1, 12), hear(2, 13)), (7, 7, 4, 7));
+        let (all, but_the_dead) = ((7, "abc".to_owned()), (4, "bc".to_owned()));
+        assert_eq!([hear(1, 0), hear(1, 11), hear(1, 12), hear(2, 13)], [all.clone(), all.clone(), but_the_dead, all]);
     }
 
     #[test]

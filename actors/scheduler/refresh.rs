@@ -21,7 +21,7 @@ use crate::{
     domain::{EndReason, HostName, Instance, InstanceEvent, InstanceId, InstanceState, Timestamp},
     feed::messages::Fact,
     patience,
-    ports::StoreError,
+    ports::{Report, StoreError},
 };
 
 /// How often a ledger is compared with the rows where other servers write them too: what they do is seen by operators
@@ -45,21 +45,25 @@ impl Desk {
         self.beat_unless(|| false).await
     }
 
-    /// The same, unless somebody else did meanwhile. Where more wait at the others than before, the autoscaler is woken.
+    /// The same, unless somebody else did meanwhile. Where more wait at the others than before, or more hosts fail there, the
+    /// autoscaler is woken.
     async fn beat_unless(&self, is_needless: impl Fn() -> bool) -> Result<(), StoreError> {
         let give = async {
             let _turn = self.beating.lock().await;
             if is_needless() {
                 return Ok(());
             }
-            let (asked, waiting) = (Instant::now(), self.queue.waits().waiting);
-            let beats = self.tools.store.beat(&self.tools.server, waiting).await?;
-            let before = self.neighbours.borrow().waiting();
+            let asked = Instant::now();
+            let report =
+                Report { waiting: self.queue.waits().waiting, failing: self.doubts.failing().into_iter().collect() };
+            let beats = self.tools.store.beat(&self.tools.server, &report).await?;
+            let (waited, failed) = (self.neighbours.borrow().waiting(), self.neighbours.borrow().failing());
             self.neighbours.borrow_mut().hear(&beats, asked, Instant::now());
-            if self.neighbours.borrow().waiting() > before {
+            let neighbours = self.neighbours.borrow();
+            if neighbours.waiting() > waited || !neighbours.failing().is_subset(&failed) {
                 self.peers.pressure.do_send(PressureChanged);
             }
-            self.beaten.set(Some((asked, waiting)));
+            self.beaten.set(Some((asked, report.waiting)));
             Ok(())
         };
         patience::store(give).await

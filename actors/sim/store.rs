@@ -18,7 +18,8 @@ use crate::{
         scaling::{DropletState, Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, OrderLimits, Orders, Relocated, Store, StoreError, Totals,
+        Admission, Admitted, Beat, Delivery, DropletRow, OrderLimits, Orders, Relocated, Report, Store, StoreError,
+        Totals,
     },
 };
 
@@ -320,11 +321,11 @@ impl Store for SimStore {
         self.faults.around("store.waiting_deliveries", StoreError::Unavailable, read).await
     }
 
-    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
+    async fn beat(&self, server: &ServerId, report: &Report) -> Result<Vec<Beat>, StoreError> {
         let write = || {
             let mut tables = self.tables();
             let beats = tables.beats.get(server).map_or(0, |before| before.beats) + 1;
-            tables.beats.insert(server.clone(), Beat { server: server.clone(), beats, waiting });
+            tables.beats.insert(server.clone(), Beat { server: server.clone(), beats, report: report.clone() });
             Ok(tables.beats.values().cloned().collect())
         };
         self.faults.around("store.beat", StoreError::Unavailable, write).await

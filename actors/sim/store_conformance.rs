@@ -20,7 +20,7 @@ use crate::{
         EndReason, Endpoint, HostName, IdempotencyKey, Instance, InstanceEvent, InstanceId, Quotas, SinkName,
         scaling::OrderBudget,
     },
-    ports::{Admission, Admitted, Store},
+    ports::{Admission, Admitted, Report, Store},
 };
 
 /// Makes a test of each rule.
@@ -70,7 +70,7 @@ macro_rules! store_conformance {
             deliveries_are_taken_longest_waiting_first_up_to_the_limit_and_then_not_before_their_time,
             a_postponed_delivery_is_due_at_its_time_and_a_closed_one_never,
             of_many_takers_at_once_each_delivery_has_one,
-            beats_are_counted_and_who_waits_is_known_of_each_server_until_it_retires,
+            beats_are_counted_and_the_last_report_of_each_server_is_known_until_it_retires,
             times_are_kept_in_whole_milliseconds,
             a_droplet_is_ordered_again_only_while_it_is_not_confirmed,
             a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_seen,
@@ -144,6 +144,11 @@ async fn live(store: &dyn Store) -> Vec<Instance> {
         assert!(next.len() <= 2, "{next:?}");
         rows.extend(next);
     }
+}
+
+/// So many creates wait at a server, and on these hosts its starts fail.
+fn report(waiting: u32, failing: &[&str]) -> Report {
+    Report { waiting, failing: failing.iter().map(|name| host(name)).collect() }
 }
 
 fn host(name: &str) -> HostName {

@@ -24,8 +24,8 @@ use getaredis_actors::{
     },
     ports::{
         Admission, Admitted, Beat, Delivery, DropletRow, DropletState, Found, HostProvider, HostRecord, HourlyPrice,
-        Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Runtime, RuntimeError, Runtimes, StartSpec,
-        Store, StoreError, Totals, WebhookError, Webhooks,
+        Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Report, Runtime, RuntimeError, Runtimes,
+        StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
     },
 };
 
@@ -203,8 +203,8 @@ impl Store for Crashing<dyn Store> {
         self.around("store.postpone_delivery", self.port.postpone_delivery(delivery, until)).await
     }
 
-    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
-        self.around("store.beat", self.port.beat(server, waiting)).await
+    async fn beat(&self, server: &ServerId, report: &Report) -> Result<Vec<Beat>, StoreError> {
+        self.around("store.beat", self.port.beat(server, report)).await
     }
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {

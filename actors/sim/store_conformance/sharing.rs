@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 
-use super::{CROWD, RACERS, UNTOUCHED, admitted, applied, by, host, live, onto, sinks, started, stop, within};
+use super::{CROWD, RACERS, UNTOUCHED, admitted, applied, by, host, live, onto, report, sinks, started, stop, within};
 use crate::{
     domain::{EndReason, InstanceEvent},
     ports::{Admission, Admitted, Store},
@@ -113,8 +113,8 @@ pub async fn two_stores_that_do_everything_at_once_never_say_so(a: &dyn Store, b
                     a.close_delivery(&delivery).await.unwrap();
                 }
             }
-            a.beat(&server(1), 1).await.unwrap();
-            b.beat(&server(2), 2).await.unwrap();
+            a.beat(&server(1), &report(1, &["h1"])).await.unwrap();
+            b.beat(&server(2), &report(2, &["h1", "h2"])).await.unwrap();
         }
     };
     join(join(here, there), upkeep).await;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{RACERS, UNTOUCHED, admitted, applied, host, live, onto, sinks, started, stop};
+use super::{RACERS, UNTOUCHED, admitted, applied, host, live, onto, report, sinks, started, stop};
 use crate::{
     domain::{
         Cordon, EndReason, InstanceEvent, Notice, SinkName,
         scaling::{Hold, OrderBudget},
     },
-    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store},
+    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report, Store},
     sim::samples::{a_request, droplet, id, later, now, server},
 };
 
@@ -154,16 +154,18 @@ pub async fn of_many_takers_at_once_each_delivery_has_one(store: &dyn Store) {
     assert!(taken.iter().all(|d| d.attempts == 1));
 }
 
-pub async fn beats_are_counted_and_who_waits_is_known_of_each_server_until_it_retires(store: &dyn Store) {
-    let beat = |n, beats, waiting| Beat { server: server(n), beats, waiting };
-    assert_eq!(store.beat(&server(2), 0).await.unwrap(), [beat(2, 1, 0)]);
-    assert_eq!(store.beat(&server(1), 7).await.unwrap(), [beat(1, 1, 7), beat(2, 1, 0)]);
-    assert_eq!(store.beat(&server(2), u32::MAX).await.unwrap(), [beat(1, 1, 7), beat(2, 2, u32::MAX)]);
+pub async fn beats_are_counted_and_the_last_report_of_each_server_is_known_until_it_retires(store: &dyn Store) {
+    let beat = |n, beats, report: &Report| Beat { server: server(n), beats, report: report.clone() };
+    let (calm, busy, troubled) = (report(0, &[]), report(7, &["h1", "h2"]), report(u32::MAX, &["h2", "h3"]));
+    assert_eq!(store.beat(&server(2), &calm).await.unwrap(), [beat(2, 1, &calm)]);
+    assert_eq!(store.beat(&server(1), &busy).await.unwrap(), [beat(1, 1, &busy), beat(2, 1, &calm)]);
+    assert_eq!(store.beat(&server(2), &busy).await.unwrap(), [beat(1, 1, &busy), beat(2, 2, &busy)]);
+    assert_eq!(store.beat(&server(2), &troubled).await.unwrap(), [beat(1, 1, &busy), beat(2, 3, &troubled)]);
     for _ in 0..2 {
         store.retire(&server(2)).await.unwrap();
     }
-    assert_eq!(store.beat(&server(1), 0).await.unwrap(), [beat(1, 2, 0)]);
-    assert_eq!(store.beat(&server(2), 1).await.unwrap(), [beat(1, 2, 0), beat(2, 1, 1)]);
+    assert_eq!(store.beat(&server(1), &calm).await.unwrap(), [beat(1, 2, &calm)]);
+    assert_eq!(store.beat(&server(2), &calm).await.unwrap(), [beat(1, 2, &calm), beat(2, 1, &calm)]);
 }
 
 pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {

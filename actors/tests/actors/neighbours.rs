@@ -6,7 +6,7 @@ use futures_util::{future::join_all, join};
 use getaredis_actors::{
     domain::{EndReason, IdempotencyKey, InstanceState, Quotas},
     feed::messages::{Fact, Snapshot, Subscribe},
-    ports::Store,
+    ports::{Report, Store},
     scheduler::messages::{CreateError, CreateInstance, DeleteInstance, Ending},
     settings::Settings,
     sim::harness::{Answer, World, creator, request, settings},
@@ -151,7 +151,7 @@ async fn what_a_dead_server_was_creating_is_ended_by_another_within_seconds() {
     let is_creating = |world: &World| world.live_rows().iter().any(|row| row.state == InstanceState::Creating);
     world.eventually("nothing is being created", async |world| !is_creating(world)).await;
     assert!(died.elapsed() < Duration::from_secs(20), "{:?}", died.elapsed());
-    let silent = world.store.beat(&getaredis_actors::sim::samples::server(9), 0).await.unwrap();
+    let silent = world.store.beat(&getaredis_actors::sim::samples::server(9), &Report::default()).await.unwrap();
     assert_eq!(silent.len(), 2, "the dead one is forgotten: {silent:?}");
     world.finish().await;
 }
@@ -191,7 +191,7 @@ async fn a_server_that_stops_in_good_order_is_forgotten_at_once() {
     tokio::time::pause();
     let mut world = World::with_neighbour(settings(), &[("a", 4)]).await;
     world.stop_neighbour().await;
-    let left = world.store.beat(&getaredis_actors::sim::samples::server(9), 0).await.unwrap();
+    let left = world.store.beat(&getaredis_actors::sim::samples::server(9), &Report::default()).await.unwrap();
     assert_eq!(left.len(), 2, "itself and the other one: {left:?}");
     world.finish().await;
 }

@@ -35,7 +35,7 @@ use getaredis_actors::{
         scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store,
+        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report, Store,
         StoreError, Totals,
     },
 };
@@ -255,9 +255,9 @@ impl Store for SqlStore {
         query!(self.read, waiting_deliveries(sink))
     }
 
-    async fn beat(&self, server: &ServerId, waiting: u32) -> Result<Vec<Beat>, StoreError> {
-        let server = server.clone();
-        query!(self.write, beat(server, waiting))
+    async fn beat(&self, server: &ServerId, report: &Report) -> Result<Vec<Beat>, StoreError> {
+        let (server, report) = (server.clone(), report.clone());
+        query!(self.write, beat(server, report))
     }
 
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ use super::{
     super::{
         failure::Failure,
         rows::{DeliveryRow, InstanceRow},
-        schema::{counters, deliveries, droplets, instances, orders, queues, servers},
+        schema::{counters, deliveries, droplets, failing_hosts, instances, orders, queues, servers},
     },
     Conn, locked, upsert, write_transaction,
 };

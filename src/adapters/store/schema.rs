@@ -39,6 +39,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    failing_hosts (server, host) {
+        server -> Text,
+        host -> Text,
+    }
+}
+
+diesel::table! {
     deliveries (notice, sink) {
         notice -> Text,
         sink -> Text,

@@ -25,8 +25,8 @@ use getaredis_actors::{
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{
-        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Store,
-        StoreError, Totals,
+        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report,
+        Store, StoreError, Totals,
     },
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
@@ -299,7 +299,7 @@ impl Store for Rows {
     async fn waiting_deliveries(&self, _: &SinkName) -> Result<u64, StoreError> {
         unreachable!("{UNUSED}")
     }
-    async fn beat(&self, _: &ServerId, _: u32) -> Result<Vec<Beat>, StoreError> {
+    async fn beat(&self, _: &ServerId, _: &Report) -> Result<Vec<Beat>, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn retire(&self, _: &ServerId) -> Result<(), StoreError> {

@@ -6,9 +6,12 @@ use futures_util::future::{join, join_all};
 use getaredis_actors::{
     autoscaler::messages::DescribeScaling,
     brain::{Brain, Ports},
-    domain::{DeploymentId, MasterKey, scaling::ScalingPolicy},
+    domain::{DeploymentId, Health, MasterKey, scaling::ScalingPolicy},
     scheduler::messages::{CreateError, CreateInstance, DescribeFleet},
-    sim::harness::{self, Answer},
+    sim::{
+        harness::{self, Answer},
+        runtime::Reach,
+    },
     supervision::ask,
 };
 use tokio::time::{Instant, sleep};
@@ -98,6 +101,25 @@ async fn creates_that_wait_at_the_other_server_are_bought_for_within_seconds_and
     sleep(10 * MINUTE).await;
     assert_eq!((world.cloud.ordered(), world.cloud.most_ever()), (2, 2));
     assert_eq!(world.fleet.runtimes.casualties(), []);
+}
+
+#[actix::test]
+async fn a_host_on_which_the_starts_of_the_other_server_fail_is_no_room_for_those_who_wait_there() {
+    let no_more_than_needed = ScalingPolicy { standby: 0, min_hosts: 1, max_hosts: 2, ..policy() };
+    let (world, leader, follower) = leader_and_follower(no_more_than_needed).await;
+    let [broken] = &world.cloud.alive()[..] else { panic!("{:?}", world.cloud.alive()) };
+    world.fleet.runtimes.reach(&broken.name, Reach::Full);
+    // Nobody asks the leader, which so knows of it by hearsay only.
+    for n in 1..4 {
+        let [Ok(Err(CreateError::Host(_)))] = &asks(&follower, n..n + 1).await[..] else { panic!("{n} started") };
+    }
+    let next = asks(&follower, 4..5).await;
+    let [Ok(Ok(made))] = &next[..] else { panic!("{next:?}: {:?}", explains(&leader).await) };
+    assert_ne!(made.instance.host, broken.name);
+    assert_eq!((world.cloud.ordered(), world.cloud.most_ever()), (2, 2), "{:?}", explains(&leader).await);
+    // The leader's own view is its own: its starts may succeed where those of the other one do not.
+    let fleet = ask(&leader.doors.fleet, DescribeFleet, seconds(5)).await.unwrap();
+    assert!(fleet.hosts.iter().all(|host| host.state == Health::Up), "{:?}", fleet.hosts);
 }
 
 #[actix::test]

@@ -2,7 +2,7 @@
 
 use getaredis_actors::{
     domain::{EndReason, Endpoint, Lease, Quotas},
-    ports::DropletState,
+    ports::{DropletState, Report},
     sim::{
         samples::{a_request, creator, droplet, id, later, server},
         store::SimStore,
@@ -33,7 +33,7 @@ enum Call {
     /// The delivery to that sink that would be taken next, if any.
     Close(SinkName),
     Postpone(SinkName, Timestamp),
-    Beat(ServerId, u32),
+    Beat(ServerId, Report),
     Retire(ServerId),
     OrderDroplet(DropletRow, u32, OrderBudget),
     OrderLimits,
@@ -115,7 +115,8 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (sink(), times(), times(), 0u32..4).prop_map(|(sink, now, until, limit)| Call::Take(sink, now, until, limit)),
         1 => sink().prop_map(Call::Close),
         1 => (sink(), times()).prop_map(|(sink, until)| Call::Postpone(sink, until)),
-        1 => (1u8..3, 0u32..3).prop_map(|(n, waiting)| Call::Beat(server(n), waiting)),
+        1 => (1u8..3, 0u32..3, prop::collection::btree_set(hosts(), 0..3))
+            .prop_map(|(n, waiting, failing)| Call::Beat(server(n), Report { waiting, failing })),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
         1 => Just(Call::Totals),
         1 => (hosts(), state.clone(), times(), 0u32..4, prop::option::of(times())).prop_map(
@@ -164,7 +165,7 @@ async fn answer(store: &dyn Store, call: Call) -> String {
             Some(delivery) => words(store.postpone_delivery(&delivery, until).await),
             None => "nothing to postpone".to_owned(),
         },
-        Call::Beat(server, waiting) => words(store.beat(&server, waiting).await),
+        Call::Beat(server, report) => words(store.beat(&server, &report).await),
         Call::Retire(server) => words(store.retire(&server).await),
         Call::OrderDroplet(row, most, budget) => words(store.order_droplet(&row, most, budget).await),
         Call::OrderLimits => words(store.order_limits().await),

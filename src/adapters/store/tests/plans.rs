@@ -14,7 +14,7 @@ use diesel::{
 use diesel_async::AsyncConnection as _;
 use getaredis_actors::{
     domain::EndReason,
-    ports::Admitted,
+    ports::{Admitted, Report},
     sim::samples::{a_request, creator, id, later, now, server},
 };
 use mysql_async::prelude::Queryable;
@@ -118,7 +118,7 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     store.orders().await.unwrap();
     store.totals().await.unwrap();
     store.claim(owning::owner("d", "k"), false).await.unwrap();
-    store.beat(&server(1), 0).await.unwrap();
+    store.beat(&server(1), &Report::default()).await.unwrap();
     store.retire(&server(1)).await.unwrap();
     store.ping().await.unwrap();
     let mut said = said.lock().unwrap().clone();
