@@ -244,12 +244,15 @@ impl Tools {
             let (words, again, rest) = match why {
                 Stop::NotNow(words) => (words, Duration::ZERO, None),
                 Stop::Failed(words, again) => (words, again, None),
-                Stop::Rest(time) => (wants_rest(time), time, Some(time)),
+                Stop::Rest(time) => (wants_rest(time), Duration::ZERO, Some(time)),
             };
             tracing::warn!(?action, error = %words, "scaling.failed");
             status.errors.push(format!("{action:?}: {words}"));
             if is_order {
-                memory.setbacks.refused(&words, self.policy.retry_after, again, self.clock.now());
+                match rest {
+                    Some(time) => memory.setbacks.rests(&words, time, self.clock.now()),
+                    None => memory.setbacks.refused(&words, self.policy.retry_after, again, self.clock.now()),
+                }
             }
             if rest.is_some() {
                 return rest;

@@ -33,6 +33,11 @@ impl Setbacks {
         self.refused_until = Some(Hold { until: now + wait, why: why.to_owned() });
     }
 
+    /// The provider wants to be left alone, for so long and no longer. That says nothing of what it would sell then.
+    pub(super) fn rests(&mut self, why: &str, rest: Duration, now: Timestamp) {
+        self.refused_until = Some(Hold { until: now + rest, why: why.to_owned() });
+    }
+
     /// What the server that looks after the pool, or did before, wrote down of what stands in the way. Not believed for
     /// longer than a rest that a provider may want: its clock may be wrong.
     pub(super) fn learn(&mut self, hold: Option<&Hold>, now: Timestamp) {
@@ -90,6 +95,17 @@ mod tests {
 
     fn held(setbacks: &Setbacks, at: u64) -> Option<u64> {
         setbacks.hold(later(at)).map(|hold| u64::try_from(hold.until.duration_since(now()).as_secs()).unwrap())
+    }
+
+    #[test]
+    fn a_rest_lasts_as_long_as_the_provider_wants_and_makes_the_next_refusal_no_longer() {
+        let mut setbacks = Setbacks::default();
+        for _ in 0..5 {
+            setbacks.rests("too many requests", Duration::from_secs(2), later(0));
+            assert_eq!((held(&setbacks, 1), held(&setbacks, 2)), (Some(2), None));
+        }
+        setbacks.refused("sold out", FIRST, Duration::ZERO, later(0));
+        assert_eq!(held(&setbacks, 0), Some(30));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Droplet {
         let late = well.is_some_and(|well| passed(host.since.max(well), now) >= allowed);
         match (self.used(), host.state.cordon) {
             (0, None) if !late && !host.was_up => Fate::Coming,
-            (0, _) if !late => Fate::Leave("it is silent; it is given time".to_owned()),
+            (0, _) if !late => Fate::Leave(format!("it is silent{}; it is given time", self.unlisted())),
             (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
             (0, _) if host.state.health.answers() => {
                 Fate::Failed(Some(Action::Delete(self.name.clone())), what.to_owned())
@@ -168,9 +168,9 @@ impl Droplet {
                 Fate::Failed(None, format!("{what}{}; {} on it not given up yet", self.unlisted(), counted(used)))
             }
             (used, _) if host.state.health == Health::Unannounced => {
-                Fate::Leave(format!("it does not announce itself and carries {}", counted(used)))
+                Fate::Leave(format!("it does not announce itself and carries {}{}", counted(used), self.unlisted()))
             }
-            (used, _) => Fate::Leave(format!("it is silent and carries {}", counted(used))),
+            (used, _) => Fate::Leave(format!("it is silent and carries {}{}", counted(used), self.unlisted())),
         }
     }
 
