@@ -109,7 +109,7 @@ pub struct Beat {
 pub struct Report {
     /// Creates that wait for room there.
     pub waiting: u32,
-    /// The hosts on which start after start of that server failed.
+    /// The hosts on which start after start of that server failed, the last one not long ago.
     pub failing: BTreeSet<HostName>,
 }
 

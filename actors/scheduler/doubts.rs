@@ -6,7 +6,11 @@
 //! while, when one create tries the host and the others keep away until that one has its answer. Must never keep a host
 //! from being chosen when no other has room and none is on the way.
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -22,6 +26,10 @@ const FAILING: u32 = 3;
 
 /// How long the others keep away from a failing host at most; each failed trial doubles it until then.
 const LONGEST_DOUBT: Duration = Duration::from_secs(60);
+
+/// How long after its last failed start the other servers hear of a failing host. Where nobody starts anything any more,
+/// nobody can know that it still fails.
+const TOLD_FOR: Duration = Duration::from_secs(600);
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -80,6 +88,11 @@ impl Doubts {
     /// All failing hosts.
     pub(super) fn failing(&self) -> Vec<HostName> {
         self.those(Doubt::is_failing)
+    }
+
+    /// Failing hosts of which the other servers are to hear.
+    pub(super) fn told(&self) -> BTreeSet<HostName> {
+        self.those(|doubt| doubt.is_failing() && doubt.since.elapsed() < TOLD_FOR).into_iter().collect()
     }
 
     /// A create goes there; if it is the one that tries the host again, the others wait for what becomes of it.
@@ -165,5 +178,22 @@ mod tests {
             assert_eq!(doubts.due(), [], "one at a time");
             doubts.raise(&host());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_others_hear_of_a_failing_host_until_no_start_has_failed_there_for_ten_minutes() {
+        let doubts = Doubts::default();
+        for told in [0, 0, 1] {
+            doubts.raise(&host());
+            assert_eq!(doubts.told().len(), told);
+        }
+        advance(TOLD_FOR - JUST_BEFORE).await;
+        assert_eq!(doubts.told().len(), 1);
+        advance(JUST_BEFORE).await;
+        assert_eq!((doubts.told().len(), doubts.failing()), (0, vec![host()]));
+        doubts.raise(&host());
+        assert_eq!(doubts.told().len(), 1);
+        doubts.forget(&host());
+        assert_eq!(doubts.told().len(), 0);
     }
 }

@@ -54,8 +54,7 @@ impl Desk {
                 return Ok(());
             }
             let asked = Instant::now();
-            let report =
-                Report { waiting: self.queue.waits().waiting, failing: self.doubts.failing().into_iter().collect() };
+            let report = Report { waiting: self.queue.waits().waiting, failing: self.doubts.told() };
             let beats = self.tools.store.beat(&self.tools.server, &report).await?;
             let (waited, failed) = (self.neighbours.borrow().waiting(), self.neighbours.borrow().failing());
             self.neighbours.borrow_mut().hear(&beats, asked, Instant::now());

@@ -20,6 +20,15 @@ pub async fn on_every_database(play: impl AsyncFn(Backend)) {
     assert!(went_well.iter().all(|(_, well)| *well), "{went_well:?}; the panics are above");
 }
 
+/// Drops what is left of a scenario while others go on in the same task. What stands for a server or a database blocks when
+/// it is dropped, for as long as PostgreSQL takes to let a database go; meanwhile the others' requests would grow too old.
+#[cfg(feature = "crash-points")]
+pub async fn tidy_up<T: Send + 'static>(scenario: T) {
+    if let Err(failed) = tokio::task::spawn_blocking(move || drop(scenario)).await {
+        std::panic::resume_unwind(failed.into_panic());
+    }
+}
+
 impl Backend {
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Server(Kind::Mysql), Self::Server(Kind::Postgres)];
 

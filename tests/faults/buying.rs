@@ -22,7 +22,7 @@ use getaredis_testbed::api::{
 use reqwest::Method;
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, tidy_up},
     databases::TestDatabase,
     support::{
         agreement::everything_agrees,
@@ -185,6 +185,7 @@ impl Scenario {
         let alive = everything_agrees(&scenario.server, &scenario.answered).await;
         assert_eq!(alive.len(), scenario.answered.len(), "what was created lives");
         scenario.rows_are_droplets().await;
+        tidy_up((scenario, door)).await;
     }
 
     /// What leads to the crash.
@@ -270,7 +271,7 @@ impl Scenario {
     }
 
     /// The server ends, and what it leaves in the database is what is paid for.
-    async fn rows_are_droplets(mut self) {
+    async fn rows_are_droplets(&mut self) {
         self.server.terminate();
         assert!(self.server.ended().await.success());
         let file = || format!("sqlite://{}", self.server.home().join("getaredis.db").display());

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, tidy_up},
     buying,
     liar::{Liar, Lie},
     support::{
@@ -129,7 +129,7 @@ struct Scenario {
 
 impl Scenario {
     async fn play(backend: Backend, point: &str, way: Way) {
-        let (_database, url) = backend.create().await;
+        let (database, url) = backend.create().await;
         let door = EngineDoor::open().await;
         let receiver = Receiver::answering(if way == Way::TellTheDeaf { "503 Busy" } else { "204 No Content" }).await;
         let liar = Liar::telling(lies()).await;
@@ -170,6 +170,8 @@ impl Scenario {
         scenario.repeat(way).await;
         everything_agrees(&scenario.server, &scenario.answered).await;
         scenario.everything_was_told().await;
+        // The server goes before its database.
+        tidy_up((scenario, database)).await;
     }
 
     /// What leads to the crash, which may come at any moment of it.
