@@ -10,6 +10,9 @@ use crate::domain::{HostName, Timestamp, scaling::Outlook};
 /// So many of the last boots count: enough that one odd one does not matter, few enough that a new image soon does.
 const REMEMBERED: usize = 9;
 
+/// What is taken for usual until a droplet was seen to boot; providers speak of about a minute.
+const USUAL: Duration = Duration::from_secs(60);
+
 /// What is said of a droplet that takes longer than usual.
 const ANY_MOMENT: Duration = Duration::from_secs(5);
 
@@ -42,14 +45,16 @@ impl Boots {
         self.awaited.retain(|name, _| is_there(name));
     }
 
-    /// How long until the first droplet of this outlook is up, as far as earlier ones tell.
+    /// How long until the first droplet of this outlook is up. Nothing when it takes longer than anybody has promised.
     pub(super) fn estimate(&self, outlook: &Outlook, now: Timestamp) -> Option<Duration> {
-        let mut took: Vec<_> = self.took.iter().copied().collect();
-        took.sort_unstable();
-        let usual = *took.get(took.len() / 2)?;
         let ordered = outlook.first_ordered.unwrap_or(now);
         let passed = Duration::try_from(now.duration_since(ordered)).unwrap_or_default();
-        Some(usual.saturating_sub(passed).max(ANY_MOMENT))
+        let mut took: Vec<_> = self.took.iter().copied().collect();
+        took.sort_unstable();
+        match took.get(took.len() / 2) {
+            Some(usual) => Some(usual.saturating_sub(passed).max(ANY_MOMENT)),
+            None => USUAL.checked_sub(passed).filter(|left| *left >= ANY_MOMENT),
+        }
     }
 }
 
@@ -67,7 +72,8 @@ mod tests {
         let mut boots = Boots::default();
         let ordered_at =
             |at| Outlook { coming: 1, first_ordered: Some(later(at)), may_grow: false, ..Outlook::default() };
-        assert_eq!(boots.estimate(&ordered_at(0), later(0)), None, "nobody knows");
+        let before_any = |now| boots.estimate(&ordered_at(0), later(now)).map(|time| time.as_secs());
+        assert_eq!((before_any(0), before_any(20), before_any(300)), (Some(60), Some(40), None));
         for (n, took) in [(1, 50), (2, 60), (3, 300)] {
             boots.await_it(&name(n), later(0) - Duration::from_secs(500));
             boots.await_it(&name(n), later(0));

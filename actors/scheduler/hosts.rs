@@ -9,7 +9,7 @@ use super::{
     messages::{HostError, HostReady, HostSilent},
 };
 use crate::{
-    domain::{Health, HostEvent, HostName, InstanceId},
+    domain::{Cordon, Health, HostEvent, HostName, InstanceId},
     host::{
         self, HostActor,
         messages::{Inventory, RemoveInstance, StartInstance},
@@ -126,18 +126,27 @@ impl Desk {
         self.publish_host(name);
     }
 
-    /// The directory lost a host.
+    /// The directory lost a host. One that was being drained and is empty has done what it was told.
     pub(super) fn lose(&self, name: &HostName) {
+        let cordon = self.ledger.borrow().view(name).and_then(|view| view.cordon);
         let forgotten = self.ledger.borrow_mut().withdraw(name, self.tools.clock.now());
-        tracing::warn!(host = %name, forgotten, "host.lost");
-        if forgotten {
-            self.hosts.borrow_mut().remove(name);
-            self.doubts.forget(name);
+        if forgotten && cordon == Some(Cordon::Draining) {
+            tracing::info!(host = %name, "host.left");
+        } else {
+            tracing::warn!(host = %name, forgotten, "host.lost");
         }
-        self.publish_host(name);
-        if !forgotten {
+        if forgotten {
+            self.forget(name);
+        } else {
+            self.publish_host(name);
             self.tell_silent(name);
         }
+    }
+
+    fn forget(&self, name: &HostName) {
+        self.hosts.borrow_mut().remove(name);
+        self.doubts.forget(name);
+        self.publish_host(name);
     }
 
     /// Wakes the reaper, which looks what that means for the instances there.
@@ -149,7 +158,9 @@ impl Desk {
     pub(super) fn forget_empty_hosts(&self) {
         let names = self.ledger.borrow().forgettable();
         for name in names {
-            self.lose(&name);
+            self.ledger.borrow_mut().withdraw(&name, self.tools.clock.now());
+            tracing::info!(host = %name, "host.left");
+            self.forget(&name);
         }
     }
 

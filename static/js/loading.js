@@ -19,4 +19,9 @@
     document.documentElement.dataset.loading = "again";
     setTimeout(() => location.reload(), FIRST_PAUSE_MS * 2 ** before);
   }, true);
+
+  // Who asks for it again by hand gets all of the tries: a browser keeps the entry of the history then, too.
+  addEventListener("click", ({ target }) => {
+    if (target.closest("#not-loaded a")) history.replaceState(null, "");
+  });
 })();

@@ -39,3 +39,17 @@ async fn a_probe_says_that_the_image_is_missing_and_does_not_wait_for_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn while_an_image_is_pulled_again_the_words_of_the_registry_stand() {
+    let deployment = Deployment::new();
+    let runtime = deployment.runtime_with(|settings| settings.image = NOWHERE.into());
+    let told = async || runtime.probe().await.unwrap_err().to_string();
+    eventually("the first pull has failed", async || told().await.contains("connection refused").then_some(())).await;
+    // The rest after a failed pull is over.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    let (again, later) = (told().await, told().await);
+    assert!(again.contains("connection refused") && again == later, "{again}; {later}");
+}

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::{
     SOON,
-    api::{Api, http},
+    api::Api,
     eventually,
     feed::{Feed, PROTOCOL, refused, request},
     secrets::Secrets,
@@ -180,7 +180,7 @@ pub fn inside(test: impl AsyncFnOnce(Inside)) {
 fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_a_gap() {
     inside(async |Inside { mut world, authority }| {
         world.expect_restarts(&["discovery"]);
-        let api = Api::new(format!("http://{authority}"), http(), Secrets::default());
+        let api = Api::new(format!("http://{authority}"), Secrets::default());
         let mut feed = Feed::open(&authority, TOKEN).await;
         feed.snapshot().await;
 
@@ -213,7 +213,7 @@ fn a_viewer_sees_a_create_its_expiry_and_a_restarted_actor_in_order_and_without_
 fn a_create_that_meets_a_panic_is_told_when_to_come_back_and_nobody_else_notices() {
     inside(async |Inside { mut world, authority }| {
         world.expect_restarts(&["scheduler"]);
-        let api = Api::new(format!("http://{authority}"), http(), Secrets::default());
+        let api = Api::new(format!("http://{authority}"), Secrets::default());
         let before = api.create().await;
         let mut feed = Feed::open(&authority, TOKEN).await;
         feed.snapshot().await;

@@ -227,7 +227,7 @@ impl World {
 
     /// A visitor from the cloud's network.
     pub(crate) fn api(&self) -> Api {
-        Api::new(format!("http://{SERVER}"), http(), self.secrets.clone())
+        Api::new(format!("http://{SERVER}"), self.secrets.clone())
     }
 
     /// What the operator is told at this address.

@@ -34,7 +34,23 @@ pub(super) struct Image {
     name: Arc<str>,
     call_timeout: Duration,
     seen: AtomicBool,
-    pull: Mutex<Option<(Instant, Pull)>>,
+    pull: Mutex<Option<Attempt>>,
+}
+
+/// A pull that is under way or ended.
+#[derive(Clone)]
+struct Attempt {
+    begun: Instant,
+    pull: Pull,
+    /// How the one before it failed, if it did.
+    before: Option<RuntimeError>,
+}
+
+impl Attempt {
+    /// How it ended, if it did. Looks at it by polling: a shared future that nobody polls does not know that it has ended.
+    fn ended(&self) -> Option<Result<(), RuntimeError>> {
+        self.pull.clone().now_or_never()
+    }
 }
 
 impl Image {
@@ -45,7 +61,7 @@ impl Image {
     /// Whether the image is there; asks the engine until it was seen once. A missing one is being pulled from now on.
     ///
     /// # Errors
-    /// [`RuntimeError::NoImage`] with how the pull goes or how it ended.
+    /// [`RuntimeError::NoImage`] with how the pull ended, or the one before it while it is under way.
     pub(super) async fn check(&self) -> Result<(), RuntimeError> {
         if self.seen.load(Ordering::Relaxed) {
             return Ok(());
@@ -55,10 +71,12 @@ impl Image {
                 self.seen.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            Err(error) if status(&error) == Some(404) => match self.pull().now_or_never() {
-                Some(ended) => ended,
-                None => Err(self.missing("it is being pulled".into())),
-            },
+            Err(error) if status(&error) == Some(404) => {
+                let attempt = self.attempt();
+                let under_way =
+                    || Err(attempt.before.clone().unwrap_or_else(|| self.missing("it is being pulled".into())));
+                attempt.ended().unwrap_or_else(under_way)
+            }
             Err(error) => Err(meaning(&error)),
         }
     }
@@ -69,7 +87,7 @@ impl Image {
     /// [`RuntimeError::NoImage`] with the registry's words.
     pub(super) async fn fetch(&self, patience: Duration) -> Result<(), RuntimeError> {
         self.seen.store(false, Ordering::Relaxed);
-        tokio::time::timeout(patience, self.pull())
+        tokio::time::timeout(patience, self.attempt().pull)
             .await
             .unwrap_or_else(|_| Err(self.missing("it is still being pulled".into())))
     }
@@ -79,16 +97,13 @@ impl Image {
     }
 
     /// The pull that is under way, or that ended just now; else a new one.
-    fn pull(&self) -> Pull {
+    fn attempt(&self) -> Attempt {
         let mut current = self.pull.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((begun, pull)) = &*current {
-            // Looks at it by polling: a shared future that nobody polls does not know that it has ended.
-            let stands = match pull.clone().now_or_never() {
-                None => true,
-                Some(ended) => ended.is_err() && begun.elapsed() < REST_AFTER_PULL,
-            };
-            if stands {
-                return pull.clone();
+        let mut before = None;
+        if let Some(attempt) = &*current {
+            match attempt.ended() {
+                Some(ended) if ended.is_ok() || attempt.begun.elapsed() >= REST_AFTER_PULL => before = ended.err(),
+                _ => return attempt.clone(),
             }
         }
         tracing::info!(image = %self.name, "image.pull");
@@ -102,8 +117,7 @@ impl Image {
         });
         let gone = self.missing("the pull was given up".into());
         let pull = task.map(move |ended| ended.unwrap_or(Err(gone))).boxed().shared();
-        *current = Some((Instant::now(), pull.clone()));
-        pull
+        current.insert(Attempt { begun: Instant::now(), pull, before }).clone()
     }
 }
 

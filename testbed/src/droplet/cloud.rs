@@ -415,8 +415,13 @@ fn hold(folder: &Path) -> Result<(Child, i32), Error> {
 fn sweep(clouds: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(clouds).map_err(Error::io("the folder of clouds"))?;
     for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        if !entering::is_held(&folder)? {
-            run(Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cloud")).arg("--sweep").arg(folder))?;
+        match entering::is_held(&folder)? {
+            Some(true) => {}
+            Some(false) => {
+                run(Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cloud")).arg("--sweep").arg(folder))?;
+            }
+            // Empty. Whoever sweeps here may be about to remove it.
+            None => drop(fs::remove_dir(folder)),
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ pub fn command_in(mark: Option<&str>, program: &str) -> Result<Command, Error> {
     let mut held = Vec::new();
     for entry in fs::read_dir(&clouds).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_dir() && mark.is_none_or(|mark| mark == name) && is_held(&entry.path())? {
+        if entry.path().is_dir() && mark.is_none_or(|mark| mark == name) && is_held(&entry.path())? == Some(true) {
             held.push(name);
         }
     }
@@ -41,11 +41,12 @@ pub(super) fn leave_word(folder: &Path, init: i32) -> Result<(), Error> {
     fs::write(folder.join(INIT), init.to_string()).map_err(Error::io("the cloud's process number 1"))
 }
 
-/// Whether somebody holds the cloud in this folder.
-pub(super) fn is_held(folder: &Path) -> Result<bool, Error> {
+/// Whether somebody holds the cloud in this folder; nothing when there is nothing to hold, because it was not begun or is
+/// all but removed.
+pub(super) fn is_held(folder: &Path) -> Result<Option<bool>, Error> {
     match File::open(folder.join("lock")) {
-        Ok(lock) => Ok(lock.try_lock().is_err()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(lock) => Ok(Some(lock.try_lock().is_err())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Io("the lock of a cloud".to_owned(), error)),
     }
 }

@@ -1,6 +1,6 @@
 //! A client of the HTTP interface that believes nothing: every answer is read against the contract.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
@@ -74,22 +74,25 @@ pub struct Capacity {
     pub defaults: HashMap<String, u64>,
 }
 
-/// What all visitors of a server share, because it takes a while to make.
+/// What all visitors share: each new one would read the machine's certificates, which takes a while.
 pub fn http() -> reqwest::Client {
-    // Fails only when it was done before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        // A connection that is kept would meet a server that was killed meanwhile.
-        .pool_max_idle_per_host(0)
-        .build()
-        .unwrap()
+    static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        // Fails only when it was done before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            // A connection that is kept would meet a server that was killed meanwhile.
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap()
+    });
+    HTTP.clone()
 }
 
 impl Api {
-    pub fn new(base: String, http: reqwest::Client, secrets: Secrets) -> Self {
-        Self { base, http, forwarded_for: None, secrets }
+    pub fn new(base: String, secrets: Secrets) -> Self {
+        Self { base, http: http(), forwarded_for: None, secrets }
     }
 
     /// The same, behind a proxy that says where the visitor comes from.

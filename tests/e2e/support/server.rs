@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    api::{self, Api},
+    api::Api,
     engine::{self, Container, Engine},
     eventually,
     feed::Feed,
@@ -51,7 +51,6 @@ pub struct Server {
     child: Option<Child>,
     admin_token: String,
     secrets: Secrets,
-    http: reqwest::Client,
     /// Further variables of the next process.
     environment: BTreeMap<String, String>,
     /// The command that the next process is started by; nothing means by itself.
@@ -117,7 +116,6 @@ impl Server {
             child: None,
             admin_token,
             secrets,
-            http: api::http(),
             environment: BTreeMap::new(),
             launcher: Vec::new(),
         }
@@ -310,7 +308,7 @@ impl Server {
 
     /// A visitor from this machine.
     pub fn api(&self) -> Api {
-        Api::new(self.url(), self.http.clone(), self.secrets.clone())
+        Api::new(self.url(), self.secrets.clone())
     }
 
     pub fn admin_token(&self) -> &str {

@@ -204,7 +204,8 @@ async fn no_more_droplets_are_ordered_than_the_hour_allows() {
 async fn the_scheduler_is_told_what_is_on_the_way_and_when_it_is_there() {
     let world = World::paused(ScalingPolicy { max_hosts: 3, ..policy() });
     sleep(seconds(5)).await;
-    assert_eq!(growth(&world), GrowthForeseen { booting: 1, may_grow: true, ..GrowthForeseen::default() });
+    let expected = GrowthForeseen { booting: 1, may_grow: true, ready_in: Some(MINUTE), ..GrowthForeseen::default() };
+    assert_eq!(growth(&world), expected);
     sleep(5 * MINUTE).await;
     assert_eq!(growth(&world).booting, 0);
     let first = world.up()[0].clone();
