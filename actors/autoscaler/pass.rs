@@ -71,6 +71,8 @@ enum Stop {
     NotNow(String),
     /// It failed, or nobody knows; the same makes no sense before this long.
     Failed(String, Duration),
+    /// What it needs first is away, which says nothing of the cloud.
+    NotYet(String),
     /// The cloud wants rest.
     Rest(Duration),
 }
@@ -79,6 +81,7 @@ impl From<ProviderError> for Stop {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::RateLimited(rest) => Self::Rest(rest),
+            ProviderError::NotYet(_) => Self::NotYet(error.to_string()),
             error => Self::Failed(error.to_string(), error.retry_after()),
         }
     }
@@ -110,6 +113,7 @@ impl Tools {
                         status.explanation.push(why);
                         growth = None;
                     }
+                    Stop::NotYet(why) => status.errors.push(why),
                     Stop::Failed(why, again) => {
                         status.errors.push(why);
                         // A clear refusal: whoever is not even shown the list is sold nothing.
@@ -219,6 +223,12 @@ impl Tools {
             if is_order && memory.setbacks.hold(now).is_some() {
                 continue;
             }
+            if is_order && snapshot.directory_well_since.is_none() {
+                status
+                    .explanation
+                    .push("nothing is ordered that could not announce itself: the directory is away".to_owned());
+                continue;
+            }
             if is_order {
                 memory.grows(now);
             }
@@ -241,21 +251,21 @@ impl Tools {
                 }
                 Err(why) => why,
             };
-            let (words, again, rest) = match why {
-                Stop::NotNow(words) => (words, Duration::ZERO, None),
-                Stop::Failed(words, again) => (words, again, None),
-                Stop::Rest(time) => (wants_rest(time), Duration::ZERO, Some(time)),
+            let words = match &why {
+                Stop::NotNow(words) | Stop::NotYet(words) | Stop::Failed(words, _) => words.clone(),
+                Stop::Rest(time) => wants_rest(*time),
             };
             tracing::warn!(?action, error = %words, "scaling.failed");
             status.errors.push(format!("{action:?}: {words}"));
-            if is_order {
-                match rest {
-                    Some(time) => memory.setbacks.rests(&words, time, self.clock.now()),
-                    None => memory.setbacks.refused(&words, self.policy.retry_after, again, self.clock.now()),
-                }
+            let (first, now) = (self.policy.retry_after, self.clock.now());
+            match why {
+                Stop::Rest(time) if is_order => memory.setbacks.rests(&words, time, now),
+                Stop::NotYet(_) if is_order => memory.setbacks.rests(&words, first, now),
+                Stop::Failed(_, again) if is_order => memory.setbacks.refused(&words, first, again, now),
+                _ => {}
             }
-            if rest.is_some() {
-                return rest;
+            if let Stop::Rest(time) = why {
+                return Some(time);
             }
         }
         None
@@ -373,7 +383,10 @@ impl Tools {
     ) -> Result<(), Stop> {
         let now = self.clock.now();
         let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
-        let most = self.policy.max_hosts.saturating_sub(snapshot.builders);
+        // What the database knows nothing of is paid for too.
+        let strays = snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count();
+        let rowless = snapshot.builders.saturating_add(u32::try_from(strays).unwrap_or(u32::MAX));
+        let most = self.policy.max_hosts.saturating_sub(rowless);
         if !patience::store(self.store.order_droplet(&row, most, budget)).await.map_err(failed)? {
             // Another server was faster.
             return Err(Stop::NotNow("not ordered: max_hosts allows no more, or it was confirmed".to_owned()));

@@ -54,6 +54,8 @@ pub(super) struct Memory {
     missing: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
     drained_by_plan: BTreeSet<HostName>,
+    /// Droplets that were seen to come up and have not been well for long enough since.
+    unproven: BTreeSet<HostName>,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Memory {
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
         self.remember(&readings.fleet, now);
         self.absent.retain(|name, _| is_droplet(name) && !known.contains_key(name));
-        self.watch_boots(&rows, now);
+        self.watch_boots(&rows, policy.bad_after, now);
         let missing = rows.keys().filter(|name| !listed.contains_key(*name));
         let since = |name: &HostName| self.missing.get(name).copied().unwrap_or(now);
         self.missing = missing.map(|name| ((*name).clone(), since(name))).collect();
@@ -159,13 +161,20 @@ impl Memory {
     }
 
     /// Learns how long droplets take to boot, of those whose order it has seen.
-    fn watch_boots(&mut self, rows: &BTreeMap<&HostName, &DropletRow>, now: Timestamp) {
+    /// One that has been well for as long as another may be bad ends the row of failures.
+    fn watch_boots(&mut self, rows: &BTreeMap<&HostName, &DropletRow>, well_after: Duration, now: Timestamp) {
         let since = *self.since.get_or_insert(now);
         self.boots.keep(|name| rows.contains_key(name));
+        self.unproven.retain(|name| rows.contains_key(name));
         for row in rows.values().filter(|row| row.state != DropletState::Deleting && row.created_at >= since) {
             match self.hosts.get(&row.name) {
                 Some(host) if host.health == Health::Up => {
                     if self.boots.came_up(&row.name, now) {
+                        self.unproven.insert(row.name.clone());
+                    }
+                    // One that comes up and starts nothing is as bad as one that does not come up.
+                    let well_for = Duration::try_from(now.duration_since(host.since)).unwrap_or_default();
+                    if well_for >= well_after && self.unproven.remove(&row.name) {
                         self.setbacks.came_up();
                     }
                 }

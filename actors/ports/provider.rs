@@ -25,6 +25,9 @@ pub enum ProviderError {
     /// None of the configured places has a machine to sell at this time; each with what was said about it.
     #[error("no configured place has a machine to sell: {0}")]
     SoldOut(String),
+    /// What a machine needs beside the provider is away; it was not even asked.
+    #[error("nothing was ordered: {0}")]
+    NotYet(String),
     /// It said no, and would say no again until somebody changes something.
     #[error("the provider refused: {0}")]
     Refused(String),
@@ -37,7 +40,7 @@ impl ProviderError {
     pub fn retry_after(&self) -> Duration {
         const MINUTE: Duration = Duration::from_secs(60);
         match self {
-            Self::Unknown(_) => Duration::ZERO,
+            Self::Unknown(_) | Self::NotYet(_) => Duration::ZERO,
             Self::RateLimited(rest) => *rest,
             // Machines of others come back to the shelf within minutes.
             Self::SoldOut(_) => 2 * MINUTE,

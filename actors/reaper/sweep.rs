@@ -12,7 +12,7 @@ use super::{
     state::{self, Ending, Findings},
 };
 use crate::{
-    domain::{EndReason, Health, HostName, InstanceId},
+    domain::{EndReason, HostName, InstanceId},
     ports::{Found, Removal},
     scheduler::messages::{DescribeFleet, HostInventory, RemoveOrphan},
     supervision::ask,
@@ -62,7 +62,8 @@ pub(super) async fn look_everywhere(tools: &Tools, peers: &Peers) -> Sweep {
         }
     };
     sweep.fleet = Some(fleet.hosts.iter().map(|host| host.name.clone()).collect());
-    let answering = fleet.hosts.into_iter().filter(|host| host.state == Health::Up).map(|host| host.name);
+    // Also what starts nothing or has lost its heart: what is left on it keeps it from being given back.
+    let answering = fleet.hosts.into_iter().filter(|host| host.state.answers()).map(|host| host.name);
     // So many that a host that hangs costs the others little, and no more, because the scheduler looks at all of them
     // whenever one answers.
     let inventories = stream::iter(answering).map(|host| inventory_of(tools, peers, host));

@@ -115,7 +115,7 @@ fn of_image(error: &ImageError) -> Exit {
             ProviderError::Unknown(_) => Exit::Unreachable,
             ProviderError::RateLimited(_) => Exit::Refused,
             ProviderError::Unauthorized(_) => Exit::NotAllowed,
-            ProviderError::LimitReached(_) | ProviderError::SoldOut(_) => Exit::Unavailable,
+            ProviderError::LimitReached(_) | ProviderError::SoldOut(_) | ProviderError::NotYet(_) => Exit::Unavailable,
             ProviderError::Refused(_) => Exit::Invalid,
         },
         ImageError::NoRoom { .. } => Exit::Unavailable,

@@ -55,6 +55,7 @@ pub(super) fn common(settings: &HostSettings) -> Result<Vec<HostFile>, HostSetup
         "/etc/getaredis/door/nginx.conf" PUBLIC "nginx.conf"
         "/etc/getaredis/door/engine.conf" PUBLIC "engine.conf"
         "/etc/systemd/system/getaredis-egress.service" PUBLIC "getaredis-egress.service"
+        "/etc/systemd/system/nftables.service.d/getaredis.conf" PUBLIC "nftables.conf"
         "/etc/systemd/system/getaredis-door.service" PUBLIC "getaredis-door.service"
         "/etc/systemd/system/getaredis-heartbeat.service" PUBLIC "getaredis-heartbeat.service"
         "/etc/apt/apt.conf.d/52getaredis" PUBLIC "unattended-upgrades.conf"

@@ -52,7 +52,10 @@ async fn nothing_without_our_tag_is_listed_or_deleted() {
     api.plant("TEST-1", &[TAG]);
     api.plant("other", &["getaredis-test2", "getaredis"]);
     assert_eq!(provider.list().await.unwrap().droplets.len(), 1);
-    provider.delete(&name("test-1")).await.unwrap();
+    // One that has lost its tag is paid for: nobody may think that it is gone.
+    let refusal = provider.delete(&name("test-1")).await.unwrap_err();
+    assert!(matches!(&refusal, ProviderError::Refused(why) if why.contains(TAG)), "{refusal}");
+    provider.delete(&name("test-2")).await.unwrap();
     assert_eq!(droplets(&api), ["test-1", "TEST-1", "other"]);
     assert_eq!(api.count("DELETE", "/"), 0);
 }

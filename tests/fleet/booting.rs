@@ -44,6 +44,10 @@ async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Dr
     for (process, _) in containers(&machine) {
         assert_eq!(reached(&machine, Some(&process), &forbidden), [].into());
     }
+    // What the engine does, whatever its file says.
+    let engine =
+        runs("docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}'; pidof docker-proxy || echo none");
+    assert_eq!(engine, "local true\nnone\n");
     // As the program reads its configuration, ours and that of the distribution.
     let updates = runs("unattended-upgrade --dry-run --debug 2>&1; apt-config dump APT::Periodic");
     let origins = updates.lines().find(|line| line.starts_with("Allowed origins are: ")).unwrap_or_default();
@@ -55,6 +59,12 @@ async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Dr
         "no"
     );
     another_set_up_changes_nothing(world, &machine, &instance).await;
+    // The machine's own firewall forgets everybody's rules, and ours come back by themselves.
+    for order in ["start", "reload", "restart", "stop"] {
+        runs(&format!("systemctl {order} nftables.service"));
+        let tables = runs("nft list tables");
+        assert!(tables.contains("inet getaredis") && tables.contains("bridge getaredis"), "{order}: {tables}");
+    }
     assert_eq!(world.api().delete(&instance).await.status, 204);
     world.api().until_ended(&instance).await;
     assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);

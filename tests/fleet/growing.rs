@@ -118,10 +118,13 @@ fn a_fleet_grows_with_its_load_and_shrinks_to_nothing_whenever_its_servers_die()
         }
 
         world.stop().await;
+        let last = world.paid_for().pop_first().unwrap();
         world.set("fleet.standby", "0");
         world.set("fleet.min_hosts", "0");
         world.start();
         world.settles_at(0).await;
+        // Nobody is woken by a host that went because it was told to.
+        world.logs(&["host.left"], &last).await;
         assert_eq!(world.bought.most_droplets(), 3);
     });
 }

@@ -30,6 +30,7 @@ fn in_fifty_random_interleavings_of_create_and_shrink_no_live_instance_is_ever_d
         world.answers().await;
         let mut live = vec![first(&world.api()).await, world.api().create().await];
         let (mut met, mut round) = (0, 0);
+        let ordered = world.orders();
         while met < INTERLEAVINGS {
             round += 1;
             let leaves = live.remove(rng.random_range(0..live.len()));
@@ -49,6 +50,8 @@ fn in_fifty_random_interleavings_of_create_and_shrink_no_live_instance_is_ever_d
             }
             agrees(world, &live, round);
         }
+        let (shrunk, shrinks) = (world.orders() - ordered, INTERLEAVINGS / 10);
+        assert!(shrunk >= shrinks, "only {shrunk} hosts were bought again after the fleet had shrunk");
         for instance in live {
             assert_eq!(world.api().delete(&instance).await.status, 204);
         }

@@ -47,7 +47,11 @@ impl Droplet {
         match self.row {
             None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
             None => self.get_rid("it carries our tag and has no row"),
-            Some((DropletState::Creating, _)) if self.is_unheard_of() => Fate::Unconfirmed { settled },
+            // By what was seen here as well: who ordered it may have had another time of day.
+            Some((DropletState::Creating, _)) if self.is_unheard_of() => {
+                let missing = self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace);
+                Fate::Unconfirmed { settled: settled && missing }
+            }
             Some(_) if self.is_gone(policy, now) && self.used() == 0 => {
                 Fate::Act(Action::Close(self.name.clone()), GONE.to_owned())
             }

@@ -364,7 +364,10 @@ fn rows_and_the_list_of_the_cloud_are_brought_together() {
 
 #[test]
 fn an_order_that_nobody_confirms_is_not_promised_and_is_made_again_by_its_name() {
-    let ordered = |time| unlisted(booting("a", DropletState::Creating, time));
+    let seen = |time, missed| missing(booting("a", DropletState::Creating, time), missed);
+    let ordered = |time| seen(time, time);
+    let elsewhere = seen(9 * MINUTE, MINUTE);
+    assert_eq!(actions(vec![elsewhere]), [], "whoever ordered it may have had another time of day");
     let young = plan(&snapshot(vec![ordered(MINUTE)]), &policy(), NOW);
     assert_eq!((young.actions, young.outlook), (vec![], Outlook::default()));
     assert_eq!(young.explanation[1], "a: ordered, and the provider has not confirmed it");
@@ -386,8 +389,8 @@ fn an_order_that_nobody_confirms_is_not_promised_and_is_made_again_by_its_name()
         plan(&snapshot(vec![ordered(3 * MINUTE)]), &two, NOW).actions,
         [Action::Reorder(name("a")), Action::Create]
     );
-    assert_eq!(actions(vec![ordered(3 * MINUTE), up("b", 0)]), []);
-    assert_eq!(actions(vec![missing(ordered(3 * MINUTE), 3 * MINUTE), up("b", 0)]), [Action::Close(name("a"))]);
+    assert_eq!(actions(vec![seen(3 * MINUTE, MINUTE), up("b", 0)]), []);
+    assert_eq!(actions(vec![ordered(3 * MINUTE), up("b", 0)]), [Action::Close(name("a"))]);
 }
 
 #[test]

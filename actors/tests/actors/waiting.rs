@@ -270,6 +270,18 @@ async fn a_host_that_starts_nothing_is_deleted_once_it_is_empty() {
 }
 
 #[actix::test]
+async fn what_is_left_on_a_host_that_starts_nothing_keeps_nobody_from_deleting_it() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.fails(&first.host).await;
+    town.runtimes.plant(&first.host, &samples::id(99));
+    let next = town.create(5).await.unwrap().unwrap().instance;
+    town.delete(&first).await;
+    sleep(15 * MINUTE).await;
+    assert_eq!(town.cloud.alive().into_iter().map(|droplet| droplet.name).collect::<Vec<_>>(), [next.host]);
+}
+
+#[actix::test]
 async fn what_a_droplet_carried_that_was_deleted_at_the_provider_is_lost_within_minutes() {
     let town = Town::with(1, queue(90, 100)).await;
     let lost = town.create(1).await.unwrap().unwrap().instance;

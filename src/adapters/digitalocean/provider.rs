@@ -155,14 +155,22 @@ impl HostProvider for DigitalOcean {
     }
 
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
-        for droplet in self.api.droplets_named(name.as_str()).await? {
-            if droplet.tags.contains(&self.tag) {
-                self.api.delete_droplet(droplet.id).await?;
-            } else {
-                tracing::warn!(droplet = %name, id = droplet.id, "droplet.not_ours_left_alone");
-            }
+        let named = self.api.droplets_named(name.as_str()).await?.into_iter();
+        let (ours, others): (Vec<_>, Vec<_>) = named.partition(|droplet| droplet.tags.contains(&self.tag));
+        for droplet in &ours {
+            self.api.delete_droplet(droplet.id).await?;
         }
-        Ok(())
+        for droplet in &others {
+            tracing::warn!(droplet = %name, id = droplet.id, "droplet.not_ours_left_alone");
+        }
+        // Were that called a success, one that has lost its tag would be forgotten and paid for.
+        match others.first() {
+            Some(other) if ours.is_empty() => Err(ProviderError::Refused(format!(
+                "droplet {} of this name does not carry the tag {}: give it back the tag, or delete it yourself",
+                other.id, self.tag
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {

@@ -20,7 +20,7 @@ use getaredis_actors::{
 };
 use tokio::time::Instant;
 
-use super::HostUsers;
+use super::{GrantError, HostUsers};
 
 /// How long a machine is missing from the lists before its user is taken away: far longer than a list lags behind. Such
 /// a user opens nothing but the key of a machine that is gone, so there is no hurry.
@@ -96,8 +96,13 @@ impl HostProvider for EnrollingProvider {
     async fn create(&self, name: &HostName) -> Result<(), ProviderError> {
         // Nothing is bought that could not announce itself.
         let granted = self.users.grant(name).await;
-        granted
-            .map_err(|error| ProviderError::Refused(format!("{name} would have no user in the directory: {error}")))?;
+        granted.map_err(|error| {
+            let words = format!("{name} would have no user in the directory: {error}");
+            match error {
+                GrantError::Directory(_) => ProviderError::NotYet(words),
+                GrantError::Taken(..) => ProviderError::Refused(words),
+            }
+        })?;
         let ordered = self.provider.create(name).await;
         if ordered.as_ref().is_err_and(ProviderError::without_effect)
             && let Err(error) = self.revoke(name).await

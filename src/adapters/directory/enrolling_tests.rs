@@ -169,6 +169,16 @@ async fn a_machine_that_announces_itself_keeps_its_user_whatever_the_lists_say()
 }
 
 #[tokio::test]
+async fn while_the_directory_is_away_nothing_is_ordered_and_nobody_has_refused() {
+    let mut server = Server::start().await;
+    let (unasked, machine) = (ProviderError::Refused("it was asked".to_owned()), HostName::parse("droplet-1").unwrap());
+    let provider = EnrollingProvider::new(Arc::new(Shop::new(Err(unasked))), users(&server));
+    server.kill();
+    let answer = provider.create(&machine).await;
+    assert!(matches!(&answer, Err(error @ ProviderError::NotYet(_)) if error.without_effect()), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_directory_that_is_away_for_a_list_lets_machines_in_with_the_next_one() {
     let mut server = Server::start().await;
     let control = Control::of(&server);

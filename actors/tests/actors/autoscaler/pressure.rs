@@ -175,6 +175,38 @@ async fn droplets_that_never_boot_are_replaced_ever_later() {
 }
 
 #[actix::test]
+async fn droplets_that_boot_and_then_turn_bad_are_replaced_ever_later() {
+    let world = World::paused(ScalingPolicy { max_hosts: 5, ..policy() });
+    for _ in 0..6 * 60 {
+        sleep(MINUTE).await;
+        for host in world.up() {
+            world.fleet.runtimes.destroy(&host);
+        }
+    }
+    let ordered = world.cloud.ordered();
+    // One every two minutes would be 180; until some are known to be bad, as many are bought as there may be.
+    assert!((8..50).contains(&ordered), "{ordered}");
+    sleep(60 * MINUTE).await;
+    world.agrees(1).await;
+    assert_eq!(world.up().len(), 1);
+}
+
+#[actix::test]
+async fn nothing_is_bought_while_it_could_not_announce_itself() {
+    let world = World::paused(policy());
+    *world.fleet.directory_away.lock().unwrap() = Some("no route".to_owned());
+    sleep(60 * MINUTE).await;
+    assert_eq!((world.faults.calls("cloud.create"), world.cloud.ordered()), (0, 0));
+    let explanation = world.status().await.explanation.join("\n");
+    assert!(explanation.contains("the directory is away"), "{explanation}");
+    *world.fleet.directory_away.lock().unwrap() = None;
+    // Nothing was spent and nobody was refused meanwhile.
+    sleep(2 * MINUTE).await;
+    world.agrees(1).await;
+    assert_eq!(world.up().len(), 1);
+}
+
+#[actix::test]
 async fn a_host_that_turned_bad_is_replaced_and_deleted() {
     let world = World::paused(policy());
     sleep(5 * MINUTE).await;

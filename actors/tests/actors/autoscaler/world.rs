@@ -59,6 +59,8 @@ pub(super) struct Fleet {
     pub(super) reserved: Arc<Mutex<Option<HostName>>>,
     /// Creates that wait.
     pub(super) waiting: Arc<Mutex<u32>>,
+    /// Why the directory cannot be read.
+    pub(super) directory_away: Arc<Mutex<Option<String>>>,
     /// What the scheduler was told of growth.
     pub(super) growth: Arc<Mutex<Vec<GrowthForeseen>>>,
     /// Which hosts the reaper was told to look at.
@@ -111,6 +113,7 @@ impl Fleet {
 
     fn peers(&self) -> Peers {
         let (fleet, cordon, inventory, directory) = (self.clone(), self.clone(), self.clone(), self.directory.clone());
+        let away = Arc::clone(&self.directory_away);
         Peers {
             fleet: stand(move |_| {
                 Ok(FleetView {
@@ -129,6 +132,7 @@ impl Fleet {
             directory: stand(move |_| DirectoryView {
                 hosts: directory.hosts(),
                 read_once: true,
+                unreachable: away.lock().unwrap().clone(),
                 ..DirectoryView::default()
             }),
             growth: record(&self.growth, |growth: GrowthForeseen| growth),
@@ -189,6 +193,7 @@ impl World {
             late_tenant: Arc::default(),
             reserved: Arc::default(),
             waiting: Arc::default(),
+            directory_away: Arc::default(),
             growth: Arc::default(),
             silent: Arc::default(),
             shown: Arc::default(),
