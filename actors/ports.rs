@@ -256,7 +256,7 @@ pub trait Store: Send + Sync {
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError>;
 
     /// Writes the row of a droplet that shall be ordered, new or over one of that name that is still
-    /// [`Creating`](DropletState::Creating), if there are fewer than `most` others: of any number of concurrent calls, from
+    /// [`Creating`](DropletState::Creating), if there are fewer than `most` others that are not [`Deleted`](DropletState::Deleted): of any number of concurrent calls, from
     /// any number of servers, no more succeed. With the row it writes what then is left of the `budget`, over the one
     /// before. Returns whether it was written.
     async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError>;
@@ -273,13 +273,16 @@ pub trait Store: Send + Sync {
 
     /// Writes that a droplet shall be deleted, with or without a row before, if no instance that has not ended is on that
     /// host; returns whether. From then on none is admitted or moved to it, by any server, until
-    /// [`keep_droplet`](Self::keep_droplet) says that it is kept or [`remove_droplet`](Self::remove_droplet) that it is
-    /// gone.
+    /// [`keep_droplet`](Self::keep_droplet) says that it is kept or [`remove_droplet`](Self::remove_droplet) forgets it.
     async fn condemn_droplet(&self, name: &HostName, created_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes that it is not deleted after all, if it is condemned and an instance that has not ended is on that host;
     /// returns whether.
     async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError>;
+
+    /// Writes that the provider has accepted its deletion, if it is condemned; returns whether. It is none of the others of
+    /// [`order_droplet`](Self::order_droplet) any more.
+    async fn bury_droplet(&self, name: &HostName) -> Result<bool, StoreError>;
 
     /// Forgets the row, and what was ordered about that host, if it is in this state; returns whether.
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError>;

@@ -384,9 +384,7 @@ impl Tools {
         let now = self.clock.now();
         let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
         // What the database knows nothing of is paid for too.
-        let strays = snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count();
-        let rowless = snapshot.builders.saturating_add(u32::try_from(strays).unwrap_or(u32::MAX));
-        let most = self.policy.max_hosts.saturating_sub(rowless);
+        let most = self.policy.max_hosts.saturating_sub(snapshot.builders.saturating_add(snapshot.uncounted()));
         if !patience::store(self.store.order_droplet(&row, most, budget)).await.map_err(failed)? {
             // Another server was faster.
             return Err(Stop::NotNow("not ordered: max_hosts allows no more, or it was confirmed".to_owned()));
@@ -436,7 +434,10 @@ impl Tools {
         status.deleted += 1;
         status.droplets.retain(|droplet| &droplet.name != name);
         tracing::info!(droplet = %name, "droplet.deleted");
-        self.forget(name, DropletState::Deleting).await
+        if !patience::store(self.store.bury_droplet(name)).await.map_err(failed)? {
+            tracing::info!(droplet = %name, "droplet.row_changed_meanwhile");
+        }
+        Ok(())
     }
 
     /// Makes sure, in one turn of the scheduler, that the host is empty and that this server keeps it so; fine if it has

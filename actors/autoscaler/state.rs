@@ -52,6 +52,8 @@ pub(super) struct Memory {
     absent: BTreeMap<HostName, Timestamp>,
     /// Droplets with a row that the provider does not list, and since when.
     missing: BTreeMap<HostName, Timestamp>,
+    /// Droplets whose rows say that they are deleted, and since when.
+    deleted: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
     drained_by_plan: BTreeSet<HostName>,
     /// Droplets that were seen to come up and have not been well for long enough since.
@@ -107,6 +109,9 @@ impl Memory {
         let missing = rows.keys().filter(|name| !listed.contains_key(*name));
         let since = |name: &HostName| self.missing.get(name).copied().unwrap_or(now);
         self.missing = missing.map(|name| ((*name).clone(), since(name))).collect();
+        let deleted = rows.values().filter(|row| row.state == DropletState::Deleted);
+        let since = |name: &HostName| self.deleted.get(name).copied().unwrap_or(now);
+        self.deleted = deleted.map(|row| (row.name.clone(), since(&row.name))).collect();
         // What another server orders, or did before this one, is known from the database; what was ordered here, better.
         let leads = readings.fleet.leads;
         if self.budget.is_none() || !leads {
@@ -125,6 +130,7 @@ impl Memory {
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
                     listed: listed.get(name).map(|droplet| droplet.created_at),
                     missing_since: self.missing.get(name).copied(),
+                    deleted_since: self.deleted.get(name).copied(),
                     host: host.map(|host| self.host(host, now)),
                     absent_since: self.absent.get(name).copied(),
                     instances: readings.carried.get(name).copied().unwrap_or_default(),
@@ -166,7 +172,7 @@ impl Memory {
         let since = *self.since.get_or_insert(now);
         self.boots.keep(|name| rows.contains_key(name));
         self.unproven.retain(|name| rows.contains_key(name));
-        for row in rows.values().filter(|row| row.state != DropletState::Deleting && row.created_at >= since) {
+        for row in rows.values().filter(|row| !row.state.is_condemned() && row.created_at >= since) {
             match self.hosts.get(&row.name) {
                 Some(host) if host.health == Health::Up => {
                     if self.boots.came_up(&row.name, now) {

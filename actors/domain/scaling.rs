@@ -106,6 +106,8 @@ struct Tally<'a> {
     unsure: u32,
     /// Ordered long ago, and not confirmed.
     lost: Vec<&'a Droplet>,
+    /// Deleted, and still listed.
+    leaving: u32,
     free: u32,
     used: u32,
 }
@@ -119,7 +121,7 @@ pub fn plan(snapshot: &FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) ->
     plan.explanation.insert(0, need.describe(&tally, snapshot, policy));
     plan.grow(&tally, &need, snapshot, policy, now);
     plan.shrink(&tally, &need, snapshot, policy, now);
-    plan.outlook.may_grow |= plan.makes_room(snapshot, policy);
+    plan.outlook.may_grow |= plan.makes_room(&tally, snapshot, policy);
     plan
 }
 
@@ -163,7 +165,7 @@ impl Need {
         let strays = count(snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count());
         let mut text = format!(
             "{} of at most {} droplets; {} hosts empty and ready, {} on the way, {} wanted; {} slots free, {} wanted",
-            count(snapshot.droplets.len()) - strays,
+            count(snapshot.paid_for().count()) - strays,
             policy.max_hosts,
             self.ready,
             tally.coming,
@@ -218,6 +220,10 @@ impl Plan {
                     self.explanation.push(format!("{}: {UNCONFIRMED}", droplet.name));
                 }
                 Fate::Drained => tally.drained.push(droplet),
+                Fate::Deleted(why) => {
+                    tally.leaving += u32::from(droplet.listed.is_some());
+                    self.explanation.push(format!("{}: {why}", droplet.name));
+                }
                 Fate::Act(action, why) => self.act(action, format!("{}: {why}", droplet.name)),
                 Fate::Failed(action, why) => {
                     self.failed.push(droplet.name.clone());
@@ -244,7 +250,7 @@ impl Plan {
         now: Timestamp,
     ) {
         let mut wanted = need.missing;
-        let hosts = count(snapshot.droplets.len());
+        let hosts = count(snapshot.paid_for().count());
         let total = hosts + snapshot.builders;
         for droplet in &tally.drained {
             if wanted > 0 && hosts <= policy.max_hosts && droplet.drained_by_plan && droplet.is_wanted() {
@@ -298,11 +304,12 @@ impl Plan {
     }
 
     /// Whether what leaves by this plan is room for more: it is taken back if it is needed, or replaced once it is gone.
-    fn makes_room(&self, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> bool {
+    fn makes_room(&self, tally: &Tally<'_>, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> bool {
         let those = |which: fn(&Action) -> bool| count(self.actions.iter().filter(|action| which(action)).count());
         let ordered = those(|action| *action == Action::Create);
-        let leave = those(|action| matches!(action, Action::Drain(_) | Action::Delete(_) | Action::Discard(_)));
-        let stay = count(snapshot.droplets.len()) + snapshot.builders + ordered;
+        let leave =
+            tally.leaving + those(|action| matches!(action, Action::Drain(_) | Action::Delete(_) | Action::Discard(_)));
+        let stay = count(snapshot.paid_for().count()) + snapshot.builders + ordered;
         leave > 0 && stay < policy.max_hosts + leave
     }
 

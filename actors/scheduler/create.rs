@@ -140,11 +140,15 @@ impl Desk {
             slots,
         };
         let waits_until = Instant::now() + tools.settings.queue.wait;
-        let mut full = Vec::new();
+        let (mut full, mut unread) = (Vec::new(), None);
         loop {
             let (host, slots) = match self.find_place(&id, &full).await {
                 Ok(room) => room,
                 Err(no_place) => {
+                    // Where the ledger could not learn why a host was full, it would only be tried again and again.
+                    if let Some(error) = unread.take() {
+                        return Err(CreateError::Store(error));
+                    }
                     // Hosts that were passed over here were full, whatever the ledger believed.
                     let no_place = NoPlace { full: no_place.full + no_place.failed, failed: 0, ..no_place };
                     if let Some(why) = self.refused_with_room_too(|host| on(host, 0, now, granted)).await {
@@ -172,10 +176,10 @@ impl Desk {
                     return self.start_somewhere(instance, &flavour, deadline).await;
                 }
                 Ok(Admitted::HostFull) => {
-                    self.release_slot(&id);
                     full.push(instance.host);
-                    // Only a guess gets better by it; the database decides again.
-                    let _ = self.refresh(Instant::now()).await;
+                    // The slot is given back after that, lest somebody who waits is sent to the same host.
+                    unread = self.refresh(Instant::now()).await.err();
+                    self.release_slot(&id);
                     continue;
                 }
                 Ok(Admitted::Existing(earlier)) => replay(*earlier),

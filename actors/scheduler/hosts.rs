@@ -146,6 +146,7 @@ impl Desk {
     fn forget(&self, name: &HostName) {
         self.hosts.borrow_mut().remove(name);
         self.doubts.forget(name);
+        self.queue.host_left();
         self.publish_host(name);
     }
 

@@ -280,6 +280,7 @@ impl Handler<SurveyFleet> for SchedulerActor {
             if desk.neighbours.borrow().waiting() > 0 {
                 desk.beat().await?;
             }
+            desk.queue.survey();
             Ok(desk.surveyed())
         };
         Box::pin(survey.into_actor(self))

@@ -37,6 +37,10 @@ pub(super) struct Queue {
     line: RefCell<Line<Waiter>>,
     /// What was said last, and when.
     growth: Cell<Option<(GrowthForeseen, Instant)>>,
+    /// When the autoscaler looked at the hosts to say so.
+    surveyed: Cell<Option<Instant>>,
+    /// When a host was last forgotten.
+    host_left: Cell<Option<Instant>>,
     /// Creates that had to wait and do so no more, and how long they did together.
     waited: Cell<(u64, Duration)>,
     /// Whether somebody is being served, which changes hosts, which is what people are served after.
@@ -72,6 +76,16 @@ impl Queue {
         let (waited, waited_for) = self.waited.get();
         let waiting = u32::try_from(self.line.borrow().len()).unwrap_or(u32::MAX);
         Waits { waiting, waited, waited_for }
+    }
+
+    /// The autoscaler looks at the hosts.
+    pub(super) fn survey(&self) {
+        self.surveyed.set(Some(Instant::now()));
+    }
+
+    /// A host is gone, and the autoscaler may buy another one.
+    pub(super) fn host_left(&self) {
+        self.host_left.set(Some(Instant::now()));
     }
 
     /// Whether there is room on the way for anybody.
@@ -164,11 +178,12 @@ impl Desk {
             && (self.queue.growth.get().is_none() || self.ledger.borrow().views().iter().any(joins))
     }
 
-    /// Whether an empty host is about to be given back. It may be taken back, or its place be bought anew, which the
-    /// autoscaler says in its next pass: until then there is something to hope for.
+    /// Whether an empty host is about to be given back, or was since the autoscaler looked. It may be taken back, or its
+    /// place be bought anew, which the next pass says: until then there is something to hope for.
     fn gives_hosts_back(&self) -> bool {
         let goes = |host: &HostView| host.cordon == Some(Cordon::Draining) && host.used == 0;
-        self.queue.growth.get().is_some() && self.ledger.borrow().views().iter().any(goes)
+        let (left, surveyed) = (self.queue.host_left.get(), self.queue.surveyed.get());
+        self.queue.growth.get().is_some() && (left > surveyed || self.ledger.borrow().views().iter().any(goes))
     }
 
     fn leave_line(&self, creator: &Creator, id: &InstanceId, room: &mut oneshot::Receiver<Room>) {

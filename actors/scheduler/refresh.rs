@@ -105,6 +105,7 @@ impl Desk {
         for host in &compared.hosts {
             self.publish_host(host);
         }
+        self.learn_condemned().await?;
         self.abandon_creates_of_the_dead(creating).await?;
         if store.is_shared() {
             self.count_at_least(patience::store(store.totals()).await?);
@@ -114,6 +115,17 @@ impl Desk {
         }
         self.forget_empty_hosts();
         *last = Some(began);
+        Ok(())
+    }
+
+    /// What another server deletes, or an earlier incarnation of this one began to, has no room.
+    async fn learn_condemned(&self) -> Result<(), StoreError> {
+        let rows = patience::store(self.tools.store.droplets()).await?.into_iter();
+        let condemned = rows.filter(|row| row.state.is_condemned()).map(|row| row.name).collect();
+        let changed = self.ledger.borrow_mut().condemn(&condemned);
+        for host in changed {
+            self.publish_host(&host);
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     domain::{
-        Candidate, Health, HostEvent, HostName, HostState, Instance, InstanceId, NoPlace, Strategy, Timestamp,
+        Candidate, Cordon, Health, HostEvent, HostName, HostState, Instance, InstanceId, NoPlace, Strategy, Timestamp,
         host::IllegalHostEvent, place,
     },
     ports::{HostRecord, HostVitals},
@@ -39,6 +39,8 @@ struct Entry {
     failing: Option<String>,
     isolated: bool,
     vitals: Option<Box<HostVitals>>,
+    /// Whether a server is deleting it.
+    condemned: bool,
 }
 
 impl Entry {
@@ -49,12 +51,14 @@ impl Entry {
     /// A host that is not announced any more takes nothing, whatever its engine still answers: the next thing that
     /// happens to it may be its deletion.
     fn effective(&self) -> HostState {
-        match (self.announced(), self.state.health) {
-            (true, Health::Up) if self.failing.is_some() => HostState { health: Health::Failing, ..self.state },
-            (true, _) => self.state,
-            (false, Health::Up) => HostState { health: Health::Unannounced, ..self.state },
-            (false, _) => HostState { health: Health::Unreachable, ..self.state },
-        }
+        let health = match (self.announced(), self.state.health) {
+            (true, Health::Up) if self.failing.is_some() => Health::Failing,
+            (true, health) => health,
+            (false, Health::Up) => Health::Unannounced,
+            (false, _) => Health::Unreachable,
+        };
+        let cordon = if self.condemned { Some(Cordon::Draining) } else { self.state.cordon };
+        HostState { health, cordon }
     }
 
     /// Everything that is wrong with it, while it is.
@@ -114,6 +118,7 @@ impl Ledger {
                 failing: None,
                 isolated,
                 vitals: None,
+                condemned: false,
             }),
         }
     }
@@ -168,6 +173,18 @@ impl Ledger {
         if let Some(entry) = self.entry(name) {
             entry.failing = why;
         }
+    }
+
+    /// These are the hosts that are being deleted, by whichever server. Tells which it did not know of, or no more.
+    pub fn condemn(&mut self, condemned: &BTreeSet<HostName>) -> Vec<HostName> {
+        let mut changed = Vec::new();
+        for entry in &mut self.hosts {
+            let is = condemned.contains(&entry.record.name);
+            if std::mem::replace(&mut entry.condemned, is) != is {
+                changed.push(entry.record.name.clone());
+            }
+        }
+        changed
     }
 
     /// Takes a slot for `id` on a host on which no start succeeds, to try it. False when there is none.
@@ -310,8 +327,10 @@ impl Ledger {
     fn view_of(&self, entry: &Entry) -> HostView {
         let state = entry.effective();
         let name = &entry.record.name;
-        // Whether anything is left on a host that does not answer shows when it does.
-        let used = if state.health == Health::Unreachable { self.claimed(name) } else { self.used(name) };
+        // Whether anything is left on a host that does not answer shows when it does; and on one that starts nothing it is
+        // in nobody's way.
+        let is_bad = matches!(state.health, Health::Unreachable | Health::Failing);
+        let used = if is_bad { self.claimed(name) } else { self.used(name) };
         HostView {
             name: name.clone(),
             address: entry.record.public_address,

@@ -44,6 +44,12 @@ struct State {
     ordered: u32,
     most: usize,
     duds: u32,
+    /// For how long machines run on after they were deleted.
+    lingering: Duration,
+    /// How far its list lags behind.
+    lag: Duration,
+    /// Machines that are gone, and since when, for as long as its list may show them.
+    ghosts: Vec<(Droplet, Timestamp)>,
     builders: u32,
     sold_out: bool,
     locked_out: bool,
@@ -69,6 +75,25 @@ impl SimCloud {
     /// The next `count` machines that are ordered never come up.
     pub fn next_never_boot(&self, count: u32) {
         self.state().duds = count;
+    }
+
+    /// From now on machines run on for so long after their deletion was accepted, and are neither listed nor paid for.
+    pub fn linger(&self, time: Duration) {
+        self.state().lingering = time;
+    }
+
+    /// From now on its list shows what was true so long ago.
+    pub fn list_lags(&self, time: Duration) {
+        self.state().lag = time;
+    }
+
+    /// What its list shows.
+    fn listed(&self) -> Vec<Droplet> {
+        let (mut state, now) = (self.state(), self.0.clock.now());
+        let lag = state.lag;
+        state.ghosts.retain(|(_, since)| passed(*since, now) < lag);
+        let known = state.droplets.iter().filter(|droplet| passed(droplet.created_at, now) >= lag);
+        known.chain(state.ghosts.iter().map(|(droplet, _)| droplet)).cloned().collect()
     }
 
     /// Whether it has no machine to sell from now on.
@@ -108,7 +133,7 @@ impl SimCloud {
     #[must_use]
     pub fn machine_time(&self) -> Duration {
         let (state, now) = (self.state(), self.0.clock.now());
-        state.past + state.droplets.iter().map(|droplet| age(droplet, now)).sum::<Duration>()
+        state.past + state.droplets.iter().map(|droplet| passed(droplet.created_at, now)).sum::<Duration>()
     }
 
     /// Orders a machine, whoever does: the cloud's own console, or the port.
@@ -138,20 +163,23 @@ impl SimCloud {
         });
     }
 
-    /// Destroys every machine of this name. Its last heartbeat outlives it by the directory's time to live.
+    /// Destroys every machine of this name. Its last heartbeat outlives that by the directory's time to live.
     fn destroy(&self, name: &HostName) {
         let now = self.0.clock.now();
-        {
+        let lingering = {
             let mut state = self.state();
             let gone: Vec<_> = state.droplets.extract_if(.., |droplet| &droplet.name == name).collect();
-            state.past += gone.iter().map(|droplet| age(droplet, now)).sum::<Duration>();
+            state.past += gone.iter().map(|droplet| passed(droplet.created_at, now)).sum::<Duration>();
+            state.ghosts.extend(gone.into_iter().map(|droplet| (droplet, now)));
+            state.lingering
+        };
+        let (directory, runtimes, machine) = (self.0.directory.clone(), self.0.runtimes.clone(), name.clone());
+        match lingering {
+            Duration::ZERO => runtimes.destroy(name),
+            time => after(time, move || runtimes.destroy(&machine)),
         }
-        self.0.runtimes.destroy(name);
-        let (directory, name) = (self.0.directory.clone(), name.clone());
-        tokio::spawn(async move {
-            sleep(directory.ttl().unwrap_or_default()).await;
-            directory.withdraw(&name);
-        });
+        let name = name.clone();
+        after(directory.ttl().unwrap_or_default(), move || directory.withdraw(&name));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -159,8 +187,15 @@ impl SimCloud {
     }
 }
 
-fn age(droplet: &Droplet, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(droplet.created_at)).unwrap_or_default()
+fn after(time: Duration, act: impl FnOnce() + Send + 'static) {
+    tokio::spawn(async move {
+        sleep(time).await;
+        act();
+    });
+}
+
+fn passed(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
 #[async_trait]
@@ -170,7 +205,7 @@ impl HostProvider for SimCloud {
             true => Err(ProviderError::Unauthorized("the token is not valid".to_owned())),
             false => Ok(()),
         };
-        let list = || list().map(|()| Listing { droplets: self.alive(), builders: self.state().builders });
+        let list = || list().map(|()| Listing { droplets: self.listed(), builders: self.state().builders });
         self.0.faults.around("cloud.list", ProviderError::Unknown, list).await
     }
 

@@ -89,11 +89,16 @@ struct Container {
 }
 
 impl Machine {
-    /// Takes a container in; the engine refuses a second one of the same name.
+    /// Takes a container in, if there is space.
     fn insert(&mut self, id: &InstanceId, running: bool) -> Result<(), RuntimeError> {
-        if self.reach == Reach::Full {
-            return Err(RuntimeError::Refused("no space left on device".to_owned()));
+        match self.reach {
+            Reach::Full => Err(RuntimeError::Refused("no space left on device".to_owned())),
+            _ => self.hold(id, running),
         }
+    }
+
+    /// Holds a container; the engine refuses a second one of the same name.
+    fn hold(&mut self, id: &InstanceId, running: bool) -> Result<(), RuntimeError> {
         if self.containers.contains_key(id) {
             return Err(RuntimeError::Refused(format!("the name of {id} is in use")));
         }
@@ -175,10 +180,10 @@ impl SimRuntimes {
         });
     }
 
-    /// A running container of this deployment that no row knows.
+    /// A running container of this deployment that no row knows, on a machine that is there, however full it is.
     pub fn plant(&self, host: &HostName, id: &InstanceId) {
         self.on(host, |machine| {
-            let _ = machine.insert(id, true);
+            let _ = machine.hold(id, true);
         });
     }
 

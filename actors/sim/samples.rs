@@ -86,6 +86,7 @@ pub fn scaling_policy() -> ScalingPolicy {
         boot_deadline: 5 * MINUTE,
         bad_after: 5 * MINUTE,
         list_grace: 2 * MINUTE,
+        propagation: MINUTE / 4,
         retry_after: MINUTE / 2,
         create_burst: 1,
         creates_per_hour: 0,

@@ -99,7 +99,7 @@ impl Tables {
     }
 
     fn has_room(&self, host: &HostName, slots: u32) -> bool {
-        let condemned = self.droplets.get(host).is_some_and(|row| row.state == DropletState::Deleting);
+        let condemned = self.droplets.get(host).is_some_and(|row| row.state.is_condemned());
         !condemned && self.on(host) < slots as usize
     }
 
@@ -169,10 +169,10 @@ impl Tables {
         self.droplets.insert(row.name.clone(), row);
     }
 
-    /// Writes that the provider has it, if its row is in this state.
-    fn move_droplet(&mut self, name: &HostName, from: DropletState) -> bool {
+    /// Takes its row from one state to another, if it is in the first.
+    fn move_droplet(&mut self, name: &HostName, from: DropletState, to: DropletState) -> bool {
         let row = self.droplets.get_mut(name).filter(|row| row.state == from);
-        row.map(|row| row.state = DropletState::Created).is_some()
+        row.map(|row| row.state = to).is_some()
     }
 
     fn purge(&mut self, ended_before: Timestamp, limit: u32) -> u32 {
@@ -355,7 +355,9 @@ impl Store for SimStore {
     async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            let others = tables.droplets.keys().filter(|name| **name != row.name).count();
+            let others =
+                tables.droplets.values().filter(|other| other.name != row.name && other.state != DropletState::Deleted);
+            let others = others.count();
             let before = tables.droplets.get(&row.name).map(|row| row.state);
             let allowed = others < most as usize && before.is_none_or(|state| state == DropletState::Creating);
             if allowed {
@@ -382,7 +384,7 @@ impl Store for SimStore {
     }
 
     async fn confirm_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
-        let write = || Ok(self.tables().move_droplet(name, DropletState::Creating));
+        let write = || Ok(self.tables().move_droplet(name, DropletState::Creating, DropletState::Created));
         self.faults.around("store.confirm_droplet", StoreError::Unavailable, write).await
     }
 
@@ -401,9 +403,14 @@ impl Store for SimStore {
     async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            Ok(tables.on(name) > 0 && tables.move_droplet(name, DropletState::Deleting))
+            Ok(tables.on(name) > 0 && tables.move_droplet(name, DropletState::Deleting, DropletState::Created))
         };
         self.faults.around("store.keep_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn bury_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        let write = || Ok(self.tables().move_droplet(name, DropletState::Deleting, DropletState::Deleted));
+        self.faults.around("store.bury_droplet", StoreError::Unavailable, write).await
     }
 
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {

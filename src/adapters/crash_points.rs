@@ -60,6 +60,7 @@ const CALLS: &[&str] = &[
     "store.confirm_droplet",
     "store.condemn_droplet",
     "store.keep_droplet",
+    "store.bury_droplet",
     "store.remove_droplet",
     "store.order_cordon",
     "store.order_pause",
@@ -229,6 +230,10 @@ impl Store for Crashing<dyn Store> {
 
     async fn keep_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
         self.around("store.keep_droplet", self.port.keep_droplet(name)).await
+    }
+
+    async fn bury_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        self.around("store.bury_droplet", self.port.bury_droplet(name)).await
     }
 
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {

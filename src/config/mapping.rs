@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use getaredis_actors::{
-    domain::HostName,
+    domain::{HostName, scaling::ScalingPolicy},
     ports::HostRecord,
     settings::{HostSettings, Settings},
 };
@@ -45,11 +45,20 @@ impl Config {
             },
             directory_poll: self.directory.poll,
             reaper: self.reaper.settings(),
-            scaling: (self.fleet.provider != Provider::None).then(|| self.scaling.policy(self.fleet.slots)),
+            scaling: (self.fleet.provider != Provider::None).then(|| self.scaling_policy()),
             scaling_every: self.scaling.pass_every,
             webhooks: self.webhooks.settings(),
             watch_every: WATCH_EVERY,
         }
+    }
+
+    /// How far the pool may go.
+    #[must_use]
+    pub fn scaling_policy(&self) -> ScalingPolicy {
+        // A server that cannot tell whether the directory was restarted believes in a key for its whole time to live, and
+        // may have read a moment before it went.
+        let propagation = self.directory.ttl + 2 * self.directory.poll;
+        self.scaling.policy(self.fleet.slots, propagation)
     }
 
     /// The hosts of a static directory in their declared order: those of `directory.hosts`, else this machine.

@@ -102,9 +102,10 @@ impl Scaling {
         );
     }
 
-    /// As the brain is told. `slots` is what a droplet carries.
+    /// As the brain is told. `slots` is what a droplet carries; `propagation`, how long servers may take to notice that a
+    /// host has left.
     #[must_use]
-    pub fn policy(&self, slots: u32) -> ScalingPolicy {
+    pub fn policy(&self, slots: u32, propagation: Duration) -> ScalingPolicy {
         ScalingPolicy {
             standby: self.standby,
             standby_slots: self.standby_slots,
@@ -118,6 +119,7 @@ impl Scaling {
             boot_deadline: self.boot_deadline,
             bad_after: self.bad_after,
             list_grace: self.list_grace,
+            propagation,
             retry_after: self.retry_after,
             create_burst: self.create_burst,
             creates_per_hour: self.creates_per_hour,

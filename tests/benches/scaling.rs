@@ -105,6 +105,7 @@ fn parts() {
         }),
         absent_since: None,
         missing_since: None,
+        deleted_since: None,
         instances: INSTANCES,
         drained_by_plan: false,
     };

@@ -58,6 +58,7 @@ pub(crate) fn policy(standby: u32) -> ScalingPolicy {
         min_age: Duration::ZERO,
         boot_deadline: Duration::from_secs(3),
         list_grace: Duration::from_secs(2),
+        propagation: Duration::from_secs(1),
         retry_after: Duration::from_millis(500),
         slots: SLOTS,
         ..samples::scaling_policy()

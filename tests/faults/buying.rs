@@ -69,7 +69,9 @@ enum Way {
 fn ways(point: &str) -> &'static [Way] {
     match point {
         "store.order_droplet" | "hostprovider.create" | "store.confirm_droplet" => &[Way::Order],
-        "store.condemn_droplet" | "hostprovider.delete" | "store.remove_droplet" => &[Way::GiveBack],
+        "store.condemn_droplet" | "hostprovider.delete" | "store.bury_droplet" | "store.remove_droplet" => {
+            &[Way::GiveBack]
+        }
         "hostprovider.forget" => &[Way::Vanish],
         "store.keep_droplet" => &[Way::Keep],
         "store.hold_orders" => &[Way::Refuse],
@@ -282,7 +284,8 @@ impl Scenario {
             let store = SqlStore::open(&settings).await.map_err(|why| why.to_string())?;
             store.droplets().await.map_err(|why| why.to_string())
         });
-        let rows: Vec<_> = rows.await.into_iter().map(|row| (row.name.to_string(), row.state)).collect();
+        let rows = rows.await.into_iter().filter(|row| row.state != DropletState::Deleted);
+        let rows: Vec<_> = rows.map(|row| (row.name.to_string(), row.state)).collect();
         let paid = self.cloud.droplets().into_iter().map(|droplet| (droplet.name, DropletState::Created));
         assert_eq!(rows, paid.collect::<Vec<_>>());
     }

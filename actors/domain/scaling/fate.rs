@@ -18,6 +18,9 @@ pub(super) const GONE: &str = "the provider does not have it";
 /// Why one that was ordered is not promised.
 pub(super) const UNCONFIRMED: &str = "ordered, and the provider has not confirmed it";
 
+/// Why one is deleted whose inventory is not empty.
+const STUCK: &str = "and what no instance claims cannot be removed from it";
+
 /// What becomes of one droplet.
 pub(super) enum Fate {
     /// It carries instances and takes more.
@@ -36,6 +39,8 @@ pub(super) enum Fate {
     Failed(Option<Action>, String),
     /// The provider does not have it any more, and instances are counted on it, which have to be given up first.
     Gone(String),
+    /// It was deleted, and not everybody knows.
+    Deleted(&'static str),
     /// Nothing can be done.
     Leave(String),
 }
@@ -47,6 +52,7 @@ impl Droplet {
         match self.row {
             None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
             None => self.get_rid("it carries our tag and has no row"),
+            Some((DropletState::Deleted, _)) if self.used() == 0 => self.fate_of_deleted(policy, now),
             // By what was seen here as well: who ordered it may have had another time of day.
             Some((DropletState::Creating, _)) if self.is_unheard_of() => {
                 let missing = self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace);
@@ -63,7 +69,7 @@ impl Droplet {
                 let why = format!("it carries {} and is not deleted after all", counted(self.instances));
                 Fate::Act(Action::Keep(self.name.clone()), why)
             }
-            Some((DropletState::Deleting, _)) => self.get_rid("it is being deleted"),
+            Some((state, _)) if state.is_condemned() => self.get_rid("it is being deleted"),
             Some(_) => match &self.host {
                 None => self.fate_without_host(policy, well, now),
                 Some(host) => self.fate_of_host(host, policy, well, now),
@@ -137,6 +143,9 @@ impl Droplet {
         const WHAT: &str = "no instance starts on it";
         let late = passed(host.since, now) >= policy.bad_after;
         match (self.used(), host.state.cordon) {
+            (0, Some(_)) if host.is_stuck(host.since, policy.bad_after, policy, now) => {
+                Fate::Failed(Some(Action::Discard(self.name.clone())), format!("{WHAT}, {STUCK}"))
+            }
             (0, Some(_)) => Fate::Act(Action::Delete(self.name.clone()), format!("{WHAT}, and it is empty")),
             (0, None) if late => Fate::Failed(Some(Action::Drain(self.name.clone())), format!("{WHAT} for too long")),
             (0, None) => Fate::Leave(format!("{WHAT}; it is given time")),
@@ -158,11 +167,15 @@ impl Droplet {
             true => ("it has been silent for too long", policy.bad_after),
             false => ("its engine did not answer in time", policy.boot_deadline),
         };
-        let late = well.is_some_and(|well| passed(host.since.max(well), now) >= allowed);
+        let since = host.since.max(well.unwrap_or(now));
+        let late = well.is_some() && passed(since, now) >= allowed;
         match (self.used(), host.state.cordon) {
             (0, None) if !late && !host.was_up => Fate::Coming,
             (0, _) if !late => Fate::Leave(format!("it is silent{}; it is given time", self.unlisted())),
             (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
+            (0, _) if host.state.health.answers() && host.is_stuck(since, allowed, policy, now) => {
+                Fate::Failed(Some(Action::Discard(self.name.clone())), format!("{what}, {STUCK}"))
+            }
             (0, _) if host.state.health.answers() => {
                 Fate::Failed(Some(Action::Delete(self.name.clone())), what.to_owned())
             }
@@ -175,6 +188,19 @@ impl Droplet {
                 Fate::Leave(format!("it does not announce itself and carries {}{}", counted(used), self.unlisted()))
             }
             (used, _) => Fate::Leave(format!("it is silent and carries {}{}", counted(used), self.unlisted())),
+        }
+    }
+
+    /// The provider has accepted its deletion.
+    fn fate_of_deleted(&self, policy: &ScalingPolicy, now: Timestamp) -> Fate {
+        let ago = self.deleted_since.map_or(Duration::ZERO, |since| passed(since, now));
+        match (&self.listed, &self.host) {
+            (Some(_), _) if ago >= policy.list_grace => self.get_rid("it was deleted, and the provider still lists it"),
+            (Some(_), _) => Fate::Deleted("it was deleted, and the provider lists it for some time"),
+            (None, None) if ago >= policy.propagation => {
+                Fate::Act(Action::Close(self.name.clone()), "it was deleted".to_owned())
+            }
+            (None, _) => Fate::Deleted("it was deleted, and other servers are given time to notice"),
         }
     }
 

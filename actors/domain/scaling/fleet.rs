@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{Timestamp, host::HostState, ids::HostName},
-    OrderBudget, passed,
+    OrderBudget, ScalingPolicy, passed,
 };
 
 /// The intent that a droplet's row carries.
@@ -19,23 +19,33 @@ pub enum DropletState {
     Created,
     /// It shall be deleted; whether it was is not known yet.
     Deleting,
+    /// The provider has accepted its deletion. Its row is a tombstone: it keeps every server from placing anything there
+    /// until none of them can believe in that host any more.
+    Deleted,
 }
 
 impl DropletState {
     /// The word that is stored.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
         }
+    }
+
+    /// Whether nothing may be placed there any more.
+    #[must_use]
+    pub const fn is_condemned(self) -> bool {
+        matches!(self, Self::Deleting | Self::Deleted)
     }
 
     /// Reads back what [`as_str`](Self::as_str) gave.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Creating, Self::Created, Self::Deleting].into_iter().find(|s| s.as_str() == word)
+        [Self::Creating, Self::Created, Self::Deleting, Self::Deleted].into_iter().find(|s| s.as_str() == word)
     }
 }
 
@@ -59,6 +69,20 @@ pub struct FleetSnapshot {
     pub budget: OrderBudget,
     /// Why nothing is bought for some time, if so.
     pub hold: Option<Hold>,
+}
+
+impl FleetSnapshot {
+    /// The droplets that are paid for, or may be.
+    pub(super) fn paid_for(&self) -> impl Iterator<Item = &Droplet> {
+        self.droplets.iter().filter(|droplet| !droplet.is_tombstone())
+    }
+
+    /// Of those, the ones that the database does not count.
+    #[must_use]
+    pub fn uncounted(&self) -> u32 {
+        let uncounted = |droplet: &&Droplet| matches!(droplet.row, None | Some((DropletState::Deleted, _)));
+        super::count(self.paid_for().filter(uncounted).count())
+    }
 }
 
 /// Schedulable hosts that are no droplets, together.
@@ -92,6 +116,9 @@ pub struct Droplet {
     pub listed: Option<Timestamp>,
     /// Since when the provider's list has been without it, if the database has a row of it.
     pub missing_since: Option<Timestamp>,
+    /// Since when its row has said that it is deleted, as far as this server knows.
+    #[serde(default)]
+    pub deleted_since: Option<Timestamp>,
     /// Its host, if the scheduler knows it.
     pub host: Option<DropletHost>,
     /// Since when it has been no host, if it was one before.
@@ -120,6 +147,19 @@ pub struct DropletHost {
 }
 
 impl DropletHost {
+    /// Whether its deletion, due when it was bad for as long as is `allowed`, has waited for an empty inventory for so long
+    /// that that has no say any more: what no row claims could have been removed by then.
+    pub(super) fn is_stuck(
+        &self,
+        bad_since: Timestamp,
+        allowed: Duration,
+        policy: &ScalingPolicy,
+        now: Timestamp,
+    ) -> bool {
+        let empty_since = self.empty_since.unwrap_or(now);
+        passed(bad_since.max(empty_since), now) >= allowed + policy.bad_after
+    }
+
     pub(super) fn free(&self) -> u32 {
         self.slots.saturating_sub(self.used)
     }
@@ -141,6 +181,11 @@ impl Droplet {
 
     /// Whether the database wants it to be there.
     pub(super) fn is_wanted(&self) -> bool {
-        self.row.is_some_and(|(state, _)| state != DropletState::Deleting)
+        self.row.is_some_and(|(state, _)| !state.is_condemned())
+    }
+
+    /// Whether nothing of it is left but its row.
+    fn is_tombstone(&self) -> bool {
+        self.listed.is_none() && matches!(self.row, Some((DropletState::Deleted, _)))
     }
 }

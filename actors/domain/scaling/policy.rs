@@ -43,6 +43,10 @@ pub struct ScalingPolicy {
     pub bad_after: Duration,
     /// How long the provider's list may take to agree with what was ordered, before what it says is acted upon.
     pub list_grace: Duration,
+    /// How long other servers may take to notice that a host has left; so long, at least, nothing may forget that one was
+    /// deleted.
+    #[serde(default)]
+    pub propagation: Duration,
     /// How long nothing is ordered after the first failure; it doubles up to [`LONGEST_WAIT`].
     pub retry_after: Duration,
     /// Droplets that may be ordered at once.

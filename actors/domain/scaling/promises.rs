@@ -39,20 +39,36 @@ fn any_host() -> impl Strategy<Value = DropletHost> {
 }
 
 fn any_droplet() -> impl Strategy<Value = Droplet> {
-    let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
+    let state = prop_oneof![
+        3 => Just(DropletState::Creating),
+        3 => Just(DropletState::Created),
+        3 => Just(DropletState::Deleting),
+        1 => Just(DropletState::Deleted),
+    ];
     let row = prop::option::weighted(0.8, (state, any_time()));
     let listed = prop::option::weighted(0.8, any_time());
     let since = || prop::option::weighted(0.2, any_time());
     let host = prop::option::weighted(0.7, any_host());
-    (row, listed, host, 0u32..2, any::<bool>(), (since(), since())).prop_map(
-        |(row, listed, host, instances, by_plan, (absent, missing))| {
+    (row, listed, host, 0u32..2, any::<bool>(), (since(), since(), since())).prop_map(
+        |(row, listed, host, instances, by_plan, (absent, missing, deleted))| {
             let draining = host.as_ref().is_some_and(|host| host.state.cordon == Some(Cordon::Draining));
             // A droplet is known by a row or by the list.
             let listed = if row.is_none() { listed.or(Some(NOW)) } else { listed };
             let absent_since = absent.filter(|_| host.is_none());
             let missing_since = missing.filter(|_| listed.is_none());
             let drained_by_plan = by_plan && draining;
-            Droplet { name: name("x"), row, listed, missing_since, host, absent_since, instances, drained_by_plan }
+            let deleted_since = deleted.filter(|_| matches!(row, Some((DropletState::Deleted, _))));
+            Droplet {
+                name: name("x"),
+                row,
+                listed,
+                missing_since,
+                deleted_since,
+                host,
+                absent_since,
+                instances,
+                drained_by_plan,
+            }
         },
     )
 }
@@ -187,7 +203,7 @@ proptest! {
         let actions = plan(&snapshot, &policy, NOW).actions;
         let ordered = actions.iter().filter(|a| **a == Action::Create).count();
         let orders = actions.iter().any(|a| matches!(a, Action::Create | Action::Reorder(_)));
-        prop_assert!(!orders || snapshot.droplets.len() + snapshot.builders as usize + ordered <= policy.max_hosts as usize);
+        prop_assert!(!orders || snapshot.paid_for().count() + snapshot.builders as usize + ordered <= policy.max_hosts as usize);
     }
 
     #[test]
@@ -222,7 +238,10 @@ proptest! {
             let Action::Close(name) = &action else { continue };
             let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
             prop_assert!(droplet.listed.is_none() && droplet.used() == 0);
-            prop_assert!(droplet.missing_since.is_some_and(|since| passed(since, NOW) >= policy.list_grace));
+            let long = |since: Option<Timestamp>, time| since.is_some_and(|since| passed(since, NOW) >= time);
+            prop_assert!(
+                long(droplet.missing_since, policy.list_grace) || long(droplet.deleted_since, policy.propagation)
+            );
         }
     }
 
@@ -234,8 +253,9 @@ proptest! {
             prop_assert_eq!(droplet.instances, 0);
             if let Some(host) = &droplet.host {
                 prop_assert_eq!((host.used, host.state.cordon), (0, Some(Cordon::Draining)));
-                // A discarded host is never one whose inventory could be asked.
-                prop_assert_eq!(matches!(action, Action::Delete(_)), host.state.health.answers());
+                // A discarded host is never one whose inventory could be asked, unless that was in vain for long.
+                let is_stuck = host.state.health != Health::Up && host.is_stuck(host.since, policy.bad_after, &policy, NOW);
+                prop_assert!(matches!(action, Action::Delete(_)) == host.state.health.answers() || is_stuck);
             }
         }
     }

@@ -76,7 +76,7 @@ impl Stage {
     fn of(droplet: &Droplet) -> Self {
         match (&droplet.row, &droplet.host) {
             (None, _) => Self::Stray,
-            (Some((DropletState::Deleting, _)), _) => Self::Deleting,
+            (Some((state, _)), _) if state.is_condemned() => Self::Deleting,
             (Some((DropletState::Creating, _)), None) => Self::Ordered,
             (_, None) if droplet.absent_since.is_some() || droplet.instances > 0 => Self::Silent,
             (_, None) => Self::Booting,
@@ -105,7 +105,7 @@ pub struct DropletView {
 }
 
 impl FleetSnapshot {
-    /// Every droplet as it is shown, with what the plan found out about it.
+    /// Every droplet that is paid for as it is shown, with what the plan found out about it.
     #[must_use]
     pub fn views(&self, plan: &Plan) -> Vec<DropletView> {
         let stage = |droplet: &Droplet| match Stage::of(droplet) {
@@ -115,7 +115,7 @@ impl FleetSnapshot {
             stage => stage,
         };
         let view = |d: &Droplet| DropletView { name: d.name.clone(), stage: stage(d), since: d.born() };
-        self.droplets.iter().map(view).collect()
+        self.paid_for().map(view).collect()
     }
 }
 
@@ -133,6 +133,7 @@ mod tests {
             row: row.map(|state| (state, later(1))),
             listed: Some(later(2)),
             missing_since: None,
+            deleted_since: None,
             host: host.map(|(health, cordon, was_up)| DropletHost {
                 state: HostState { health, cordon },
                 slots: 40,
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_droplet_has_one_word() {
-        use DropletState::{Created, Creating, Deleting};
+        use DropletState::{Created, Creating, Deleted, Deleting};
         let (up, silent) = (Some((Health::Up, None, true)), Some((Health::Unreachable, None, true)));
         let never_up = Some((Health::Unreachable, None, false));
         for (row, host, stage) in [
@@ -166,6 +167,7 @@ mod tests {
             (Some(Created), Some((Health::Up, Some(Cordon::Cordoned), true)), Stage::Cordoned),
             (Some(Created), Some((Health::Unreachable, Some(Cordon::Draining), true)), Stage::Draining),
             (Some(Deleting), up, Stage::Deleting),
+            (Some(Deleted), None, Stage::Deleting),
             (None, up, Stage::Stray),
         ] {
             assert_eq!(Stage::of(&droplet(row, host)), stage, "{row:?} {host:?}");

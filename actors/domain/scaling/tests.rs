@@ -27,6 +27,7 @@ pub(super) fn up(called: &str, used: u32) -> Droplet {
         row: Some((DropletState::Created, long)),
         listed: Some(long),
         missing_since: None,
+        deleted_since: None,
         host: Some(DropletHost { state, slots: 40, used, since: long, was_up: true, empty_since }),
         absent_since: None,
         instances: used,
@@ -402,6 +403,27 @@ fn a_droplet_without_a_row_is_given_time_then_drained_then_deleted() {
     assert_eq!(actions(vec![up("a", 0), without_row(up("x", 2))]), [Action::Drain(name("x"))]);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 2), true))]), []);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 0), true))]), [Action::Delete(name("x"))]);
+}
+
+#[test]
+fn what_is_deleted_costs_no_place_and_is_forgotten_when_nobody_can_believe_in_it_any_more() {
+    let (soon, later) = (Duration::from_secs(10), MINUTE);
+    let dead = |called: &str, time| Droplet {
+        row: Some((DropletState::Deleted, ago(60 * MINUTE))),
+        deleted_since: Some(ago(time)),
+        ..booting(called, DropletState::Deleted, 60 * MINUTE)
+    };
+    let tombstone = |time| unlisted(dead("x", time));
+    assert_eq!(actions(vec![up("a", 0), tombstone(soon)]), []);
+    assert_eq!(actions(vec![up("a", 0), tombstone(later)]), [Action::Close(name("x"))]);
+    let still_here = Droplet { host: up("x", 0).host, ..tombstone(later) };
+    assert_eq!(actions(vec![up("a", 0), still_here]), [], "it has not left the directory");
+    let one = ScalingPolicy { max_hosts: 1, ..policy() };
+    assert_eq!(plan(&snapshot(vec![tombstone(soon)]), &one, NOW).actions, [Action::Create]);
+
+    let waits = plan(&snapshot(vec![dead("x", soon)]), &one, NOW);
+    assert_eq!((waits.actions, waits.outlook.may_grow), (vec![], true), "it is paid for while it is listed");
+    assert_eq!(actions(vec![up("a", 0), dead("x", 3 * MINUTE)]), [Action::Discard(name("x"))]);
 }
 
 #[test]

@@ -215,7 +215,7 @@ pub async fn a_droplet_is_ordered_again_only_while_it_is_not_confirmed(store: &d
 }
 
 pub async fn a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_seen(store: &dyn Store) {
-    use DropletState::{Created, Creating, Deleting};
+    use DropletState::{Created, Creating, Deleted, Deleting};
     let row = droplet("d1");
     let confirm = async || store.confirm_droplet(&row.name).await.unwrap();
     let forget = async |state| store.remove_droplet(&row.name, state).await.unwrap();
@@ -227,7 +227,10 @@ pub async fn a_droplet_is_confirmed_and_forgotten_only_in_the_state_that_was_see
     assert!(store.condemn_droplet(&row.name, row.created_at).await.unwrap());
     assert!(!confirm().await && !forget(Created).await);
     assert_eq!(states(store).await, [Deleting]);
-    assert!(forget(Deleting).await && !forget(Deleting).await);
+    let bury = async || store.bury_droplet(&row.name).await.unwrap();
+    assert!(bury().await && !bury().await && !forget(Deleting).await);
+    assert_eq!(states(store).await, [Deleted]);
+    assert!(forget(Deleted).await && !forget(Deleted).await && !bury().await);
     assert_eq!(states(store).await, []);
 }
 
@@ -257,7 +260,13 @@ pub async fn a_droplet_with_an_instance_is_not_condemned_and_a_condemned_one_get
     assert_eq!(store.relocate(&id(2), &row.name, 9, now()).await.unwrap(), Relocated::HostFull);
 
     assert!(!store.keep_droplet(&row.name).await.unwrap(), "nothing needs it");
-    assert!(store.remove_droplet(&row.name, DropletState::Deleting).await.unwrap());
+    assert!(store.bury_droplet(&row.name).await.unwrap());
+    assert_eq!(store.admit(onto(a_request(3), "h1", 9)).await.unwrap(), full, "another server may believe in it");
+    assert_eq!(store.relocate(&id(2), &row.name, 9, now()).await.unwrap(), Relocated::HostFull);
+    assert!(!store.order_droplet(&droplet("d2"), 0, UNTOUCHED).await.unwrap());
+    assert!(store.order_droplet(&droplet("d2"), 1, UNTOUCHED).await.unwrap(), "what is deleted takes no place");
+    assert!(!store.order_droplet(&row, 9, UNTOUCHED).await.unwrap(), "no name is ordered twice");
+    assert!(store.remove_droplet(&row.name, DropletState::Deleted).await.unwrap());
     admitted(store, onto(a_request(3), "h1", 9)).await;
 }
 

@@ -277,8 +277,27 @@ async fn what_is_left_on_a_host_that_starts_nothing_keeps_nobody_from_deleting_i
     town.runtimes.plant(&first.host, &samples::id(99));
     let next = town.create(5).await.unwrap().unwrap().instance;
     town.delete(&first).await;
-    sleep(15 * MINUTE).await;
+    // Long before nobody asks any more what is left there.
+    sleep(7 * MINUTE).await;
     assert_eq!(town.cloud.alive().into_iter().map(|droplet| droplet.name).collect::<Vec<_>>(), [next.host]);
+}
+
+#[actix::test]
+async fn a_host_from_which_nothing_can_be_removed_is_deleted_once_no_row_claims_anything_there() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.fails(&first.host).await;
+    town.delete(&first).await;
+    sleep(seconds(10)).await;
+    town.runtimes.plant(&first.host, &samples::id(99));
+    town.faults.fail_always(Box::leak(format!("runtime.remove:{}", first.host).into_boxed_str()));
+    sleep(9 * MINUTE).await;
+    let alive = || town.cloud.alive().into_iter().map(|droplet| droplet.name).collect::<Vec<_>>();
+    let told = scaling(&town.brain).await;
+    assert_eq!(alive(), [first.host], "{:?}", told.explanation);
+    assert!(told.explanation.iter().any(|line| line.contains("1 containers are still on it")), "{told:?}");
+    sleep(3 * MINUTE).await;
+    assert_eq!(alive(), []);
 }
 
 #[actix::test]

@@ -44,7 +44,8 @@ pub(in super::super::super) async fn order_droplet(
     write_transaction!(conn, async move |conn| {
         gate(conn).await?;
         let name = row.name.to_string();
-        let others: i64 = lines::table.filter(lines::name.ne(&name)).select(count_star()).first(conn).await?;
+        let others = lines::table.filter(lines::name.ne(&name)).filter(lines::state.ne(DropletState::Deleted.as_str()));
+        let others: i64 = others.select(count_star()).first(conn).await?;
         if others >= i64::from(most) {
             return Ok(false);
         }
@@ -93,7 +94,7 @@ async fn limit(conn: &mut Conn, kind: &str, limit: Option<(Timestamp, Option<Str
 }
 
 pub(in super::super::super) async fn confirm_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {
-    becomes_created(conn, &name, DropletState::Creating).await
+    becomes(conn, &name, DropletState::Creating, DropletState::Created).await
 }
 
 pub(in super::super::super) async fn condemn_droplet(
@@ -115,14 +116,19 @@ pub(in super::super::super) async fn condemn_droplet(
 pub(in super::super::super) async fn keep_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {
     write_transaction!(conn, async move |conn| {
         gate(conn).await?;
-        Ok(live_on(conn, &name).await? > 0 && becomes_created(conn, &name, DropletState::Deleting).await?)
+        Ok(live_on(conn, &name).await? > 0
+            && becomes(conn, &name, DropletState::Deleting, DropletState::Created).await?)
     })
 }
 
-/// Writes that the provider has it, if its row is in this state.
-async fn becomes_created(conn: &mut Conn, name: &HostName, from: DropletState) -> Result<bool, Failure> {
+pub(in super::super::super) async fn bury_droplet(conn: &mut Conn, name: HostName) -> Result<bool, Failure> {
+    becomes(conn, &name, DropletState::Deleting, DropletState::Deleted).await
+}
+
+/// Takes its row from one state to another, if it is in the first.
+async fn becomes(conn: &mut Conn, name: &HostName, from: DropletState, to: DropletState) -> Result<bool, Failure> {
     let row = lines::table.find(name.to_string()).filter(lines::state.eq(from.as_str()));
-    Ok(update(row).set(lines::state.eq(DropletState::Created.as_str())).execute(conn).await? == 1)
+    Ok(update(row).set(lines::state.eq(to.as_str())).execute(conn).await? == 1)
 }
 
 pub(in super::super::super) async fn remove_droplet(

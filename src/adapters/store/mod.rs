@@ -306,6 +306,11 @@ impl Store for SqlStore {
         query!(self.gate, keep_droplet(name))
     }
 
+    async fn bury_droplet(&self, name: &HostName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        query!(self.write, bury_droplet(name))
+    }
+
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {
         let name = name.clone();
         query!(self.write, remove_droplet(name, state))

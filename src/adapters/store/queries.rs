@@ -43,7 +43,8 @@ mod owner_queries;
 mod server_queries;
 
 pub(in super::super) use droplet_queries::{
-    condemn_droplet, confirm_droplet, droplets, hold_orders, keep_droplet, order_droplet, order_limits, remove_droplet,
+    bury_droplet, condemn_droplet, confirm_droplet, droplets, hold_orders, keep_droplet, order_droplet, order_limits,
+    remove_droplet,
 };
 pub(in super::super) use owner_queries::claim;
 pub(in super::super) use server_queries::{beat, retire};
@@ -92,10 +93,13 @@ async fn gate(conn: &mut Conn) -> Result<i64, Failure> {
     Err(if there.is_some() { Failure::CutShort } else { missing(LIVE).into() })
 }
 
+/// Where nothing is placed any more.
+const CONDEMNED: [&str; 2] = [DropletState::Deleting.as_str(), DropletState::Deleted.as_str()];
+
 async fn has_room(conn: &mut Conn, host: &HostName, slots: u32) -> Result<bool, Failure> {
     let condemned: i64 = droplets::table
         .find(host.to_string())
-        .filter(droplets::state.eq(DropletState::Deleting.as_str()))
+        .filter(droplets::state.eq_any(CONDEMNED))
         .select(count_star())
         .first(conn)
         .await?;
@@ -124,7 +128,7 @@ async fn usage(
     let live = instances::table.filter(instances::ended_at.is_null());
     // Only what is ending has a reason; its creator has let go of it.
     let theirs = live.filter(instances::creator.eq(creator)).filter(instances::reason.is_null());
-    let condemned = droplets::table.find(&host).filter(droplets::state.eq(DropletState::Deleting.as_str()));
+    let condemned = droplets::table.find(&host).filter(droplets::state.eq_any(CONDEMNED));
     let (of_creator, frees_at, taken, condemned): (Option<i64>, Option<i64>, Option<i64>, bool) = select((
         theirs.clone().select(count_star()).single_value(),
         theirs.select(min(instances::expires_at)).single_value(),

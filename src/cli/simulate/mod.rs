@@ -92,7 +92,7 @@ fn price(text: &str) -> Result<f64, &'static str> {
 pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
     let config = Config::from_layers(&Layers::gather(&command.given.inputs()))?;
     let (arrivals, length) = command.arrivals()?;
-    let policy = config.scaling.policy(config.fleet.slots);
+    let policy = config.scaling_policy();
     let configured = Scenario {
         arrivals,
         length,
@@ -117,7 +117,7 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
         configured,
         seed_rule,
         price_per_hour: command.price_per_hour,
-        max_hosts: config.scaling.policy(config.fleet.slots).max_hosts,
+        max_hosts: config.scaling.max_hosts,
         days: length.as_secs_f64() / DAY.as_secs_f64(),
     };
     if command.json {

@@ -332,6 +332,9 @@ impl Store for Rows {
     async fn keep_droplet(&self, _: &HostName) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
+    async fn bury_droplet(&self, _: &HostName) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
     async fn remove_droplet(&self, _: &HostName, _: DropletState) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }

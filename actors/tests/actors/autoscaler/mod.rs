@@ -205,7 +205,7 @@ async fn while_an_image_is_baked_the_pool_does_not_use_its_place() {
     world.agrees(2).await;
 }
 
-const CALLS: [&str; 11] = [
+const CALLS: [&str; 12] = [
     "cloud.list",
     "cloud.create",
     "cloud.delete",
@@ -216,16 +216,18 @@ const CALLS: [&str; 11] = [
     "store.hold_orders",
     "store.confirm_droplet",
     "store.condemn_droplet",
+    "store.bury_droplet",
     "store.remove_droplet",
 ];
 
 /// Those that change something.
-const CHANGES: [&str; 6] = [
+const CHANGES: [&str; 7] = [
     "cloud.create",
     "cloud.delete",
     "store.order_droplet",
     "store.confirm_droplet",
     "store.condemn_droplet",
+    "store.bury_droplet",
     "store.remove_droplet",
 ];
 

@@ -6,7 +6,8 @@ use futures_util::future::{join, join_all};
 use getaredis_actors::{
     autoscaler::messages::DescribeScaling,
     brain::{Brain, Ports},
-    domain::{DeploymentId, Health, MasterKey, scaling::ScalingPolicy},
+    domain::{Cordon, DeploymentId, Health, MasterKey, scaling::ScalingPolicy},
+    ports::Store,
     scheduler::messages::{CreateError, CreateInstance, DescribeFleet},
     sim::{
         harness::{self, Answer},
@@ -163,4 +164,21 @@ async fn creates_at_the_other_server_are_refused_at_once_where_the_pool_may_not_
     assert!(asked.elapsed() < seconds(1));
     assert_eq!(world.cloud.ordered(), 1);
     drop(leader);
+}
+
+#[actix::test]
+async fn a_create_that_meets_a_host_which_the_other_server_deletes_waits_for_the_next_one_in_peace() {
+    let one_is_kept = ScalingPolicy { standby: 0, min_hosts: 1, max_hosts: 2, ..policy() };
+    let (world, leader, follower) = leader_and_follower(one_is_kept).await;
+    let [host] = &world.cloud.alive()[..] else { panic!("{:?}", world.cloud.alive()) };
+    assert!(world.store.condemn_droplet(&host.name, host.created_at).await.unwrap());
+    let admissions = world.faults.calls("store.admit");
+    let answers = asks(&follower, 0..1).await;
+    let [Ok(Ok(made))] = &answers[..] else { panic!("{answers:?}: {:?}", explains(&leader).await) };
+    assert_ne!(made.instance.host, host.name);
+    let tries = world.faults.calls("store.admit") - admissions;
+    assert!(tries < 5, "{tries} admissions were tried");
+    // Whoever looks at the follower sees what is going on.
+    let fleet = ask(&follower.doors.fleet, DescribeFleet, seconds(5)).await.unwrap();
+    assert!(fleet.hosts.iter().all(|shown| shown.name != host.name || shown.cordon == Some(Cordon::Draining)));
 }

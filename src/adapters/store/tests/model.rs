@@ -41,6 +41,7 @@ enum Call {
     ConfirmDroplet(HostName),
     CondemnDroplet(HostName, Timestamp),
     KeepDroplet(HostName),
+    BuryDroplet(HostName),
     RemoveDroplet(HostName, DropletState),
     OrderCordon(HostName, Option<Cordon>),
     OrderPause(bool),
@@ -102,7 +103,12 @@ fn events() -> impl Strategy<Value = InstanceEvent> {
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    let state = prop_oneof![Just(DropletState::Creating), Just(DropletState::Created), Just(DropletState::Deleting)];
+    let state = prop::sample::select(vec![
+        DropletState::Creating,
+        DropletState::Created,
+        DropletState::Deleting,
+        DropletState::Deleted,
+    ]);
     prop_oneof![
         4 => admissions().prop_map(|request| Call::Admit(Box::new(request))),
         5 => (ids(), events(), times()).prop_map(|(id, event, now)| Call::Apply(id, event, now)),
@@ -130,6 +136,7 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => hosts().prop_map(Call::ConfirmDroplet),
         1 => (hosts(), times()).prop_map(|(name, created_at)| Call::CondemnDroplet(name, created_at)),
         1 => hosts().prop_map(Call::KeepDroplet),
+        1 => hosts().prop_map(Call::BuryDroplet),
         1 => (hosts(), state).prop_map(|(name, state)| Call::RemoveDroplet(name, state)),
         1 => (hosts(), prop::sample::select(vec![None, Some(Cordon::Cordoned), Some(Cordon::Draining)]))
             .prop_map(|(name, cordon)| Call::OrderCordon(name, cordon)),
@@ -173,6 +180,7 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         Call::ConfirmDroplet(name) => words(store.confirm_droplet(&name).await),
         Call::CondemnDroplet(name, created_at) => words(store.condemn_droplet(&name, created_at).await),
         Call::KeepDroplet(name) => words(store.keep_droplet(&name).await),
+        Call::BuryDroplet(name) => words(store.bury_droplet(&name).await),
         Call::RemoveDroplet(name, state) => words(store.remove_droplet(&name, state).await),
         Call::OrderCordon(name, cordon) => words(store.order_cordon(&name, cordon).await),
         Call::OrderPause(paused) => words(store.order_pause(paused).await),

@@ -109,7 +109,8 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     assert!(store.confirm_droplet(&unused).await.unwrap());
     assert!(store.condemn_droplet(&unused, now()).await.unwrap());
     assert!(!store.keep_droplet(&unused).await.unwrap());
-    assert!(store.remove_droplet(&unused, DropletState::Deleting).await.unwrap());
+    assert!(store.bury_droplet(&unused).await.unwrap());
+    assert!(store.remove_droplet(&unused, DropletState::Deleted).await.unwrap());
     assert_eq!(store.droplets().await.unwrap(), []);
     store.order_limits().await.unwrap();
     store.hold_orders(None).await.unwrap();
