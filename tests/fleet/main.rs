@@ -14,6 +14,7 @@ mod isolating;
 mod losing;
 mod networks;
 mod operator;
+mod outages;
 mod programs;
 mod resuming;
 mod scene;

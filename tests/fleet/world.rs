@@ -83,7 +83,7 @@ pub(crate) fn in_a_world_of(tier: Tier, settings: &[(&str, &str)], scenario: imp
     let played = network.inside(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            directory::close(&world.cloud.directory().to_string(), DIRECTORY_PASSWORD).await;
+            world.close_directory().await;
             scenario(&mut world).await;
         });
         Ok(())
@@ -265,6 +265,21 @@ impl World {
 
     pub(crate) async fn directory(&self) -> Directory {
         Directory::open(&directory::url(&self.cloud.directory().to_string(), DIRECTORY_PASSWORD)).await
+    }
+
+    /// The directory dies, with all that it knows.
+    pub(crate) fn stop_directory(&self) {
+        self.cloud.stop_directory();
+    }
+
+    /// It is back, as on the first day.
+    pub(crate) async fn start_directory(&self) {
+        self.cloud.start_directory().unwrap();
+        self.close_directory().await;
+    }
+
+    async fn close_directory(&self) {
+        directory::close(&self.cloud.directory().to_string(), DIRECTORY_PASSWORD).await;
     }
 
     /// Hosts that take instances, as far as anybody answers.
