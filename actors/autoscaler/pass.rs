@@ -223,12 +223,6 @@ impl Tools {
             if is_order && memory.setbacks.hold(now).is_some() {
                 continue;
             }
-            if is_order && snapshot.directory_well_since.is_none() {
-                status
-                    .explanation
-                    .push("nothing is ordered that could not announce itself: the directory is away".to_owned());
-                continue;
-            }
             if is_order {
                 memory.grows(now);
             }

@@ -261,8 +261,10 @@ impl Plan {
             }
         }
         let hold = snapshot.hold.as_ref().filter(|hold| hold.until > now);
+        // What is bought now could not announce itself.
+        let away = snapshot.directory_well_since.is_none();
         let mut reordered = 0;
-        for droplet in tally.lost.iter().filter(|_| hold.is_none()) {
+        for droplet in tally.lost.iter().filter(|_| hold.is_none() && !away) {
             let name = &droplet.name;
             if wanted > 0 && total <= policy.max_hosts {
                 (wanted, reordered) = (wanted - 1, reordered + 1);
@@ -275,13 +277,14 @@ impl Plan {
         }
         let room = policy.max_hosts.saturating_sub(total);
         let budget = snapshot.budget.left(policy, now);
-        let ordered = if hold.is_some() { 0 } else { wanted.min(room).min(budget) };
+        let ordered = if hold.is_some() || away { 0 } else { wanted.min(room).min(budget) };
         for _ in 0..ordered {
             self.act(Action::Create, "one more droplet: too little is free or on the way".to_owned());
         }
         if wanted > ordered {
             let why = match hold {
                 _ if room == ordered => "max_hosts allows no more".to_owned(),
+                _ if away => "it could not announce itself: the directory is away".to_owned(),
                 Some(hold) => format!("nothing is bought for {} s: {}", passed(now, hold.until).as_secs(), hold.why),
                 None => {
                     let next = snapshot.budget.next_in(policy, now).as_secs();

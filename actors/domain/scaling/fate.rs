@@ -109,7 +109,8 @@ impl Droplet {
             }
             0 if late => Fate::Failed(None, format!("{what}{}", self.unlisted())),
             0 if self.absent_since.is_some() => Fate::Leave("it has stopped announcing itself".to_owned()),
-            0 => Fate::Coming,
+            // If it is used, another server was the first to hear of it.
+            _ if !late && self.absent_since.is_none() => Fate::Coming,
             used => {
                 Fate::Leave(format!("it carries {} and does not announce itself{}", counted(used), self.unlisted()))
             }

@@ -406,6 +406,20 @@ fn a_droplet_without_a_row_is_given_time_then_drained_then_deleted() {
 }
 
 #[test]
+fn a_droplet_that_another_server_uses_already_is_on_the_way_here() {
+    let one = ScalingPolicy { max_hosts: 1, ..policy() };
+    let coming = |droplet: &Droplet| plan(&snapshot(vec![droplet.clone()]), &one, NOW).outlook.coming;
+    let used = Droplet { instances: 1, ..booting("a", DropletState::Created, MINUTE) };
+    assert_eq!(coming(&used), 1);
+    assert_eq!(
+        coming(&Droplet { absent_since: Some(ago(MINUTE)), ..used.clone() }),
+        0,
+        "it was here and is not any more"
+    );
+    assert_eq!(coming(&Droplet { instances: 1, ..booting("a", DropletState::Created, 60 * MINUTE) }), 0, "it is late");
+}
+
+#[test]
 fn what_is_deleted_costs_no_place_and_is_forgotten_when_nobody_can_believe_in_it_any_more() {
     let (soon, later) = (Duration::from_secs(10), MINUTE);
     let dead = |called: &str, time| Droplet {
