@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn decisions_that_come_out_the_same_are_fine_and_others_are_not() {
-        let decision = Decision::make(FleetSnapshot::default(), &scaling_policy(), later(0));
+        let empty = FleetSnapshot { directory_well_since: Some(later(0)), ..FleetSnapshot::default() };
+        let decision = Decision::make(empty, &scaling_policy(), later(0));
+        assert!(!decision.plan.actions.is_empty(), "{:?}", decision.plan);
         let line = serde_json::to_string(&decision).unwrap();
         replay(log(&[line.clone(), line.clone()]).path(), true, &Output).unwrap();
 
