@@ -355,7 +355,7 @@ impl Tools {
                         self.condemn(name, born(name)).await?;
                         self.delete(name, status).await
                     }
-                    left => Err(Stop::NotNow(format!("{name}: not deleted, {left} containers are still on it"))),
+                    left => Err(Stop::NotNow(format!("{name}: not deleted, containers still on it: {left}"))),
                 }
             }
             Action::Discard(name) => {

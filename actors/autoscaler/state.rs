@@ -100,7 +100,10 @@ impl Memory {
         let well = readings.directory.read_once && readings.directory.unreachable.is_none();
         self.directory_well_since = well.then(|| self.directory_well_since.unwrap_or(now));
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
-        let listed: BTreeMap<_, _> = readings.listed.droplets.iter().map(|droplet| (&droplet.name, droplet)).collect();
+        let mut listed: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for machine in &readings.listed.droplets {
+            listed.entry(&machine.name).or_default().push(machine.created_at);
+        }
         let known: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (&host.name, host)).collect();
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
         self.remember(&readings.fleet, now);
@@ -128,7 +131,8 @@ impl Memory {
                 .map(|(name, host)| Droplet {
                     name: name.clone(),
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
-                    listed: listed.get(name).map(|droplet| droplet.created_at),
+                    listed: listed.get(name).and_then(|made| made.iter().min().copied()),
+                    twins: listed.get(name).map_or(0, |made| u32::try_from(made.len() - 1).unwrap_or(u32::MAX)),
                     missing_since: self.missing.get(name).copied(),
                     deleted_since: self.deleted.get(name).copied(),
                     host: host.map(|host| self.host(host, now)),

@@ -163,6 +163,7 @@ impl Need {
 
     fn describe(&self, tally: &Tally<'_>, snapshot: &FleetSnapshot, policy: &ScalingPolicy) -> String {
         let strays = count(snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count());
+        let twins = snapshot.twins();
         let mut text = format!(
             "{} of at most {} droplets; {} hosts empty and ready, {} on the way, {} wanted; {} slots free, {} wanted",
             count(snapshot.paid_for().count()) - strays,
@@ -175,6 +176,9 @@ impl Need {
         );
         if strays > 0 {
             text.push_str(&format!("; {strays} more without a row"));
+        }
+        if twins > 0 {
+            text.push_str(&format!("; {twins} more that have the name of another one"));
         }
         if snapshot.builders > 0 {
             text.push_str(&format!("; {} more bake an image", snapshot.builders));
@@ -250,8 +254,8 @@ impl Plan {
         now: Timestamp,
     ) {
         let mut wanted = need.missing;
-        let hosts = count(snapshot.paid_for().count());
-        let total = hosts + snapshot.builders;
+        let hosts = snapshot.machines();
+        let total = hosts.saturating_add(snapshot.builders);
         for droplet in &tally.drained {
             if wanted > 0 && hosts <= policy.max_hosts && droplet.drained_by_plan && droplet.is_wanted() {
                 wanted -= 1;
@@ -312,7 +316,7 @@ impl Plan {
         let ordered = those(|action| *action == Action::Create);
         let leave =
             tally.leaving + those(|action| matches!(action, Action::Drain(_) | Action::Delete(_) | Action::Discard(_)));
-        let stay = count(snapshot.paid_for().count()) + snapshot.builders + ordered;
+        let stay = snapshot.machines().saturating_add(snapshot.builders).saturating_add(ordered);
         leave > 0 && stay < policy.max_hosts + leave
     }
 

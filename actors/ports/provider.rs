@@ -91,7 +91,8 @@ impl std::fmt::Display for HourlyPrice {
 /// a time that the provider knows; the caller may cut it off earlier, which leaves its outcome unknown.
 #[async_trait]
 pub trait HostProvider: Send + Sync {
-    /// Every machine with the tag, all of them or an error; a machine that was ordered a moment ago may be missing.
+    /// Every machine with the tag, each once and all of them or an error; one that was ordered a moment ago may be missing.
+    /// Two of one name are two machines.
     async fn list(&self) -> Result<Listing, ProviderError>;
 
     /// Orders a machine of this name, unless there is one. It boots later and announces itself in the directory. May be

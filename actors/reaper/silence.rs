@@ -2,7 +2,8 @@
 //!
 //! Owns when a host counts as silent, and for how long this process has seen it so with its own eyes: an instance is given
 //! up only when its row and this process' monotonic clock agree that it has been silent for long, so that no jump of
-//! the time of day loses anything; or when the provider of its host does not have that host any more. Plain and
+//! the time of day loses anything; or when the provider of its host does not have that host any more. What is to end is
+//! given up by the same clocks on a host that answers and is no use: it may remove as little as it starts. Plain and
 //! synchronous.
 
 use std::{
@@ -43,6 +44,8 @@ pub(super) enum Word {
 /// that joins in between is not taken for one that is gone.
 pub(super) struct Hearsay {
     hosts: HashMap<HostName, Word>,
+    /// Those that answer and are no use: no instance starts there, or they are not announced.
+    unfit: HashSet<HostName>,
     /// What is true of a host that neither of them mentions.
     others: Word,
 }
@@ -60,6 +63,8 @@ impl Hearsay {
             };
             (host.name.clone(), word)
         });
+        let is_unfit = |state| matches!(state, Health::Unannounced | Health::Failing);
+        let unfit = fleet.hosts.iter().filter(|host| is_unfit(host.state)).map(|host| host.name.clone()).collect();
         let is_whole = fleet.ready && directory.read_once && directory.unreachable.is_none();
         let others = if is_whole { Word::Silent } else { Word::Unknown };
         let mut hosts: HashMap<_, _> = announced.chain(known).collect();
@@ -69,11 +74,20 @@ impl Hearsay {
                 *word = Word::Gone;
             }
         }
-        Self { hosts, others }
+        Self { hosts, unfit, others }
     }
 
     fn word(&self, host: &HostName) -> Word {
         self.hosts.get(host).copied().unwrap_or(self.others)
+    }
+
+    /// The same, as it matters to one row. What is to end is nobody's any more, and a host that cannot be rid of it would
+    /// be paid for without end.
+    fn word_for(&self, row: &Claim) -> Word {
+        match row.state {
+            InstanceState::Stopping(_) if self.unfit.contains(&row.host) => Word::Silent,
+            _ => self.word(&row.host),
+        }
     }
 }
 
@@ -113,7 +127,7 @@ impl Silences {
         let mut steps = Steps::default();
         let mut silent = HashSet::new();
         for row in rows.iter().filter(|row| row.state.is_lent() || matches!(row.state, InstanceState::Stopping(_))) {
-            match (hearsay.word(&row.host), row.unreachable_since) {
+            match (hearsay.word_for(row), row.unreachable_since) {
                 (Word::Answers, since) => {
                     self.answered.insert(row.host.clone());
                     if since.is_some() {
@@ -258,6 +272,10 @@ mod tests {
             (row(Unreachable, Some(START)), Health::Up, Some(InstanceEvent::HostAnswered)),
             (row(Stopping(EndReason::Deleted), None), Health::Unreachable, Some(InstanceEvent::HostSilent)),
             (row(Stopping(EndReason::Deleted), Some(START)), Health::Up, Some(InstanceEvent::HostAnswered)),
+            (row(Running, None), Health::Failing, None),
+            (row(Unreachable, Some(START)), Health::Failing, Some(InstanceEvent::HostAnswered)),
+            (row(Stopping(EndReason::Deleted), None), Health::Failing, Some(InstanceEvent::HostSilent)),
+            (row(Stopping(EndReason::Deleted), Some(START)), Health::Unannounced, None),
             (row(Creating, None), Health::Unreachable, None),
             (row(Running, None), Health::Joining, None),
         ];
@@ -292,6 +310,19 @@ mod tests {
         assert!(given_up(Running, &[(0, Up, 0), (1, Unreachable, 0), (61, Unreachable, 0)]));
         assert!(!given_up(Running, &[(0, Up, 0), (1, Unreachable, 0), (30, Up, 0), (61, Unreachable, 0)]));
         assert!(given_up(Running, &[(0, Up, 0), (1, Unreachable, 0), (30, Joining, 0), (61, Unreachable, 0)]));
+    }
+
+    #[test]
+    fn what_is_to_end_on_a_host_that_answers_and_is_no_use_is_given_up_and_what_runs_there_is_not() {
+        use Health::{Failing, Unannounced, Up};
+        let ends = || Stopping(EndReason::Expired);
+        for unfit in [Failing, Unannounced] {
+            assert!(!given_up(ends(), &[(0, Up, 0), (1, unfit, 0), (60, unfit, 0)]));
+            assert!(given_up(ends(), &[(0, Up, 0), (1, unfit, 0), (61, unfit, 0)]));
+            assert!(!given_up(ends(), &[(0, Up, 0), (1, unfit, 0), (30, Up, 0), (61, unfit, 0)]));
+            assert!(!given_up(Running, &[(0, Up, 0), (1, unfit, 0), (600, unfit, 0)]));
+        }
+        assert!(!given_up(ends(), &[(0, Up, 0), (1, Up, 0), (600, Up, 0)]), "it may be removed yet");
     }
 
     #[test]

@@ -91,12 +91,17 @@ impl Desk {
         Ok(ended)
     }
 
-    /// Gives an instance up whose host has been silent for too long. Should the host come back, what it left there takes
-    /// a slot until the sweep has removed it.
+    /// Gives an instance up whose host has been silent for too long, or one that is to end on a host that has been no use
+    /// for so long. What it leaves there takes a slot, should the host be of use again, until the sweep has removed it.
     pub(super) async fn give_up_lost(&self, id: &InstanceId) -> Result<Instance, EndError> {
-        let host = self.read(id).await?.host;
-        let answers = self.ledger.borrow().view(&host).is_some_and(|view| view.state != Health::Unreachable);
-        if answers {
+        let row = self.read(id).await?;
+        let host = row.host;
+        let may_recover = self.ledger.borrow().view(&host).is_some_and(|view| match view.state {
+            Health::Unreachable => false,
+            Health::Unannounced | Health::Failing => !matches!(row.state, InstanceState::Stopping(_)),
+            Health::Joining | Health::Up => true,
+        });
+        if may_recover {
             return Err(EndError::NotDue);
         }
         let lost = match self.apply(id, &InstanceEvent::GivenUp).await {

@@ -300,7 +300,7 @@ pub struct RemoveOrphan {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostError {
     /// There is no such host (any more).
-    #[error("its host is not there any more")]
+    #[error("its host is not known here")]
     NoSuchHost,
     /// The host's actor is restarting, overloaded or gone.
     #[error("the host's actor did not answer: {0}")]

@@ -327,10 +327,10 @@ impl Ledger {
     fn view_of(&self, entry: &Entry) -> HostView {
         let state = entry.effective();
         let name = &entry.record.name;
-        // Whether anything is left on a host that does not answer shows when it does; and on one that starts nothing it is
+        // Whether anything is left on a host that does not answer shows when it does; and on one that takes nothing it is
         // in nobody's way.
-        let is_bad = matches!(state.health, Health::Unreachable | Health::Failing);
-        let used = if is_bad { self.claimed(name) } else { self.used(name) };
+        let is_in_the_way = matches!(state.health, Health::Up | Health::Joining);
+        let used = if is_in_the_way { self.used(name) } else { self.claimed(name) };
         HostView {
             name: name.clone(),
             address: entry.record.public_address,

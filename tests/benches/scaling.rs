@@ -104,6 +104,7 @@ fn parts() {
             empty_since: (n % 10 == 0).then(now),
         }),
         absent_since: None,
+        twins: 0,
         missing_since: None,
         deleted_since: None,
         instances: INSTANCES,

@@ -70,6 +70,9 @@ impl Droplet {
                 Fate::Act(Action::Keep(self.name.clone()), why)
             }
             Some((state, _)) if state.is_condemned() => self.get_rid("it is being deleted"),
+            Some(_) if self.twins > 0 && self.host.as_ref().is_some_and(|host| host.state.health.answers()) => {
+                self.get_rid("the provider has more than one machine of this name, and all of them have to go")
+            }
             Some(_) => match &self.host {
                 None => self.fate_without_host(policy, well, now),
                 Some(host) => self.fate_of_host(host, policy, well, now),

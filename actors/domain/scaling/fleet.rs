@@ -77,11 +77,21 @@ impl FleetSnapshot {
         self.droplets.iter().filter(|droplet| !droplet.is_tombstone())
     }
 
+    /// How many machines that is.
+    pub(super) fn machines(&self) -> u32 {
+        super::count(self.paid_for().count()).saturating_add(self.twins())
+    }
+
     /// Of those, the ones that the database does not count.
     #[must_use]
     pub fn uncounted(&self) -> u32 {
         let uncounted = |droplet: &&Droplet| matches!(droplet.row, None | Some((DropletState::Deleted, _)));
-        super::count(self.paid_for().filter(uncounted).count())
+        super::count(self.paid_for().filter(uncounted).count()).saturating_add(self.twins())
+    }
+
+    /// How many machines there are too many, because they have the name of another one.
+    pub(super) fn twins(&self) -> u32 {
+        self.droplets.iter().map(|droplet| droplet.twins).sum()
     }
 }
 
@@ -114,6 +124,9 @@ pub struct Droplet {
     pub row: Option<(DropletState, Timestamp)>,
     /// When the provider says it was made, if it lists it.
     pub listed: Option<Timestamp>,
+    /// How many more machines of the same name the provider lists: nobody can tell which of them is the host.
+    #[serde(default)]
+    pub twins: u32,
     /// Since when the provider's list has been without it, if the database has a row of it.
     pub missing_since: Option<Timestamp>,
     /// Since when its row has said that it is deleted, as far as this server knows.

@@ -132,6 +132,7 @@ mod tests {
             name: HostName::parse("d").unwrap(),
             row: row.map(|state| (state, later(1))),
             listed: Some(later(2)),
+            twins: 0,
             missing_since: None,
             deleted_since: None,
             host: host.map(|(health, cordon, was_up)| DropletHost {

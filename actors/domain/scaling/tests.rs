@@ -26,6 +26,7 @@ pub(super) fn up(called: &str, used: u32) -> Droplet {
         name: name(called),
         row: Some((DropletState::Created, long)),
         listed: Some(long),
+        twins: 0,
         missing_since: None,
         deleted_since: None,
         host: Some(DropletHost { state, slots: 40, used, since: long, was_up: true, empty_since }),
@@ -115,6 +116,20 @@ fn what_boots_fails_drains_or_is_unreachable_counts_towards_max_hosts_and_not_as
     assert_eq!(actions(three.clone()), [Action::Create]);
     let four = [three, vec![silent("d", 0, MINUTE)]].concat();
     assert_eq!(actions(four), []);
+}
+
+#[test]
+fn machines_of_one_name_all_count_and_go_once_nothing_is_on_them() {
+    let twin = |droplet: Droplet| Droplet { twins: 1, ..droplet };
+    let draining_twin = |used| twin(draining(up("a", used), true));
+    assert_eq!(actions(vec![twin(up("a", 1))]), [Action::Drain(name("a")), Action::Create]);
+    assert_eq!(actions(vec![draining_twin(1), up("b", 0)]), [], "not while something is on it");
+    assert_eq!(actions(vec![draining_twin(0)]), [Action::Delete(name("a")), Action::Create], "it is not taken back");
+    assert_eq!(actions(vec![twin(silent("a", 0, MINUTE)), up("b", 0)]), [], "as every other one it is given time");
+    let full = plan(&snapshot(vec![draining_twin(1), up("b", 1), up("c", 1)]), &policy(), NOW);
+    assert_eq!(full.actions, []);
+    assert!(full.explanation[0].starts_with("3 of at most 4 droplets"), "{full:?}");
+    assert!(full.explanation[0].ends_with("; 1 more that have the name of another one"), "{full:?}");
 }
 
 #[test]

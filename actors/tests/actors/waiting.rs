@@ -295,9 +295,42 @@ async fn a_host_from_which_nothing_can_be_removed_is_deleted_once_no_row_claims_
     let alive = || town.cloud.alive().into_iter().map(|droplet| droplet.name).collect::<Vec<_>>();
     let told = scaling(&town.brain).await;
     assert_eq!(alive(), [first.host], "{:?}", told.explanation);
-    assert!(told.explanation.iter().any(|line| line.contains("1 containers are still on it")), "{told:?}");
+    assert!(told.explanation.iter().any(|line| line.contains("containers still on it: 1")), "{told:?}");
     sleep(3 * MINUTE).await;
     assert_eq!(alive(), []);
+}
+
+#[actix::test]
+async fn two_machines_of_one_name_are_both_deleted_once_nothing_runs_on_them() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    // An order that was given up and took effect after all.
+    town.cloud.order(&first.host);
+    sleep(2 * MINUTE).await;
+    let next = town.create(2).await;
+    assert!(matches!(next, Ok(Err(_))), "two machines are all that there may be: {next:?}");
+    assert_eq!(town.state(&first), InstanceState::Running);
+    assert_eq!(town.cloud.alive().len(), 2);
+    town.delete(&first).await;
+    sleep(2 * MINUTE).await;
+    assert_eq!(town.cloud.alive(), [], "{:?}", scaling(&town.brain).await.explanation);
+    assert!(town.create(3).await.unwrap().is_ok());
+}
+
+#[actix::test]
+async fn what_is_to_end_on_a_host_that_starts_and_removes_nothing_is_given_up_and_then_the_host_is_deleted() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.fails(&first.host).await;
+    town.faults.fail_always(Box::leak(format!("runtime.remove:{}", first.host).into_boxed_str()));
+    town.delete(&first).await;
+    // A minute less than `reaper.lost_after`.
+    sleep(59 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Stopping(EndReason::Deleted));
+    assert_eq!(town.cloud.alive().len(), 1, "instances that are to end are on it");
+    sleep(16 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Ended(EndReason::Lost));
+    assert_eq!(town.cloud.alive(), [], "{:?}", scaling(&town.brain).await.explanation);
 }
 
 #[actix::test]

@@ -1,6 +1,6 @@
 //! Droplets: ordered, looked up, listed, deleted.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use getaredis_actors::domain::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -129,9 +129,7 @@ impl Api {
     /// # Errors
     /// [`ApiError`]
     pub async fn droplets_tagged(&self, tag: &str) -> Result<Vec<Droplet>, ApiError> {
-        let all: Vec<Droplet> = self.list("/v2/droplets", &[("tag_name", tag)], "droplets").await?;
-        // Whatever it lists, what does not carry the tag is not ours.
-        Ok(all.into_iter().filter(|droplet| droplet.tags.iter().any(|t| t == tag)).collect())
+        Ok(each_once(self.list("/v2/droplets", &[("tag_name", tag)], "droplets").await?, tag))
     }
 
     /// Every droplet of this name.
@@ -151,6 +149,14 @@ impl Api {
     pub async fn delete_droplet(&self, id: u64) -> Result<(), ApiError> {
         self.delete(&format!("/v2/droplets/{id}")).await
     }
+}
+
+/// Whatever is listed, what does not carry the tag is not ours. And a droplet that is ordered while the pages are read
+/// moves another one from its page to the next, where it is listed again.
+fn each_once(listed: Vec<Droplet>, tag: &str) -> Vec<Droplet> {
+    let mut ids = HashSet::new();
+    let is_ours = |droplet: &Droplet| droplet.tags.iter().any(|t| t == tag);
+    listed.into_iter().filter(|droplet| is_ours(droplet) && ids.insert(droplet.id)).collect()
 }
 
 /// Ids are numbers, slugs and fingerprints are texts.
@@ -177,4 +183,21 @@ fn ids_or_texts<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok,
 
 fn exposed<S: Serializer>(secret: &Option<&SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.map(ExposeSecret::expose_secret).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_pages_list_is_one_droplet_and_two_of_one_name_are_two() {
+        let droplet = |id: u64, tag: &str| {
+            let text = serde_json::json!({
+                "id": id, "name": "d", "status": "active", "created_at": "2026-01-01T00:00:00Z", "tags": [tag],
+            });
+            serde_json::from_value::<Droplet>(text).unwrap()
+        };
+        let listed = vec![droplet(2, "ours"), droplet(1, "ours"), droplet(1, "ours"), droplet(3, "theirs")];
+        assert_eq!(each_once(listed, "ours").iter().map(|droplet| droplet.id).collect::<Vec<_>>(), [2, 1]);
+    }
 }

@@ -108,7 +108,7 @@ async fn a_host_with_a_container_that_nobody_counts_is_not_deleted() {
     sleep(60 * MINUTE).await;
     assert!(world.droplets().contains(&host));
     let explanation = world.status().await.explanation.join("\n");
-    assert!(explanation.contains("1 containers are still on it"), "{explanation}");
+    assert!(explanation.contains("containers still on it: 1"), "{explanation}");
     world.vacate(&host, UNCOUNTED);
     sleep(5 * MINUTE).await;
     assert!(!world.droplets().contains(&host));
