@@ -35,14 +35,26 @@ async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Dr
     assert_eq!(result["v1"]["errors"], serde_json::json!([]), "{}", machine.console());
     assert_eq!(result["v1"]["datasource"], "DataSourceDigitalOcean");
     cloud_init_finds_nothing_wrong(&machine);
+    // Whatever cloud-init keeps of the user-data is nobody else's to read.
+    assert_eq!(
+        runs("setpriv --reuid nobody --clear-groups cat /var/lib/cloud/instance/user-data.txt || echo no").trim(),
+        "no"
+    );
+    carries_a_tenant(world, &machine).await;
+    assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);
+    machine
+}
 
+/// One tenant, which is reached and reaches nothing, on a machine that is set up in every respect.
+pub(crate) async fn carries_a_tenant(world: &World, machine: &Droplet) {
+    let runs = |script: &str| machine.run(&["sh", "-c", script]).unwrap();
     let instance = world.api().create().await;
-    assert_eq!(world.home_of(&instance).name(), host);
+    assert_eq!(world.home_of(&instance).name(), machine.name());
     must_work(&instance).await;
     let forbidden = ["tcp:169.254.169.254:80", "tcp:10.118.0.1:6379", "udp:198.51.100.1:53"].map(str::to_owned);
-    assert_eq!(reached(&machine, None, &forbidden), forbidden.clone().into(), "the machine itself reaches them");
-    for (process, _) in containers(&machine) {
-        assert_eq!(reached(&machine, Some(&process), &forbidden), [].into());
+    assert_eq!(reached(machine, None, &forbidden), forbidden.clone().into(), "the machine itself reaches them");
+    for (process, _) in containers(machine) {
+        assert_eq!(reached(machine, Some(&process), &forbidden), [].into());
     }
     // What the engine does, whatever its file says.
     let engine =
@@ -53,12 +65,7 @@ async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Dr
     let origins = updates.lines().find(|line| line.starts_with("Allowed origins are: ")).unwrap_or_default();
     assert!(origins.to_lowercase().contains("security"), "{updates}");
     assert!(updates.contains(r#"APT::Periodic::Unattended-Upgrade "1""#), "{updates}");
-    // Whatever cloud-init keeps of the user-data is nobody else's to read.
-    assert_eq!(
-        runs("setpriv --reuid nobody --clear-groups cat /var/lib/cloud/instance/user-data.txt || echo no").trim(),
-        "no"
-    );
-    another_set_up_changes_nothing(world, &machine, &instance).await;
+    another_set_up_changes_nothing(world, machine, &instance).await;
     // The machine's own firewall forgets everybody's rules, and ours come back by themselves.
     for order in ["start", "reload", "restart", "stop"] {
         runs(&format!("systemctl {order} nftables.service"));
@@ -67,9 +74,7 @@ async fn sets_itself_up_and_carries_a_tenant(world: &World, release: &str) -> Dr
     }
     assert_eq!(world.api().delete(&instance).await.status, 204);
     world.api().until_ended(&instance).await;
-    assert_eq!(world.settles_at(1).await.pop_first().unwrap(), host);
     assert_eq!(world.containers(), 0);
-    machine
 }
 
 /// What the server renders is what cloud-init understands, the host's own user-data and a builder's; and cloud-init of

@@ -7,6 +7,7 @@
 
 mod baking;
 mod booting;
+mod bringing;
 mod directory;
 mod growing;
 mod interleaving;

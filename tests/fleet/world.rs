@@ -313,6 +313,11 @@ impl World {
         self.cloud.droplets().iter().map(containers_on).sum()
     }
 
+    /// The machines that are on.
+    pub(crate) fn machines(&self) -> Vec<Droplet> {
+        self.cloud.droplets()
+    }
+
     /// The machine of this name.
     pub(crate) fn machine(&self, host: &str) -> Droplet {
         self.cloud.droplets().into_iter().find(|machine| machine.name() == host).unwrap()
