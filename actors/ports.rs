@@ -312,6 +312,9 @@ pub enum RuntimeError {
     /// It answered that it cannot.
     #[error("the container engine refused: {0}")]
     Refused(String),
+    /// It answers, and could neither start nor remove anything now. Only a probe tells.
+    #[error("the container engine answers, and can start and remove nothing: {0}")]
+    Unfit(String),
     /// The image is neither there nor to be had.
     #[error("image {image} is not on the host and cannot be pulled: {why}")]
     NoImage {
@@ -369,6 +372,7 @@ pub trait Runtime: Send + Sync {
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;
 
     /// Whether the engine answers and could start an instance; cheap enough to be asked every few seconds.
+    /// [`RuntimeError::Unfit`] where it answers all that is not about a start or a removal: what runs there runs on.
     async fn probe(&self) -> Result<(), RuntimeError>;
 
     /// Instances whose container stopped, in the moment it does, whoever stopped it. Ends or errs when the engine

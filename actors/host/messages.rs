@@ -50,6 +50,8 @@ pub struct InstanceExited {
 pub struct HostWell {
     /// Which.
     pub host: HostName,
+    /// Why it could start nothing all the same, if so.
+    pub unfit: Option<String>,
 }
 
 /// The host's engine stays away. Told to the scheduler, repeated with every probe.

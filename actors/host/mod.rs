@@ -77,7 +77,10 @@ impl HostActor {
         ctx.spawn(probe.into_actor(self).map(|outcome, actor, ctx| {
             let host = actor.name.clone();
             match outcome {
-                Ok(()) => actor.peers.well.do_send(HostWell { host }),
+                Ok(()) => actor.peers.well.do_send(HostWell { host, unfit: None }),
+                Err(error @ RuntimeError::Unfit(_)) => {
+                    actor.peers.well.do_send(HostWell { host, unfit: Some(error.to_string()) });
+                }
                 Err(error) => actor.peers.unwell.do_send(HostUnwell { host, why: error.to_string() }),
             }
             ctx.run_later(actor.settings.probe_every, Self::probe);

@@ -103,7 +103,7 @@ impl Desk {
         if now.cordon == cordon || (cordon.is_none() && self.cordons.of(host).is_some()) {
             return Ok(now);
         }
-        self.ledger.borrow_mut().host_event(host, event(cordon), now.reason)?;
+        self.ledger.borrow_mut().order_event(host, event(cordon))?;
         self.publish_host(host);
         self.ledger.borrow().view(host).ok_or(CordonError::NoSuchHost)
     }
@@ -124,7 +124,7 @@ impl Desk {
             let over_none = now.cordon.map(|_| HostEvent::Uncordon);
             for event in over_none.into_iter().chain(cordon.map(|cordon| event(Some(cordon)))) {
                 // Both are legal: the first because it has a cordon, the second because it then has none.
-                let _ = ledger.host_event(host, event, now.reason.clone());
+                let _ = ledger.order_event(host, event);
             }
         }
         tracing::info!(%host, ?cordon, "host.cordon_ordered");

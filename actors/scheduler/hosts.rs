@@ -165,13 +165,16 @@ impl Desk {
         }
     }
 
-    /// A host's engine answered.
-    pub(super) fn host_answered(&self, name: &HostName) {
+    /// A host's engine answered; `unfit` is why it could start nothing all the same, if so.
+    pub(super) fn host_answered(&self, name: &HostName, unfit: Option<String>) {
         let health = |desk: &Self| desk.ledger.borrow().view(name).map(|view| view.state);
         let before = health(self);
         // Answering is legal in every state.
-        let changed = self.ledger.borrow_mut().host_event(name, HostEvent::Answered, None).unwrap_or_default();
-        if changed {
+        let answered = self.ledger.borrow_mut().engine_event(name, HostEvent::Answered, unfit.clone());
+        if answered.unwrap_or_default() {
+            if let Some(why) = unfit {
+                tracing::warn!(host = %name, why, "host.failing");
+            }
             self.publish_host(name);
         }
         if before != Some(Health::Up) && health(self) == Some(Health::Up) {
@@ -183,7 +186,7 @@ impl Desk {
     /// A host's engine stayed away.
     pub(super) fn host_stayed_away(&self, name: &HostName, why: String) {
         let changed =
-            self.ledger.borrow_mut().host_event(name, HostEvent::StayedAway, Some(why.clone())).unwrap_or_default();
+            self.ledger.borrow_mut().engine_event(name, HostEvent::StayedAway, Some(why.clone())).unwrap_or_default();
         if changed {
             tracing::warn!(host = %name, why, "host.unreachable");
             self.publish_host(name);
@@ -201,10 +204,9 @@ impl Desk {
         tracing::error!(host = %name, why, "host.given_up");
         {
             let mut ledger = self.ledger.borrow_mut();
-            for event in [HostEvent::StayedAway, HostEvent::Cordon] {
-                // Only a host that is draining cannot be cordoned, and that one takes no new instance either.
-                let _ = ledger.host_event(&name, event, Some(why.clone()));
-            }
+            // Only a host that is draining cannot be cordoned, and that one takes no new instance either.
+            let _ = ledger.engine_event(&name, HostEvent::StayedAway, Some(why));
+            let _ = ledger.order_event(&name, HostEvent::Cordon);
         }
         self.publish_host(&name);
         self.tell_silent(&name);

@@ -358,7 +358,7 @@ impl Handler<HostWell> for SchedulerActor {
     type Result = ();
 
     fn handle(&mut self, well: HostWell, _: &mut Self::Context) {
-        self.desk.host_answered(&well.host);
+        self.desk.host_answered(&well.host, well.unfit);
     }
 }
 

@@ -33,7 +33,7 @@ struct Entry {
     state: HostState,
     /// Since when the directory does not announce it any more, if so.
     unannounced_since: Option<Timestamp>,
-    /// Why its engine is not well, if so.
+    /// Why its engine is not well, if so. One that answers all the same could start nothing.
     reason: Option<String>,
     /// Why no start succeeds there, if so.
     failing: Option<String>,
@@ -52,7 +52,7 @@ impl Entry {
     /// happens to it may be its deletion.
     fn effective(&self) -> HostState {
         let health = match (self.announced(), self.state.health) {
-            (true, Health::Up) if self.failing.is_some() => Health::Failing,
+            (true, Health::Up) if self.failing.is_some() || self.reason.is_some() => Health::Failing,
             (true, health) => health,
             (false, Health::Up) => Health::Unannounced,
             (false, _) => Health::Unreachable,
@@ -149,12 +149,12 @@ impl Ledger {
         gone.map(|h| h.record.name.clone()).collect()
     }
 
-    /// Moves a host's state, with the reason why it is not well, if it is not. Tells whether anything is shown
-    /// differently now.
+    /// Moves a host's state by what its engine says, with the reason why that is not well, if it is not. Tells whether
+    /// anything is shown differently now.
     ///
     /// # Errors
     /// [`IllegalHostEvent`] when the host cannot take the event. An unknown host takes every event and stays unknown.
-    pub fn host_event(
+    pub fn engine_event(
         &mut self,
         name: &HostName,
         event: HostEvent,
@@ -166,6 +166,17 @@ impl Ledger {
         entry.state = next;
         entry.reason = reason;
         Ok(changed)
+    }
+
+    /// Moves a host's state by an order about it, which says nothing of its engine.
+    ///
+    /// # Errors
+    /// As those of [`engine_event`](Self::engine_event).
+    pub fn order_event(&mut self, name: &HostName, event: HostEvent) -> Result<(), IllegalHostEvent> {
+        if let Some(entry) = self.entry(name) {
+            entry.state = entry.state.after(event)?;
+        }
+        Ok(())
     }
 
     /// No start succeeds on a host, for this reason; or one did.
@@ -196,12 +207,13 @@ impl Ledger {
         may
     }
 
-    /// Whether a host on which no start succeeds has a slot to try it with.
+    /// Whether a host on which no start succeeds has a slot to try it with. One that says itself that it could start
+    /// nothing is not tried.
     #[must_use]
     pub fn may_be_tried(&self, host: &HostName) -> bool {
         let entry = self.hosts.iter().find(|h| &h.record.name == host);
         let on_trial = HostState { health: Health::Failing, cordon: None };
-        entry.is_some_and(|h| h.effective() == on_trial && self.used(host) < h.record.slots)
+        entry.is_some_and(|h| h.effective() == on_trial && h.reason.is_none() && self.used(host) < h.record.slots)
     }
 
     /// Finds a place for `id` and takes it, in one go. `failed` are the hosts that were tried for it before.

@@ -53,6 +53,8 @@ pub enum Reach {
     Silent,
     /// It answers and starts nothing, for its disk is full.
     Full,
+    /// It answers, and that it can start and remove nothing; starts and removals are never answered.
+    Unfit,
 }
 
 /// All simulated engines. Clones are the same engines. Each call is one operation of the faults, named after
@@ -273,6 +275,13 @@ impl SimRuntime {
     }
 
     /// Waits as long as it takes, then reaches for the machine. `change` runs in one turn, as in an engine.
+    async fn hangs_if_unfit(&self) {
+        let machine = self.all.state().machines.get(&self.host).map(|machine| machine.reach);
+        if machine == Some(Reach::Unfit) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn reach<T>(
         &self,
         takes: Duration,
@@ -285,7 +294,7 @@ impl SimRuntime {
         }
         let reach = self.all.state().machines.get(&self.host).map_or(Reach::Refusing, |machine| machine.reach);
         match reach {
-            Reach::Well | Reach::Full => {}
+            Reach::Well | Reach::Full | Reach::Unfit => {}
             Reach::Refusing => return Err(RuntimeError::Unreachable("connection refused".to_owned())),
             Reach::Silent => std::future::pending().await,
         }
@@ -301,6 +310,7 @@ impl Runtime for SimRuntime {
     async fn start(&self, spec: &StartSpec) -> Result<Endpoint, RuntimeError> {
         let pace = self.all.0.pace;
         let start = async {
+            self.hangs_if_unfit().await;
             self.reach(pace.call, |machine| machine.insert(&spec.id, false)).await?;
             self.reach(pace.start.saturating_sub(pace.call), |machine| match machine.containers.get_mut(&spec.id) {
                 Some(container) => {
@@ -315,13 +325,17 @@ impl Runtime for SimRuntime {
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<Removal, RuntimeError> {
-        let remove = self.reach(self.all.0.pace.call, |machine| {
-            machine.stop(id);
-            Ok(match machine.containers.remove(id) {
-                Some(_) => Removal::Removed,
-                None => Removal::AlreadyGone,
+        let remove = async {
+            self.hangs_if_unfit().await;
+            self.reach(self.all.0.pace.call, |machine| {
+                machine.stop(id);
+                Ok(match machine.containers.remove(id) {
+                    Some(_) => Removal::Removed,
+                    None => Removal::AlreadyGone,
+                })
             })
-        });
+            .await
+        };
         self.pass("remove", remove).await
     }
 
@@ -331,7 +345,10 @@ impl Runtime for SimRuntime {
     }
 
     async fn probe(&self) -> Result<(), RuntimeError> {
-        let probe = self.reach(self.all.0.pace.call, |_| Ok(()));
+        let probe = self.reach(self.all.0.pace.call, |machine| match machine.reach {
+            Reach::Unfit => Err(RuntimeError::Unfit("its containerd hangs".to_owned())),
+            _ => Ok(()),
+        });
         self.pass("probe", probe).await
     }
 

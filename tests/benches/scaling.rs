@@ -123,7 +123,7 @@ fn parts() {
         let record =
             HostRecord { name: name(n), public_address: [192, 0, 2, 1].into(), engine: String::new(), slots: SLOTS };
         ledger.announce(record, true);
-        ledger.host_event(&name(n), HostEvent::Answered, None).unwrap();
+        ledger.engine_event(&name(n), HostEvent::Answered, None).unwrap();
         (0..INSTANCES).for_each(|slot| ledger.adopt(&id(u128::from(n * INSTANCES + slot)), &name(n)));
     }
     let mut next = u128::from(HOSTS * INSTANCES);

@@ -125,17 +125,22 @@ async fn disk_full(scene: &Scene<'_>) {
     scene.shows("up").await;
 }
 
-/// The engine answers, and nothing can be started: who is sent there is served elsewhere, and what was begun there is
-/// removed when that can be done.
+/// The engine answers, and nothing can be started: nobody is sent there, and what was begun there just before is removed
+/// when that can be done.
 async fn starts_nothing(scene: &Scene<'_>) {
     let (world, stays) = (scene.world, &scene.tenants[0]);
     scene.machine.stop("containerd").unwrap();
     scene.others_are_served_elsewhere().await;
-    world.logs(&["instance.start_failed"], scene.name()).await;
+    let shown = scene.shows("failing").await;
+    let reason = shown["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("can start and remove nothing: its containerd has not answered"), "{shown}");
+    world.explains(&format!("{}: no instance starts on it; it carries 1 instance", scene.name())).await;
+    world.logs(&["host.failing"], scene.name()).await;
+    scene.others_are_served_elsewhere().await;
     must_work(stays).await;
-    scene.shows("up").await;
     scene.tenant_is(stays, "running").await;
     scene.machine.resume("containerd").unwrap();
+    scene.shows("up").await;
     scene.takes_instances_again().await;
     let left = async || match containers_on(&scene.machine) {
         1 => Ok(()),

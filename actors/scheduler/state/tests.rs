@@ -26,7 +26,7 @@ fn ledger(hosts: &[(u8, u32)]) -> Ledger {
     let mut ledger = Ledger::default();
     for (n, slots) in hosts {
         ledger.announce(record(*n, *slots), true);
-        ledger.host_event(&name(*n), HostEvent::Answered, None).unwrap();
+        ledger.engine_event(&name(*n), HostEvent::Answered, None).unwrap();
     }
     ledger
 }
@@ -44,10 +44,10 @@ fn a_lost_host_keeps_its_instances_and_takes_no_new_ones() {
     let mut ledger = ledger(&[(1, 4)]);
     ledger.reserve(&id(1), Strategy::Fill, &[]).unwrap();
     assert!(!ledger.withdraw(&name(1), now()));
-    assert!(!ledger.host_event(&name(1), HostEvent::Answered, None).unwrap(), "its engine's word changes nothing");
+    assert!(!ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap(), "its engine's word changes nothing");
     assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unannounced);
     assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().unannounced, 1);
-    ledger.host_event(&name(1), HostEvent::StayedAway, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::StayedAway, None).unwrap();
     assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable, "neither of them answers");
     ledger.release(&id(1));
     assert_eq!(ledger.forgettable(), [name(1)]);
@@ -71,12 +71,12 @@ fn all_that_is_wrong_with_a_host_is_told_and_nothing_once_it_is_well() {
     let told = |ledger: &Ledger| ledger.view(&name(1)).unwrap().reason;
     ledger.withdraw(&name(1), now());
     assert_eq!(told(&ledger).unwrap(), "its announcement ran out");
-    assert!(ledger.host_event(&name(1), HostEvent::StayedAway, Some("no answer".into())).unwrap());
+    assert!(ledger.engine_event(&name(1), HostEvent::StayedAway, Some("no answer".into())).unwrap());
     assert_eq!(told(&ledger).unwrap(), "its announcement ran out; no answer");
     ledger.announce(record(1, 4), true);
     assert_eq!(told(&ledger).unwrap(), "no answer");
     ledger.withdraw(&name(1), now());
-    ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap();
     ledger.announce(record(1, 4), true);
     assert_eq!(told(&ledger), None);
 }
@@ -93,15 +93,35 @@ fn a_host_on_which_starts_fail_says_so_takes_nobody_but_who_tries_it_and_is_a_ho
     assert!(ledger.reserve_on_trial(&id(2), &name(1)));
     assert!(!ledger.reserve_on_trial(&id(3), &name(1)), "it is full");
     ledger.release(&id(2));
-    ledger.host_event(&name(1), HostEvent::Cordon, None).unwrap();
+    ledger.order_event(&name(1), HostEvent::Cordon).unwrap();
     assert!(!ledger.reserve_on_trial(&id(2), &name(1)), "it is cordoned");
-    ledger.host_event(&name(1), HostEvent::Uncordon, None).unwrap();
-    ledger.host_event(&name(1), HostEvent::StayedAway, Some("no answer".into())).unwrap();
+    ledger.order_event(&name(1), HostEvent::Uncordon).unwrap();
+    ledger.engine_event(&name(1), HostEvent::StayedAway, Some("no answer".into())).unwrap();
     assert_eq!(ledger.view(&name(1)).unwrap().state, Health::Unreachable, "that is worse");
-    ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap();
     ledger.starts_fail(&name(1), None);
     let shown = ledger.view(&name(1)).unwrap();
     assert_eq!((shown.state, shown.reason), (Health::Up, None));
+}
+
+#[test]
+fn a_host_that_says_it_could_start_nothing_is_failing_is_not_tried_and_keeps_its_reason_whatever_is_ordered() {
+    let mut ledger = ledger(&[(1, 2)]);
+    let hangs = || Some("its containerd hangs".to_owned());
+    assert!(ledger.engine_event(&name(1), HostEvent::Answered, hangs()).unwrap());
+    assert!(!ledger.engine_event(&name(1), HostEvent::Answered, hangs()).unwrap(), "it said so before");
+    let shown = |ledger: &Ledger| ledger.view(&name(1)).map(|shown| (shown.state, shown.reason)).unwrap();
+    assert_eq!(shown(&ledger), (Health::Failing, hangs()));
+    assert_eq!(ledger.reserve(&id(1), Strategy::Fill, &[]).unwrap_err().to_string(), "1 host failing");
+    assert!(!ledger.reserve_on_trial(&id(1), &name(1)));
+    ledger.starts_fail(&name(1), Some("3 starts failed".into()));
+    for order in [HostEvent::Cordon, HostEvent::Uncordon] {
+        ledger.order_event(&name(1), order).unwrap();
+        assert_eq!(shown(&ledger), (Health::Failing, Some("its containerd hangs; 3 starts failed".into())));
+    }
+    ledger.starts_fail(&name(1), None);
+    assert!(ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap());
+    assert_eq!(shown(&ledger), (Health::Up, None));
 }
 
 #[test]
@@ -126,7 +146,7 @@ fn rows_are_adopted_before_and_beyond_their_host() {
     ledger.adopt(&id(1), &name(1));
     ledger.adopt(&id(2), &name(1));
     ledger.announce(record(1, 1), true);
-    ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap();
     assert_eq!(ledger.view(&name(1)).map(|v| (v.used, v.slots)), Some((2, 1)));
     assert!(ledger.reserve(&id(3), Strategy::Fill, &[]).is_err());
 }
@@ -169,11 +189,11 @@ fn what_happened_here_while_the_rows_were_read_is_newer_than_they_are() {
 fn what_was_given_up_on_a_silent_host_takes_its_slot_again_when_the_host_answers() {
     let mut ledger = ledger(&[(1, 1)]);
     ledger.adopt(&id(1), &name(1));
-    ledger.host_event(&name(1), HostEvent::StayedAway, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::StayedAway, None).unwrap();
     ledger.release(&id(1));
     ledger.leave_behind(&id(1), &name(1));
     assert_eq!(ledger.view(&name(1)).unwrap().used, 0);
-    ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap();
     assert!(ledger.reserve(&id(2), Strategy::Fill, &[]).is_err(), "its container may still be there");
     ledger.drop_leftovers(&name(1), |gone| *gone == id(1));
     assert!(ledger.reserve(&id(2), Strategy::Fill, &[]).is_ok());
@@ -189,7 +209,7 @@ fn what_was_given_up_keeps_no_host_that_left_and_takes_its_slot_should_it_come_b
     assert_eq!(ledger.forgettable(), [name(1)]);
     assert!(ledger.withdraw(&name(1), now()));
     ledger.announce(record(1, 1), true);
-    ledger.host_event(&name(1), HostEvent::Answered, None).unwrap();
+    ledger.engine_event(&name(1), HostEvent::Answered, None).unwrap();
     assert_eq!(ledger.reserve(&id(2), Strategy::Fill, &[]).unwrap_err().full, 1);
 }
 
@@ -236,8 +256,8 @@ proptest! {
                 }
                 Step::Commit(i) => prop_assert_eq!(ledger.commit(&id(i)), model.contains_key(&i)),
                 Step::Release(i) => prop_assert_eq!(ledger.release(&id(i)), model.remove(&i)),
-                Step::Answered(h) => { ledger.host_event(&name(h), HostEvent::Answered, None).unwrap(); }
-                Step::StayedAway(h) => { ledger.host_event(&name(h), HostEvent::StayedAway, None).unwrap(); }
+                Step::Answered(h) => { ledger.engine_event(&name(h), HostEvent::Answered, None).unwrap(); }
+                Step::StayedAway(h) => { ledger.engine_event(&name(h), HostEvent::StayedAway, None).unwrap(); }
                 Step::Withdraw(h) => { ledger.withdraw(&name(h), now()); }
                 Step::Announce(h) => ledger.announce(record(h, slots), true),
             }

@@ -301,6 +301,31 @@ async fn a_host_from_which_nothing_can_be_removed_is_deleted_once_no_row_claims_
 }
 
 #[actix::test]
+async fn a_host_that_says_it_can_start_nothing_is_replaced_before_anybody_waits_for_it_and_then_deleted() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.runtimes.reach(&first.host, Reach::Unfit);
+    sleep(seconds(10)).await;
+    let told = town.fleet().await.hosts.swap_remove(0);
+    let why = "the container engine answers, and can start and remove nothing: its containerd hangs";
+    assert_eq!((told.state, told.reason.as_deref()), (Health::Failing, Some(why)));
+    let asked = Instant::now();
+    let next = town.create(2).await.unwrap().unwrap().instance;
+    assert_ne!(next.host, first.host);
+    assert!(asked.elapsed() < BOOT + seconds(10), "nobody was sent there: {:?}", asked.elapsed());
+    // A server that has just started knows nothing better.
+    let town = town.restart();
+    sleep(MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Running, "what runs on it runs on");
+    town.delete(&first).await;
+    sleep(59 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Stopping(EndReason::Deleted));
+    sleep(16 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Ended(EndReason::Lost));
+    assert_eq!(town.cloud.alive().into_iter().map(|droplet| droplet.name).collect::<Vec<_>>(), [next.host]);
+}
+
+#[actix::test]
 async fn two_machines_of_one_name_are_both_deleted_once_nothing_runs_on_them() {
     let town = Town::with(2, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;

@@ -200,6 +200,16 @@ impl DockerRuntime {
     }
 
     /// Ids and states of our containers, further narrowed by `label`.
+    /// Asks the engine for the versions of its parts. It asks containerd for that, without which it starts and removes
+    /// nothing; all else it answers by itself, also while containerd hangs.
+    async fn is_fit(&self) -> Result<(), RuntimeError> {
+        // Less than a whole call, so that there is time left to say so.
+        let limit = self.settings.call_timeout * 3 / 4;
+        let late = |_| RuntimeError::Unfit(format!("its containerd has not answered for {limit:?}"));
+        // What it answers does not matter; and whether it answers at all, the ping says better.
+        tokio::time::timeout(limit, self.docker.version()).await.map(drop).map_err(late)
+    }
+
     async fn list(&self, label: Option<String>) -> Result<Vec<Labelled>, RuntimeError> {
         let labels = [Some(format!("{DEPLOYMENT_LABEL}={}", self.settings.deployment)), label];
         let filters = HashMap::from([("label", labels.into_iter().flatten().collect::<Vec<_>>())]);
@@ -291,7 +301,11 @@ impl Runtime for DockerRuntime {
     }
 
     async fn probe(&self) -> Result<(), RuntimeError> {
-        bounded(self.settings.call_timeout, self.docker.ping()).await?;
+        // Both at once, because nothing may take longer than one call. Where neither is answered the engine is away.
+        let ping = bounded(self.settings.call_timeout, self.docker.ping());
+        let (answers, is_fit) = tokio::join!(ping, self.is_fit());
+        answers?;
+        is_fit?;
         // What a start needs is got now, so that no start waits for it.
         self.image.check().await?;
         self.network.ensure().await?;
