@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::fate::{Fate, GONE, UNCONFIRMED};
+use self::fate::{Fate, GONE, UNCONFIRMED, UNLISTED};
 pub use self::{
     decision::Decision,
     fleet::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, Hold},
@@ -204,6 +204,9 @@ impl Plan {
                 self.actions.push(Action::Confirm(droplet.name.clone()));
             }
             tally.used += droplet.used();
+            if droplet.is_up_and_missed(policy, now) {
+                self.explanation.push(format!("{}: it is up, {UNLISTED}", droplet.name));
+            }
             match droplet.fate(policy, snapshot.directory_well_since, now) {
                 Fate::Serving => {
                     tally.serving += 1;
@@ -262,6 +265,8 @@ impl Plan {
                 self.act(Action::Uncordon(droplet.name.clone()), format!("{}: needed again", droplet.name));
             } else if droplet.listed.is_some() {
                 self.act(Action::Delete(droplet.name.clone()), format!("{}: drained and empty", droplet.name));
+            } else {
+                self.explanation.push(format!("{}: drained and empty, {UNLISTED}", droplet.name));
             }
         }
         let hold = snapshot.hold.as_ref().filter(|hold| hold.until > now);

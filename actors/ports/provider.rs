@@ -104,7 +104,7 @@ pub trait HostProvider: Send + Sync {
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError>;
 
     /// There is no machine of this name any more, or never was: lets go of what was kept for it. Fine when that is
-    /// nothing.
+    /// nothing. Fails where there is one all the same, listed or not: its row must not go.
     async fn forget(&self, name: &HostName) -> Result<(), ProviderError>;
 
     /// What a machine costs at the place that is asked first.

@@ -230,8 +230,11 @@ impl HostProvider for SimCloud {
         self.0.faults.around("cloud.delete", ProviderError::Unknown, delete).await
     }
 
-    async fn forget(&self, _: &HostName) -> Result<(), ProviderError> {
-        Ok(())
+    async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
+        match self.alive().iter().any(|droplet| &droplet.name == name) {
+            true => Err(ProviderError::Unknown("a machine of this name is there".to_owned())),
+            false => Ok(()),
+        }
     }
 
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {

@@ -64,7 +64,11 @@ impl DigitalOcean {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let section = read_section!(reader, "digitalocean" => DigitalOcean {
             api: parsed(api),
-            token: |value: &Value| optional_text(value).map(|token| token.map(SecretString::from)),
+            token: |value: &Value| {
+                let token = optional_text(value)?;
+                token.iter().try_for_each(|token| one_word(token))?;
+                Ok(token.map(SecretString::from))
+            },
             token_file: optional_path,
             placements: list(placement),
             image: parsed(slug),
@@ -116,6 +120,15 @@ fn api(url: &str) -> Result<String, &'static str> {
         "https" if plain && parsed.has_host() => Ok(url.trim_end_matches('/').to_owned()),
         "http" if plain && is_loopback(&parsed) => Ok(url.trim_end_matches('/').to_owned()),
         _ => Err(refused),
+    }
+}
+
+/// What a token is: it travels in a header, which can carry nothing else.
+pub(super) fn one_word(token: &str) -> Result<(), &'static str> {
+    if !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("must be the token as DigitalOcean showed it: one word of letters, digits and signs")
     }
 }
 

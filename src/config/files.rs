@@ -5,7 +5,7 @@
 
 use std::{io, path::Path};
 
-use super::{Config, SinkSecret, reader::Reader, signing_key};
+use super::{Config, SinkSecret, digitalocean::one_word, reader::Reader, signing_key};
 
 /// Looks at every file.
 pub(super) fn rules(config: &Config, reader: &mut Reader<'_>) {
@@ -15,13 +15,18 @@ pub(super) fn rules(config: &Config, reader: &mut Reader<'_>) {
         ("docker.tls_cert", &config.docker.tls_cert),
         ("docker.tls_key", &config.docker.tls_key),
         ("directory.tls_ca", &config.directory.tls_ca),
-        ("digitalocean.token_file", &config.digitalocean.token_file),
         ("digitalocean.user_data_file", &config.digitalocean.user_data_file),
     ];
     for (key, file) in named {
         if let Some(file) = file {
             rule(reader, key, file, not_blank);
         }
+    }
+    if let Some(file) = &config.digitalocean.token_file {
+        rule(reader, "digitalocean.token_file", file, |text| {
+            not_blank(text)?;
+            one_word(String::from_utf8_lossy(text).trim()).map_err(|rule| format!("holds no token: it {rule}"))
+        });
     }
     let master_key = &config.instances.master_key_file;
     // It is made at the first start.
@@ -117,6 +122,8 @@ mod tests {
         }
         let pairs: Vec<_> = keys().map(|key| (key, good.as_path())).collect();
         assert_eq!(problems(&pairs, Some(&secret)), Vec::<String>::new());
+        let wrong = problems(&[("digitalocean.token_file", &file("two", "hunter2\nhunter3\n"))], None);
+        assert!(wrong.len() == 1 && wrong[0].contains("one word") && !wrong[0].contains("hunter"), "{wrong:?}");
         let wrong = problems(&[], Some(&good));
         assert!(wrong.len() == 1 && wrong[0].contains("whsec_") && !wrong[0].contains("hunter2"), "{wrong:?}");
     }

@@ -61,6 +61,37 @@ async fn nothing_without_our_tag_is_listed_or_deleted() {
 }
 
 #[tokio::test]
+async fn what_is_there_and_not_listed_is_not_forgotten() {
+    let (api, provider) = both();
+    api.plant("test-1", &["somebody-elses"]);
+    let refusal = provider.forget(&name("test-1")).await.unwrap_err();
+    assert!(matches!(&refusal, ProviderError::Refused(why) if why.contains(TAG)), "{refusal}");
+    api.plant("test-2", &[TAG]);
+    assert!(matches!(provider.forget(&name("test-2")).await, Err(ProviderError::Unknown(_))));
+    provider.forget(&name("test-3")).await.unwrap();
+    assert_eq!(droplets(&api), ["test-1", "test-2"]);
+}
+
+#[tokio::test]
+async fn a_droplet_whose_name_no_host_can_have_is_listed_and_deleted_by_its_number() {
+    let (api, provider) = both();
+    let long = "x".repeat(70);
+    let number = api.plant(&long, &[TAG]);
+    let listed = provider.list().await.unwrap().droplets.remove(0).name;
+    assert_eq!(listed.as_str(), format!("droplet-{number}"));
+    // Only where it is ours, and has no name of its own.
+    let others = [api.plant(&"y".repeat(70), &["somebody-elses"]), api.plant("test-1", &[TAG])];
+    for other in others {
+        provider.delete(&name(&format!("droplet-{other}"))).await.unwrap_or_default();
+    }
+    assert_eq!(api.droplets().len(), 3);
+    provider.delete(&listed).await.unwrap();
+    provider.delete(&listed).await.unwrap();
+    provider.forget(&listed).await.unwrap();
+    assert!(!droplets(&api).contains(&long));
+}
+
+#[tokio::test]
 async fn all_droplets_of_one_name_are_deleted() {
     let (api, provider) = both();
     for name in ["test-1", "test-1", "test-2"] {

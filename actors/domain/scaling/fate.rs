@@ -18,6 +18,9 @@ pub(super) const GONE: &str = "the provider does not have it";
 /// Why one that was ordered is not promised.
 pub(super) const UNCONFIRMED: &str = "ordered, and the provider has not confirmed it";
 
+/// What is wrong with one that answers and is missed at the provider: it is paid for, and cannot be deleted.
+pub(super) const UNLISTED: &str = "and the provider does not list it; has it lost its tag?";
+
 /// Why one is deleted whose inventory is not empty.
 const STUCK: &str = "and what no instance claims cannot be removed from it";
 
@@ -78,6 +81,13 @@ impl Droplet {
                 Some(host) => self.fate_of_host(host, policy, well, now),
             },
         }
+    }
+
+    /// Whether it answers, as a host that takes instances or did so, and has been missed at the provider for long.
+    pub(super) fn is_up_and_missed(&self, policy: &ScalingPolicy, now: Timestamp) -> bool {
+        let is_up =
+            self.host.as_ref().is_some_and(|host| host.state.health == Health::Up && host.state.cordon.is_none());
+        is_up && self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace)
     }
 
     /// What there is to add where it is missed: somebody may have deleted it.

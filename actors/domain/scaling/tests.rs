@@ -372,7 +372,13 @@ fn rows_and_the_list_of_the_cloud_are_brought_together() {
     assert_eq!(actions(vec![deleted(3 * MINUTE), up("b", 0)]), [Action::Close(name("a"))]);
     assert_eq!(actions(vec![deleted(MINUTE), up("b", 0)]), [], "one list may be wrong");
     // A list that leaves out what plainly works is not believed.
-    assert_eq!(actions(vec![missing(up("a", 0), 9 * MINUTE), up("b", 1)]), []);
+    let missed = plan(&snapshot(vec![missing(up("a", 0), 9 * MINUTE), up("b", 1)]), &policy(), NOW);
+    assert_eq!((missed.actions, missed.explanation.len()), (vec![], 2));
+    assert_eq!(missed.explanation[1], "a: it is up, and the provider does not list it; has it lost its tag?");
+    let drained = missing(draining(up("a", 0), true), 9 * MINUTE);
+    let missed = plan(&snapshot(vec![drained, up("b", 0)]), &policy(), NOW);
+    assert_eq!((missed.actions, missed.explanation.len()), (vec![], 2));
+    assert!(missed.explanation[1].starts_with("a: drained and empty, and the provider does not list it"));
     // What lives on it according to its row is given up first.
     let counted_on = Droplet { instances: 1, ..missing(silent("a", 0, MINUTE), 9 * MINUTE) };
     assert_eq!(actions(vec![counted_on, up("b", 0)]), []);

@@ -140,6 +140,9 @@ pub fn read_trace(text: &str) -> Result<Vec<Arrival>, String> {
         };
         let at = seconds("the time must be seconds from the beginning")?;
         let ttl = seconds("the life must be seconds")?;
+        if ttl.is_zero() {
+            return Err(wrong("the life must be longer than nothing"));
+        }
         let name = fields.next().unwrap_or_default();
         if fields.next().is_some() {
             return Err(wrong("there are more than three fields"));
@@ -186,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_line_that_makes_no_sense_is_named() {
-        for (text, expected) in [("1,60\nx,60", "line 2"), ("-1,60", "line 1"), ("1", "the life"), ("1,2,a,b", "three")]
-        {
+        let wrong = ["1,60\nx,60", "-1,60", "1", "1,0", "1,2,a,b"];
+        for (text, expected) in wrong.into_iter().zip(["line 2", "line 1", "the life", "longer", "three"]) {
             let error = read_trace(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }

@@ -13,7 +13,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Api, ApiError, DigitalOceanSettings, builders::is_builder, buying::Purchase};
+use super::{Api, ApiError, DigitalOceanSettings, Droplet, builders::is_builder, buying::Purchase};
+
+/// Before its id it is the name under which a droplet is known that has our tag and a name that no host can have.
+const NAMELESS: &str = "droplet-";
 
 /// Renders what a new host sets itself up with; secret, because it opens that host.
 pub type UserData = dyn Fn(&HostName) -> Result<SecretString, String> + Send + Sync;
@@ -55,6 +58,27 @@ impl DigitalOcean {
     /// made: a name of ours is nobody else's.
     async fn exists(&self, name: &HostName) -> Result<bool, ApiError> {
         Ok(!self.api.droplets_named(name.as_str()).await?.is_empty())
+    }
+
+    /// Every droplet that a host's name stands for, with or without our tag.
+    async fn called(&self, name: &HostName) -> Result<Vec<Droplet>, ApiError> {
+        let mut called = self.api.droplets_named(name.as_str()).await?;
+        if let Some(id) = name.as_str().strip_prefix(NAMELESS).and_then(|id| id.parse().ok()) {
+            match self.api.droplet(id).await {
+                Ok(droplet) if HostName::parse(&droplet.name).is_err() => called.push(droplet),
+                Ok(_) | Err(ApiError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(called)
+    }
+
+    /// It is there and not listed: were it forgotten, it would be paid for and nobody's.
+    fn without_tag(&self, droplet: &Droplet) -> ProviderError {
+        ProviderError::Refused(format!(
+            "droplet {} of this name does not carry the tag {}: give it back the tag, or delete it yourself",
+            droplet.id, self.tag
+        ))
     }
 
     async fn order(&self, name: &HostName) -> Result<(), ProviderError> {
@@ -103,7 +127,7 @@ impl DigitalOcean {
 
     /// Whether a bake may be at work with it: then it is nobody's host. Left alone for longer than any bake takes, it is
     /// a droplet that nobody ordered.
-    fn is_at_work(&self, droplet: &super::Droplet) -> bool {
+    fn is_at_work(&self, droplet: &Droplet) -> bool {
         let age = Duration::try_from(Timestamp::now().duration_since(droplet.created_at)).unwrap_or_default();
         let at_work = is_builder(&self.tag, &droplet.name);
         if at_work && age >= self.settings.bake_deadline {
@@ -117,12 +141,12 @@ impl DigitalOcean {
 #[async_trait]
 impl HostProvider for DigitalOcean {
     async fn list(&self) -> Result<Listing, ProviderError> {
-        let ours = |droplet: super::Droplet| match HostName::parse(&droplet.name) {
-            Ok(name) => Some(ports::Droplet { name, created_at: droplet.created_at }),
-            Err(error) => {
+        let ours = |droplet: Droplet| {
+            let name = HostName::parse(&droplet.name).or_else(|error| {
                 tracing::warn!(droplet = droplet.id, %error, "droplet.has_a_strange_name");
-                None
-            }
+                HostName::parse(&format!("{NAMELESS}{}", droplet.id))
+            });
+            name.ok().map(|name| ports::Droplet { name, created_at: droplet.created_at })
         };
         self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();
@@ -155,27 +179,31 @@ impl HostProvider for DigitalOcean {
     }
 
     async fn delete(&self, name: &HostName) -> Result<(), ProviderError> {
-        let named = self.api.droplets_named(name.as_str()).await?.into_iter();
-        let (ours, others): (Vec<_>, Vec<_>) = named.partition(|droplet| droplet.tags.contains(&self.tag));
+        let called = self.called(name).await?.into_iter();
+        let (ours, others): (Vec<_>, Vec<_>) = called.partition(|droplet| droplet.tags.contains(&self.tag));
         for droplet in &ours {
             self.api.delete_droplet(droplet.id).await?;
         }
         for droplet in &others {
             tracing::warn!(droplet = %name, id = droplet.id, "droplet.not_ours_left_alone");
         }
-        // Were that called a success, one that has lost its tag would be forgotten and paid for.
         match others.first() {
-            Some(other) if ours.is_empty() => Err(ProviderError::Refused(format!(
-                "droplet {} of this name does not carry the tag {}: give it back the tag, or delete it yourself",
-                other.id, self.tag
-            ))),
+            Some(other) if ours.is_empty() => Err(self.without_tag(other)),
             _ => Ok(()),
         }
     }
 
     async fn forget(&self, name: &HostName) -> Result<(), ProviderError> {
-        self.unsettled.lock().await.remove(name);
-        Ok(())
+        match self.called(name).await?.first() {
+            None => {
+                self.unsettled.lock().await.remove(name);
+                Ok(())
+            }
+            Some(droplet) if droplet.tags.contains(&self.tag) => {
+                Err(ProviderError::Unknown("a droplet of this name is there".to_owned()))
+            }
+            Some(droplet) => Err(self.without_tag(droplet)),
+        }
     }
 
     async fn price(&self) -> Result<HourlyPrice, ProviderError> {

@@ -274,9 +274,10 @@ fn in_url(address: IpAddr) -> String {
     }
 }
 
-/// The error without the address, should the library ever quote it.
+/// The error in one line, and without the address, should the library ever quote it.
 pub(super) fn unreachable(url: &SecretString, error: &redis::RedisError) -> DirectoryError {
-    DirectoryError::Unreachable(error.to_string().replace(url.expose_secret(), "(address hidden)"))
+    let words = error.to_string().replace(url.expose_secret(), "(address hidden)");
+    DirectoryError::Unreachable(words.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

@@ -196,6 +196,7 @@ pub(super) const BAD: Pairs<'static> = &[
     ("instances.master_key_file", ""),
     ("instances.cpus", "0"),
     ("instances.pids", "1"),
+    ("digitalocean.token", "hunter2\nhunter3"),
     ("limits.per_creator", "-6"),
     ("limits.global", "none"),
     ("limits.creates_per_minute", "0"),
