@@ -12,7 +12,7 @@ use crate::{
         Cordon, Health, HostName, HostState, Timestamp,
         scaling::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, OrderBudget, Outlook, ScalingPolicy},
     },
-    ports::{DropletRow, Listing, OrderLimits},
+    ports::{self, DropletRow, Listing, OrderLimits},
     scheduler::messages::{FleetView, HostView},
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Memory {
     absent: BTreeMap<HostName, Timestamp>,
     /// Droplets with a row that the provider does not list, and since when.
     missing: BTreeMap<HostName, Timestamp>,
+    /// Droplets that are listed and have no row, and since when.
+    stray: BTreeMap<HostName, Timestamp>,
     /// Droplets whose rows say that they are deleted, and since when.
     deleted: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
@@ -102,8 +104,11 @@ impl Memory {
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
         let mut listed: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for machine in &readings.listed.droplets {
-            listed.entry(&machine.name).or_default().push(machine.created_at);
+            listed.entry(&machine.name).or_default().push(machine);
         }
+        // Names may be changed at the provider; what is in use is known by its address too.
+        let by_address: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (host.address, &host.name)).collect();
+        let is_it = |machine: &&ports::Droplet| machine.address.and_then(|address| by_address.get(&address).copied());
         let known: BTreeMap<_, _> = readings.fleet.hosts.iter().map(|host| (&host.name, host)).collect();
         let is_droplet = |name: &HostName| rows.contains_key(name) || listed.contains_key(name);
         self.remember(&readings.fleet, now);
@@ -112,6 +117,9 @@ impl Memory {
         let missing = rows.keys().filter(|name| !listed.contains_key(*name));
         let since = |name: &HostName| self.missing.get(name).copied().unwrap_or(now);
         self.missing = missing.map(|name| ((*name).clone(), since(name))).collect();
+        let stray = listed.keys().filter(|name| !rows.contains_key(*name));
+        let since = |name: &HostName| self.stray.get(name).copied().unwrap_or(now);
+        self.stray = stray.map(|name| ((*name).clone(), since(name))).collect();
         let deleted = rows.values().filter(|row| row.state == DropletState::Deleted);
         let since = |name: &HostName| self.deleted.get(name).copied().unwrap_or(now);
         self.deleted = deleted.map(|row| (row.name.clone(), since(&row.name))).collect();
@@ -131,8 +139,15 @@ impl Memory {
                 .map(|(name, host)| Droplet {
                     name: name.clone(),
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
-                    listed: listed.get(name).and_then(|made| made.iter().min().copied()),
+                    listed: listed.get(name).and_then(|made| made.iter().map(|machine| machine.created_at).min()),
                     twins: listed.get(name).map_or(0, |made| u32::try_from(made.len() - 1).unwrap_or(u32::MAX)),
+                    stray_since: self.stray.get(name).copied(),
+                    alias_of: listed
+                        .get(name)
+                        .filter(|_| !rows.contains_key(name))
+                        .and_then(|made| made.iter().find_map(is_it))
+                        .filter(|host| *host != name)
+                        .cloned(),
                     missing_since: self.missing.get(name).copied(),
                     deleted_since: self.deleted.get(name).copied(),
                     host: host.map(|host| self.host(host, now)),
@@ -210,7 +225,10 @@ impl Memory {
 }
 
 fn elsewhere<'a>(hosts: impl Iterator<Item = &'a HostView>) -> Elsewhere {
-    hosts.filter(|host| state(host).schedulable()).fold(Elsewhere::default(), |sum, host| Elsewhere {
+    // One that joins is asked within a call: nothing is to be bought in its place meanwhile.
+    let counts =
+        |host: &&HostView| state(host).schedulable() || (host.state == Health::Joining && host.cordon.is_none());
+    hosts.filter(counts).fold(Elsewhere::default(), |sum, host| Elsewhere {
         empty: sum.empty + u32::from(host.used == 0 && host.slots > 0),
         free: sum.free + host.slots.saturating_sub(host.used),
         used: sum.used + host.used,
@@ -255,7 +273,7 @@ mod tests {
 
     /// The directory is well, and `hosts` are the fleet; those whose names begin with `d` are listed droplets.
     fn readings(hosts: Vec<HostView>) -> Readings {
-        let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0) };
+        let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0), address: None };
         Readings {
             listed: listing(hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet)),
             fleet: FleetView { hosts, ready: true, ..FleetView::default() },
@@ -398,6 +416,26 @@ mod tests {
         assert_eq!(missing(&without, 9), Some(later(2)));
         assert_eq!(missing(&with, 10), None);
         assert_eq!(missing(&without, 11), Some(later(11)));
+    }
+
+    #[test]
+    fn a_droplet_without_a_row_is_a_stray_since_it_was_first_seen_and_known_by_its_address() {
+        let with = readings(vec![host("own", 1, None)]);
+        let machine = ports::Droplet { name: name("x"), created_at: later(0), address: Some([192, 0, 2, 1].into()) };
+        let stray = Readings { listed: listing([machine].into_iter()), ..with.clone() };
+        let mut memory = Memory::default();
+        assert_eq!(memory.observe(&with, &policy(), later(1)).droplets, []);
+        for at in [5000, 5001] {
+            let seen = memory.observe(&stray, &policy(), later(at)).droplets.remove(0);
+            assert_eq!((seen.stray_since, seen.alias_of), (Some(later(5000)), Some(name("own"))));
+        }
+    }
+
+    #[test]
+    fn a_host_of_the_operators_that_was_not_asked_yet_counts() {
+        let joins = HostView { state: Health::Joining, ..host("own", 38, None) };
+        let seen = Memory::default().observe(&readings(vec![joins]), &policy(), later(1));
+        assert_eq!(seen.elsewhere, Elsewhere { empty: 0, free: 2, used: 38 });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The port through which machines are bought.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -63,6 +63,8 @@ pub struct Droplet {
     pub name: HostName,
     /// When the provider made it.
     pub created_at: Timestamp,
+    /// Its public address, once it has one.
+    pub address: Option<IpAddr>,
 }
 
 /// What the provider has of a deployment.

@@ -111,6 +111,12 @@ impl SimCloud {
         self.state().builders = builders;
     }
 
+    /// Somebody gives a machine another name in the cloud's console. The machine itself does not know of it.
+    pub fn rename(&self, name: &HostName, to: &HostName) {
+        let mut state = self.state();
+        state.droplets.iter_mut().filter(|droplet| &droplet.name == name).for_each(|droplet| droplet.name = to.clone());
+    }
+
     /// The machines that are paid for now. Two orders of one name are two machines.
     #[must_use]
     pub fn alive(&self) -> Vec<Droplet> {
@@ -140,19 +146,16 @@ impl SimCloud {
     pub fn order(&self, name: &HostName) {
         let mut state = self.state();
         state.ordered += 1;
-        state.droplets.push(Droplet { name: name.clone(), created_at: self.0.clock.now() });
+        let number = state.ordered.to_be_bytes();
+        let public_address = IpAddr::V4(Ipv4Addr::new(10, number[1], number[2], number[3]));
+        let created_at = self.0.clock.now();
+        state.droplets.push(Droplet { name: name.clone(), created_at, address: Some(public_address) });
         state.most = state.most.max(state.droplets.len());
         if state.duds > 0 {
             state.duds -= 1;
             return;
         }
-        let number = state.ordered.to_be_bytes();
-        let record = HostRecord {
-            name: name.clone(),
-            public_address: IpAddr::V4(Ipv4Addr::new(10, number[1], number[2], number[3])),
-            engine: String::new(),
-            slots: self.0.slots,
-        };
+        let record = HostRecord { name: name.clone(), public_address, engine: String::new(), slots: self.0.slots };
         let this = self.clone();
         tokio::spawn(async move {
             sleep(this.0.boot).await;

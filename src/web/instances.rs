@@ -1,6 +1,9 @@
 //! `/v1/instances`: create, read, extend and delete.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,7 +14,7 @@ use getaredis_actors::{
     domain::{EndReason, IdempotencyKey, Instance, InstanceId, InstanceState},
     rate_limit::messages::Admit,
     reaper::messages::ExtendLease,
-    scheduler::messages::{CreateInstance, Created, DeleteInstance, Ending},
+    scheduler::messages::{CreateError, CreateInstance, Created, DeleteInstance, Ending},
     supervision::ask,
 };
 use secrecy::ExposeSecret;
@@ -22,6 +25,7 @@ use super::{
     Web,
     body::{self, CreateBody, ExtendBody},
     problem::Problem,
+    refusals::HungUp,
     request::idempotency_key,
     tokens::{ADMIT_WITHIN, Caller, bearer, caller, open},
     views::{answer, own_link},
@@ -79,10 +83,24 @@ async fn admit_and_make(
         label: wish.label,
         idempotency_key,
     };
-    ask(&web.doors.create, create, web.settings.create_deadline + CREATE_MARGIN)
-        .await
-        .map_err(|error| Problem::of_ask(error, "scheduler"))?
-        .map_err(|error| Problem::of_create(error, web.clock.now()))
+    let answer = ask(&web.doors.create, create, web.settings.create_deadline + CREATE_MARGIN);
+    let hung_up = async {
+        match request.conn_data::<HungUp>() {
+            Some(hung_up) => hung_up.wait().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer
+            .map_err(|error| Problem::of_ask(error, "scheduler"))?
+            .map_err(|error| Problem::of_create(error, web.clock.now())),
+        // The question is withdrawn by that: nobody keeps a place in the queue for an answer that nobody reads.
+        () = hung_up => {
+            let error = CreateError::GivenUp("the client closed the connection".to_owned());
+            Err(Problem::of_create(error, web.clock.now()))
+        }
+    }
 }
 
 /// `GET /v1/instances/{id}`

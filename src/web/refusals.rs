@@ -3,8 +3,8 @@
 //! nothing was asked is closed without a word: clients open some ahead, and take an answer that they did not ask for, in
 //! the moment in which they ask, for the answer to that.
 //!
-//! Owns how that answer is recognised on its way out and how long its reader is waited for. Everything else passes
-//! through untouched. Must not know what a refusal says: that is [`Problem::of_codec`].
+//! Owns how that answer is recognised on its way out and how long its reader is waited for, and who hears that a client
+//! has hung up. Everything else passes through untouched. Must not know what a refusal says: that is [`Problem::of_codec`].
 //!
 //! The codec gives no better place: it hands a refusal to no service. But its answer is always the last one of its
 //! connection, is encoded in one piece, and has no header of ours, which every answer of the application has. So the end
@@ -15,6 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -23,6 +24,7 @@ use actix_rt::net::{ActixStream, Ready};
 use actix_web::{ResponseError, body::MessageBody, http::header};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{Sleep, sleep},
 };
 
@@ -40,9 +42,24 @@ const HEAD: &[u8] = b"HEAD ";
 /// What the codec answers when no request came in time.
 const TOO_LATE: u16 = 408;
 
+/// Told when a client has closed its side of a connection. The codec goes on with what was asked, as if an answer could
+/// still be read; whoever makes somebody wait for long is to ask here.
+#[derive(Clone, Default)]
+pub(super) struct HungUp(Arc<Notify>);
+
+impl HungUp {
+    /// Returns once the client has hung up, also when it has before. One at a time may wait, as one request is served at
+    /// a time.
+    pub(super) async fn wait(&self) {
+        self.0.notified().await;
+        self.0.notify_one();
+    }
+}
+
 /// A connection whose refusals explain themselves.
 pub(super) struct Explained<Io> {
     io: Io,
+    hung_up: HungUp,
     peer: Option<SocketAddr>,
     /// The first bytes that came since something was written, which begin the request that is answered next.
     asked: Vec<u8>,
@@ -62,7 +79,12 @@ enum Refusal {
 
 impl<Io> Explained<Io> {
     pub(super) fn new(io: Io, peer: Option<SocketAddr>) -> Self {
-        Self { io, peer, asked: Vec::with_capacity(HEAD.len()), refusal: Refusal::None }
+        let asked = Vec::with_capacity(HEAD.len());
+        Self { io, hung_up: HungUp::default(), peer, asked, refusal: Refusal::None }
+    }
+
+    pub(super) fn hung_up(&self) -> HungUp {
+        self.hung_up.clone()
     }
 
     fn explain(&self, head: &Head<'_>) -> Vec<u8> {
@@ -171,6 +193,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Explained<Io> {
         let before = into.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
         let came = into.filled().get(before..).unwrap_or_default();
+        if came.is_empty() && into.remaining() > 0 {
+            this.hung_up.0.notify_one();
+        }
         let line_ends = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let first = if this.asked.is_empty() { came.iter().position(|byte| !line_ends(byte)) } else { Some(0) };
         let missing = HEAD.len() - this.asked.len();

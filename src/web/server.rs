@@ -71,6 +71,9 @@ pub(super) fn connections(
         .client_request_timeout(head_within)
         .client_disconnect_timeout(DISCONNECT_WITHIN)
         .local_addr(address)
+        .on_connect_ext(|socket: &Explained<TcpStream>, connection| {
+            connection.insert(socket.hung_up());
+        })
         .h1(map_config(app, |()| AppConfig::default()));
     fn_service(|socket: TcpStream| async move {
         bound_unread_answers(&socket);

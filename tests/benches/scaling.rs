@@ -105,6 +105,8 @@ fn parts() {
         }),
         absent_since: None,
         twins: 0,
+        stray_since: None,
+        alias_of: None,
         missing_since: None,
         deleted_since: None,
         instances: INSTANCES,

@@ -53,8 +53,7 @@ impl Droplet {
     pub(super) fn fate(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
         let settled = self.age(now) >= policy.list_grace;
         match self.row {
-            None if !settled => Fate::Leave("it carries our tag and has no row; it is given time".to_owned()),
-            None => self.get_rid("it carries our tag and has no row"),
+            None => self.fate_of_stray(policy, well, now),
             Some((DropletState::Deleted, _)) if self.used() == 0 => self.fate_of_deleted(policy, now),
             // By what was seen here as well: who ordered it may have had another time of day.
             Some((DropletState::Creating, _)) if self.is_unheard_of() => {
@@ -108,6 +107,21 @@ impl Droplet {
         missing && self.age(now) >= policy.list_grace && !answers
     }
 
+    /// Nobody ordered it, or nobody remembers. It is reported for some time before anything is done, and nothing is done
+    /// while nobody could know it for a host that somebody uses.
+    fn fate_of_stray(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
+        const WHAT: &str = "it carries our tag and has no row";
+        let seen_for = self.stray_since.map_or(Duration::ZERO, |since| passed(since, now));
+        match &self.alias_of {
+            Some(host) => {
+                Fate::Leave(format!("{WHAT}; by its address it is {host}, whose name it should be given back"))
+            }
+            None if seen_for < policy.list_grace => Fate::Leave(format!("{WHAT}; it is given time")),
+            None if well.is_none() => Fate::Leave(format!("{WHAT}; it is given time, for the directory is away")),
+            None => self.get_rid(WHAT),
+        }
+    }
+
     /// It is wanted and announces itself nowhere: it boots, or is gone.
     fn fate_without_host(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
         let (since, allowed, what) = match self.absent_since {
@@ -139,7 +153,8 @@ impl Droplet {
     ) -> Fate {
         let used = self.used();
         match (host.state.health, host.state.cordon) {
-            (Health::Up, None) if used > 0 => Fate::Serving,
+            // Whoever has just started has asked nobody yet, which is over within a call. What carries instances was up.
+            (Health::Up | Health::Joining, None) if used > 0 => Fate::Serving,
             (Health::Up, None) => Fate::Standby { idle: host.empty_since.map_or(Duration::ZERO, |t| passed(t, now)) },
             (Health::Up, Some(Cordon::Draining)) if used == 0 => Fate::Drained,
             (Health::Up, Some(Cordon::Draining)) if self.drained_by_plan => {

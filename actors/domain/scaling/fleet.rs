@@ -127,6 +127,12 @@ pub struct Droplet {
     /// How many more machines of the same name the provider lists: nobody can tell which of them is the host.
     #[serde(default)]
     pub twins: u32,
+    /// Since when it has been listed without a row, if it is, as far as this server knows.
+    #[serde(default)]
+    pub stray_since: Option<Timestamp>,
+    /// The host that it is by its address, if it has no row and that host has another name.
+    #[serde(default)]
+    pub alias_of: Option<HostName>,
     /// Since when the provider's list has been without it, if the database has a row of it.
     pub missing_since: Option<Timestamp>,
     /// Since when its row has said that it is deleted, as far as this server knows.

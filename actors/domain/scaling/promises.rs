@@ -50,8 +50,10 @@ fn any_droplet() -> impl Strategy<Value = Droplet> {
     let since = || prop::option::weighted(0.2, any_time());
     let host = prop::option::weighted(0.7, any_host());
     let twins = prop_oneof![9 => Just(0u32), 1 => Just(1)];
-    (row, (listed, twins), host, 0u32..2, any::<bool>(), (since(), since(), since())).prop_map(
-        |(row, (listed, twins), host, instances, by_plan, (absent, missing, deleted))| {
+    let alias = prop::option::weighted(0.1, Just(name("other")));
+    let stray = (prop::option::weighted(0.8, any_time()), alias);
+    (row, (listed, twins, stray), host, 0u32..2, any::<bool>(), (since(), since(), since())).prop_map(
+        |(row, (listed, twins, (stray, alias)), host, instances, by_plan, (absent, missing, deleted))| {
             let draining = host.as_ref().is_some_and(|host| host.state.cordon == Some(Cordon::Draining));
             // A droplet is known by a row or by the list.
             let listed = if row.is_none() { listed.or(Some(NOW)) } else { listed };
@@ -64,6 +66,8 @@ fn any_droplet() -> impl Strategy<Value = Droplet> {
                 row,
                 listed,
                 twins: listed.map_or(0, |_| twins),
+                stray_since: stray.filter(|_| row.is_none()),
+                alias_of: alias.filter(|_| row.is_none()),
                 missing_since,
                 deleted_since,
                 host,
@@ -253,6 +257,9 @@ proptest! {
             let (Action::Delete(name) | Action::Discard(name)) = &action else { continue };
             let droplet = snapshot.droplets.iter().find(|d| &d.name == name).unwrap();
             prop_assert_eq!(droplet.instances, 0);
+            let reported = droplet.stray_since.is_some_and(|since| passed(since, NOW) >= policy.list_grace);
+            let is_known = snapshot.directory_well_since.is_some() && droplet.alias_of.is_none();
+            prop_assert!(droplet.row.is_some() || (reported && is_known), "somebody may be using it");
             if let Some(host) = &droplet.host {
                 prop_assert_eq!((host.used, host.state.cordon), (0, Some(Cordon::Draining)));
                 // A discarded host is never one whose inventory could be asked, unless that was in vain for long.

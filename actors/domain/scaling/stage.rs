@@ -82,6 +82,7 @@ impl Stage {
             (_, None) => Self::Booting,
             (_, Some(host)) => match (host.state.cordon, host.state.health) {
                 (Some(Cordon::Draining), _) => Self::Draining,
+                (None, Health::Joining) if droplet.used() > 0 => Self::Up,
                 (_, Health::Joining) => Self::Booting,
                 (_, Health::Unreachable | Health::Unannounced) if host.was_up => Self::Silent,
                 (_, Health::Unreachable | Health::Unannounced) => Self::Booting,
@@ -133,6 +134,8 @@ mod tests {
             row: row.map(|state| (state, later(1))),
             listed: Some(later(2)),
             twins: 0,
+            stray_since: None,
+            alias_of: None,
             missing_since: None,
             deleted_since: None,
             host: host.map(|(health, cordon, was_up)| DropletHost {

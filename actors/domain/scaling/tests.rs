@@ -27,6 +27,8 @@ pub(super) fn up(called: &str, used: u32) -> Droplet {
         row: Some((DropletState::Created, long)),
         listed: Some(long),
         twins: 0,
+        stray_since: None,
+        alias_of: None,
         missing_since: None,
         deleted_since: None,
         host: Some(DropletHost { state, slots: 40, used, since: long, was_up: true, empty_since }),
@@ -68,8 +70,9 @@ fn missing(droplet: Droplet, time: Duration) -> Droplet {
     Droplet { missing_since: Some(ago(time)), ..unlisted(droplet) }
 }
 
+/// One that has been known to be a stray for as long as it is listed.
 fn without_row(droplet: Droplet) -> Droplet {
-    Droplet { row: None, ..droplet }
+    Droplet { row: None, stray_since: droplet.listed, ..droplet }
 }
 
 fn deleting(droplet: Droplet) -> Droplet {
@@ -424,6 +427,32 @@ fn a_droplet_without_a_row_is_given_time_then_drained_then_deleted() {
     assert_eq!(actions(vec![up("a", 0), without_row(up("x", 2))]), [Action::Drain(name("x"))]);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 2), true))]), []);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 0), true))]), [Action::Delete(name("x"))]);
+}
+
+#[test]
+fn a_droplet_without_a_row_is_left_alone_while_it_may_be_a_host_that_somebody_uses() {
+    let stray = || without_row(booting("x", DropletState::Created, 90 * MINUTE));
+    let just_tagged = Droplet { stray_since: Some(ago(MINUTE)), ..stray() };
+    assert_eq!(actions(vec![up("a", 0), just_tagged]), [], "however old it is");
+    let renamed = Droplet { alias_of: Some(name("a")), ..stray() };
+    let told = plan(&snapshot(vec![unlisted(up("a", 1)), up("b", 0), renamed]), &policy(), NOW);
+    assert_eq!(told.actions, []);
+    assert!(told.explanation.iter().any(|line| line.contains("by its address it is a, whose name")), "{told:?}");
+    let away = FleetSnapshot { directory_well_since: None, ..snapshot(vec![up("a", 0), stray()]) };
+    assert_eq!(plan(&away, &policy(), NOW).actions, []);
+}
+
+#[test]
+fn what_was_not_asked_yet_since_a_start_is_what_it_was_before() {
+    let busy = || vec![up("a", 40), up("b", 38)];
+    let joining =
+        |droplets: Vec<Droplet>| droplets.into_iter().map(|droplet| health(droplet, Health::Joining)).collect();
+    let slots = ScalingPolicy { standby: 0, standby_slots: 2, ..policy() };
+    let min = ScalingPolicy { standby: 0, min_hosts: 2, ..policy() };
+    for policy in [slots, min] {
+        assert_eq!(plan(&snapshot(busy()), &policy, NOW).actions, []);
+        assert_eq!(plan(&snapshot(joining(busy())), &policy, NOW).actions, []);
+    }
 }
 
 #[test]

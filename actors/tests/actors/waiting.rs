@@ -326,6 +326,24 @@ async fn a_host_that_says_it_can_start_nothing_is_replaced_before_anybody_waits_
 }
 
 #[actix::test]
+async fn a_machine_in_use_that_somebody_renames_is_known_by_its_address_and_left_alone() {
+    let town = Town::with(3, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    let other = HostName::parse("renamed").unwrap();
+    town.cloud.rename(&first.host, &other);
+    sleep(30 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Running);
+    assert_eq!(town.cloud.alive().len(), 1);
+    let told = scaling(&town.brain).await.explanation.join("\n");
+    assert!(told.contains(&format!("renamed: it carries our tag and has no row; by its address it is {}", first.host)));
+    assert!(told.contains("the provider does not list it"), "{told}");
+    town.cloud.rename(&other, &first.host);
+    town.delete(&first).await;
+    sleep(30 * MINUTE).await;
+    assert_eq!(town.cloud.alive(), []);
+}
+
+#[actix::test]
 async fn two_machines_of_one_name_are_both_deleted_once_nothing_runs_on_them() {
     let town = Town::with(2, queue(90, 100)).await;
     let first = town.create(1).await.unwrap().unwrap().instance;

@@ -146,7 +146,8 @@ impl HostProvider for DigitalOcean {
                 tracing::warn!(droplet = droplet.id, %error, "droplet.has_a_strange_name");
                 HostName::parse(&format!("{NAMELESS}{}", droplet.id))
             });
-            name.ok().map(|name| ports::Droplet { name, created_at: droplet.created_at })
+            let address = droplet.address("public");
+            name.ok().map(|name| ports::Droplet { name, created_at: droplet.created_at, address })
         };
         self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();

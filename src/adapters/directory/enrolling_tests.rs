@@ -30,7 +30,8 @@ impl Shop {
 #[async_trait]
 impl HostProvider for Shop {
     async fn list(&self) -> Result<Listing, ProviderError> {
-        let droplet = |name: &HostName| Droplet { name: name.clone(), created_at: Timestamp::UNIX_EPOCH };
+        let droplet =
+            |name: &HostName| Droplet { name: name.clone(), created_at: Timestamp::UNIX_EPOCH, address: None };
         Ok(Listing { droplets: self.lists.lock().unwrap().iter().map(droplet).collect(), builders: 0 })
     }
 

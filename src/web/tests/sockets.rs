@@ -83,6 +83,28 @@ async fn a_panic_costs_one_answer_and_not_the_worker() {
     handle.stop(false).await;
 }
 
+/// One that closes its side only is answered, by which it shows; one that has closed both is not there any more.
+#[actix_web::test]
+async fn a_create_is_withdrawn_when_its_client_hangs_up() {
+    let mut kit = Kit::new();
+    kit.doors.create = super::kit::silent();
+    let (address, handle) = start(kit);
+    let create = "POST /v1/instances HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n";
+    for waits_first in [true, false] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(create.as_bytes()).await.unwrap();
+        if waits_first {
+            let early = timeout(Duration::from_millis(200), stream.read_u8()).await;
+            assert!(early.is_err(), "it is not answered as long as somebody is there");
+        }
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("given up"), "{answer}");
+    }
+    handle.stop(false).await;
+}
+
 #[actix_web::test]
 async fn the_peer_of_a_real_socket_is_who_counts() {
     let mut kit = Kit::new();
