@@ -107,12 +107,6 @@ impl Tools {
         let readings = match self.read(rests).await {
             Ok(readings) => readings,
             Err(why) => {
-                // A failed order is told of too, and without the list nothing is bought, replaced or given back at all.
-                match &why {
-                    Stop::NotNow(_) => {}
-                    Stop::NotYet(words) | Stop::Failed(words, _) => tracing::warn!(error = %words, "scaling.blind"),
-                    Stop::Rest(time) => tracing::warn!(error = %wants_rest(*time), "scaling.blind"),
-                }
                 let (mut rest, mut growth) = (None, Some(GrowthForeseen { blind: true, ..GrowthForeseen::default() }));
                 match why {
                     Stop::NotNow(why) => {
@@ -130,6 +124,8 @@ impl Tools {
                         rest = Some(time);
                     }
                 }
+                // Nothing is bought, replaced or given back meanwhile.
+                status.errors.iter().for_each(|error| tracing::warn!(%error, "scaling.blind"));
                 return Passed { memory, status, rest, saw: false, leads: false, growth };
             }
         };

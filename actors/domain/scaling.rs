@@ -119,6 +119,10 @@ pub fn plan(snapshot: &FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) ->
     let tally = plan.judge_each(snapshot, policy, now);
     let need = Need::of(&tally, snapshot, policy);
     plan.explanation.insert(0, need.describe(&tally, snapshot, policy));
+    if snapshot.directory_well_since.is_none() {
+        plan.explanation
+            .insert(1, "the directory is away, or was not read yet: no host is late, and nothing is bought".to_owned());
+    }
     plan.grow(&tally, &need, snapshot, policy, now);
     plan.shrink(&tally, &need, snapshot, policy, now);
     plan.outlook.may_grow |= plan.makes_room(&tally, snapshot, policy);

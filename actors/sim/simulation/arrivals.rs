@@ -126,7 +126,8 @@ impl Maker {
 pub fn read_trace(text: &str) -> Result<Vec<Arrival>, String> {
     let mut arrivals = Vec::new();
     let mut creators = Vec::new();
-    for (number, line) in text.lines().enumerate() {
+    // Spreadsheets begin a file with a mark of its byte order.
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') || (arrivals.is_empty() && line.starts_with("seconds")) {
             continue;
@@ -185,6 +186,7 @@ mod tests {
         let shown: Vec<_> = arrivals.iter().map(|a| (a.at.as_millis(), a.ttl.as_secs(), a.creator)).collect();
         assert_eq!(shown, [(2500, 60, 1), (10_000, 3600, 0), (11_000, 60, 0)]);
         assert_eq!(read_trace("1,60\n2,60").unwrap().len(), 2);
+        assert_eq!(read_trace("\u{feff}seconds,ttl_seconds\n1,60").unwrap().len(), 1);
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
     let config = Config::from_layers(&Layers::gather(&command.given.inputs()))?;
     let (arrivals, length) = command.arrivals()?;
     let policy = config.scaling_policy();
+    command.may_succeed(policy.boot_deadline, config.docker.start_timeout)?;
     let configured = Scenario {
         arrivals,
         length,
@@ -129,6 +130,21 @@ pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
 }
 
 impl Simulate {
+    /// Nothing is learnt from a pool in which nothing is ever up, and the advice that its refusals call for is wrong.
+    fn may_succeed(&self, boot_deadline: Duration, start_timeout: Duration) -> Result<(), Failure> {
+        let longer = |option: &str, given: Duration, key: &str, limit: Duration| {
+            let [given, limit] = [given, limit].map(humantime::format_duration);
+            Failure::Usage(format!("{option} {given} is not shorter than {key}, {limit}: nothing would ever be up"))
+        };
+        if self.boot >= boot_deadline {
+            return Err(longer("--boot", self.boot, "fleet.boot_deadline", boot_deadline));
+        }
+        if self.start >= start_timeout {
+            return Err(longer("--start", self.start, "docker.start_timeout", start_timeout));
+        }
+        Ok(())
+    }
+
     fn arrivals(&self) -> Result<(Vec<Arrival>, Duration), Failure> {
         let Some(path) = &self.trace else {
             let days = self.days.unwrap_or(7);
