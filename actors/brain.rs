@@ -35,7 +35,7 @@ use crate::{
     },
     scheduler::{
         self, SchedulerActor,
-        messages::{CreateInstance, DeleteInstance, DescribeFleet, OrderCordon, Retire},
+        messages::{CreateInstance, DeleteInstance, DescribeFleet, LetNobodyWait, OrderCordon, Retire},
     },
     settings::Settings,
     supervision::{Change, Child, Cradle, GiveUp, Roster, Spec, ask, supervise},
@@ -111,6 +111,7 @@ pub struct Brain {
     /// How every actor is.
     pub roster: Roster,
     retire: Recipient<Retire>,
+    let_nobody_wait: Recipient<LetNobodyWait>,
     _children: Children,
 }
 
@@ -253,7 +254,7 @@ impl Brain {
             actors: actor_views(roster.clone()),
         };
 
-        let retire = to(&cradles.scheduler);
+        let (retire, let_nobody_wait) = (to(&cradles.scheduler), to(&cradles.scheduler));
         // Nothing can be created without the scheduler, so the process ends with it and its supervisor starts it anew.
         let spec = |name| Spec::permanent(name).watched_every(settings.watch_every);
         let scheduler = spec("scheduler").give_up(GiveUp::ExitProcess);
@@ -288,7 +289,12 @@ impl Brain {
             }),
             roster_watch,
         };
-        Self { doors, roster, retire, _children: children }
+        Self { doors, roster, retire, let_nobody_wait, _children: children }
+    }
+
+    /// Says that the server is about to stop: what is being started is finished, and whoever waits for room is told.
+    pub fn let_nobody_wait(&self) {
+        self.let_nobody_wait.do_send(LetNobodyWait);
     }
 
     /// Stops in good order once nothing is under way any more: the other servers on the same database need not find out

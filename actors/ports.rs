@@ -12,14 +12,16 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 mod journal;
 mod provider;
+mod vitals;
 
 pub use self::{
     journal::{Journal, JournalError},
     provider::{Droplet, HostProvider, HourlyPrice, Listing, ProviderError},
+    vitals::{EngineSeen, HostVitals},
 };
 pub use crate::domain::scaling::DropletState;
 use crate::domain::{
@@ -405,47 +407,6 @@ pub struct HostRecord {
     pub engine: String,
     /// Instances it may carry.
     pub slots: u32,
-}
-
-/// What a host says about its own engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineSeen {
-    /// It answered a moment ago.
-    Up,
-    /// It does not answer; the count of containers is the last one that was heard.
-    Silent,
-}
-
-/// How a host fares, as far as it says so itself. For people to look at: no decision rests on it, because it is a few
-/// seconds old and may come from a host that was broken into. What a host does not say, or says wrongly, is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HostVitals {
-    /// Containers that run, of whatever kind.
-    pub containers: Option<u32>,
-    /// Whether its engine answers it.
-    pub engine: Option<EngineSeen>,
-    /// Memory it has.
-    pub memory_total_bytes: Option<u64>,
-    /// Memory that could be given to a new process.
-    pub memory_available_bytes: Option<u64>,
-    /// The disk that holds images and containers.
-    pub disk_total_bytes: Option<u64>,
-    /// What is free of it.
-    pub disk_free_bytes: Option<u64>,
-    /// Its cores.
-    pub cpus: Option<u32>,
-    /// Load average of the last minute, in hundredths.
-    pub load_percent: Option<u32>,
-    /// Version of its container engine.
-    pub engine_version: Option<String>,
-    /// Version of its kernel.
-    pub kernel: Option<String>,
-    /// Version of getaredis that set it up.
-    pub setup_version: Option<String>,
-    /// When its kernel started.
-    pub booted_at: Option<Timestamp>,
 }
 
 /// One look at the directory.

@@ -85,6 +85,7 @@ async fn run(config: &Config, take_over: bool) -> Result<ExitCode> {
 
     let code = shutdown::due(&brain.roster, server).await?;
     web.shut_down();
+    brain.let_nobody_wait();
     // A second signal does not wait for what is under way.
     tokio::select! {
         () = handle.stop(true) => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::scaling::DropletView;
+use crate::domain::{Standstill, scaling::DropletView};
 
 /// Make a pass now and answer when it is done. Sent by tests and the operator; wakes the autoscaler, and tells it
 /// nothing.
@@ -47,6 +47,10 @@ pub struct GrowthForeseen {
     pub booting: u32,
     /// Of those, the ones that are hosts already, whose engine has not answered yet.
     pub announced: u32,
+    /// Droplets that boot or may be up, and cannot announce themselves.
+    pub unheard: u32,
+    /// Why no droplet is bought, where it is no matter of numbers.
+    pub standstill: Option<Standstill>,
     /// Whether more would be ordered if they were needed.
     pub may_grow: bool,
     /// How long until the first of them, or of those that would be ordered, has room; nothing when nobody knows.

@@ -181,6 +181,8 @@ impl AutoscalerActor {
                 failures: failures + status.errors.len() as u64,
             },
             droplets: if saw { status.droplets } else { before.droplets },
+            // What was decided before is still being waited for.
+            explanation: if saw || !status.explanation.is_empty() { status.explanation } else { before.explanation },
             ..status
         };
     }

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     discovery::messages::{DescribeDirectory, DirectoryView},
     domain::{
-        Cordon, DeploymentId, HostName, Timestamp, counted,
+        Cordon, DeploymentId, HostName, Standstill, Timestamp, counted,
         scaling::{
-            Action, Decision, DropletState, DropletView, FleetSnapshot, Hold, OrderBudget, ScalingPolicy, Stage,
+            Action, Decision, DropletState, DropletView, FleetSnapshot, Hold, OrderBudget, Plan, ScalingPolicy, Stage,
         },
     },
     patience,
@@ -117,7 +117,9 @@ impl Tools {
                     Stop::Failed(why, again) => {
                         status.errors.push(why);
                         // A clear refusal: whoever is not even shown the list is sold nothing.
-                        growth = Some(GrowthForeseen { blind: again.is_zero(), ..GrowthForeseen::default() });
+                        let standstill = (!again.is_zero()).then_some(Standstill::Refused);
+                        growth =
+                            Some(GrowthForeseen { blind: again.is_zero(), standstill, ..GrowthForeseen::default() });
                     }
                     Stop::Rest(time) => {
                         status.errors.push(wants_rest(time));
@@ -129,8 +131,9 @@ impl Tools {
                 return Passed { memory, status, rest, saw: false, leads: false, growth };
             }
         };
-        let decision = self.decide(&mut memory, &readings, &mut status);
+        let mut decision = self.decide(&mut memory, &readings, &mut status);
         self.write_down(&decision, &mut status).await;
+        self.look_for_the_gone(&mut decision.plan).await;
         status.explanation.clone_from(&decision.plan.explanation);
         status.droplets = decision.snapshot.views(&decision.plan);
         let only_looks = match (self.pause.is_set(), readings.fleet.leads) {
@@ -145,10 +148,11 @@ impl Tools {
             }
             None => {
                 let rest = self.carry_out_all(&decision, &mut memory, &mut status).await;
-                self.tell_of_a_hold(&memory, readings.limits.hold.as_ref(), &mut status).await;
+                self.tell_of_a_hold(&mut memory, readings.limits.hold.as_ref(), &mut status).await;
                 rest
             }
         };
+        memory.complaints = status.errors.iter().cloned().collect();
         let now = self.clock.now();
         let outlook = decision.plan.outlook;
         let ordered = decision.plan.actions.iter().filter(|action| is_order(action)).count();
@@ -162,6 +166,11 @@ impl Tools {
         let growth = GrowthForeseen {
             booting: outlook.coming.saturating_sub(failed),
             announced: outlook.announced,
+            unheard: outlook.unheard,
+            standstill: match self.pause.is_set() {
+                true => Some(Standstill::Paused),
+                false => outlook.directory_away.then_some(Standstill::DirectoryAway),
+            },
             next_order_in: held_for.or(outlook.next_order_in).filter(|_| !self.pause.is_set()),
             may_grow: allowed && (outlook.may_grow || is_left_to_another),
             ready_in: memory.estimate(&outlook, now),
@@ -189,6 +198,19 @@ impl Tools {
         // Droplets failed that nobody knew of: what is bought in their place may have to wait.
         let snapshot = FleetSnapshot { hold: memory.setbacks.hold(now), ..decision.snapshot };
         Decision::make(snapshot, &self.policy, now)
+    }
+
+    /// Whatever lives on a droplet is given up because the list is without it, which has to be true by its name too: one
+    /// that lost its tag is not listed either.
+    async fn look_for_the_gone(&self, plan: &mut Plan) {
+        let mut gone = Vec::new();
+        for name in std::mem::take(&mut plan.gone) {
+            match self.cloud(self.cloud.forget(&name)).await {
+                Ok(()) => gone.push(name),
+                Err(why) => plan.explanation.push(format!("{name}: nothing on it is given up: {why}")),
+            }
+        }
+        plan.gone = gone;
     }
 
     /// Keeps the decision and its grounds, so that it can be made again later.
@@ -251,8 +273,12 @@ impl Tools {
                 Stop::NotNow(words) | Stop::NotYet(words) | Stop::Failed(words, _) => words.clone(),
                 Stop::Rest(time) => wants_rest(*time),
             };
-            tracing::warn!(?action, error = %words, "scaling.failed");
-            status.errors.push(format!("{action:?}: {words}"));
+            let said = format!("{action}: {words}");
+            // What fails at every pass until somebody comes is told once.
+            if !memory.complaints.contains(&said) {
+                tracing::warn!(%action, error = %words, "scaling.failed");
+            }
+            status.errors.push(said);
             let (first, now) = (self.policy.retry_after, self.clock.now());
             match why {
                 Stop::Rest(time) if is_order => memory.setbacks.rests(&words, time, now),
@@ -268,20 +294,23 @@ impl Tools {
     }
 
     /// Lets the other servers know, and whoever comes after this one, until when nothing is bought and why.
-    async fn tell_of_a_hold(&self, memory: &Memory, known: Option<&Hold>, status: &mut ScalingStatus) {
+    async fn tell_of_a_hold(&self, memory: &mut Memory, known: Option<&Hold>, status: &mut ScalingStatus) {
         let now = self.clock.now();
         let hold = memory.setbacks.hold(now);
         if hold.as_ref() == known.filter(|known| known.until > now) {
             return;
         }
-        if let Err(error) = patience::store(self.store.hold_orders(hold.as_ref())).await {
-            tracing::warn!(%error, "scaling.hold_not_told");
-            status.errors.push(error.to_string());
+        match patience::store(self.store.hold_orders(hold.as_ref())).await {
+            Ok(()) => memory.setbacks.told(hold),
+            Err(error) => {
+                tracing::warn!(%error, "scaling.hold_not_told");
+                status.errors.push(error.to_string());
+            }
         }
     }
 
     async fn read(&self, rests: Option<Duration>) -> Result<Readings, Stop> {
-        self.pause.settle(&*self.store).await.map_err(failed)?;
+        let resumed = self.pause.settle(&*self.store).await.map_err(failed)?;
         if let Some(time) = rests {
             return Err(Stop::Rest(time));
         }
@@ -305,7 +334,7 @@ impl Tools {
             unreachable: Some(format!("discovery did not answer: {error}")),
             ..DirectoryView::default()
         });
-        Ok(Readings { rows, limits, listed, carried, fleet, directory })
+        Ok(Readings { resumed, rows, limits, listed, carried, fleet, directory })
     }
 
     async fn carry_out(

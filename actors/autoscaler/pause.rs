@@ -32,12 +32,18 @@ impl Pause {
         self.switch().paused
     }
 
-    /// Writes what was pressed here, or learns what was pressed elsewhere.
-    pub(super) async fn settle(&self, store: &dyn Store) -> Result<(), StoreError> {
+    /// Writes what was pressed here, or learns what was pressed elsewhere. Whoever resumes wants it to be tried at once: the
+    /// wait after what went wrong is over then, for every server; tells whether that was pressed here.
+    pub(super) async fn settle(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let mut resumed = false;
         loop {
             let before = *self.switch();
             let paused = if before.pressed {
                 patience::store(store.order_pause(before.paused)).await?;
+                if !before.paused {
+                    patience::store(store.hold_orders(None)).await?;
+                }
+                resumed = !before.paused;
                 before.paused
             } else {
                 patience::store(store.orders()).await?.paused
@@ -46,7 +52,7 @@ impl Pause {
             // Who pressed it meanwhile comes next.
             if *switch == before {
                 *switch = Switch { paused, pressed: false };
-                return Ok(());
+                return Ok(resumed);
             }
         }
     }

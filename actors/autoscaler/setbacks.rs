@@ -22,6 +22,8 @@ pub(super) struct Setbacks {
     failed_until: Option<Hold>,
     /// Droplets that were counted.
     counted: BTreeSet<HostName>,
+    /// What every server was told of a wait, last.
+    told: Option<Hold>,
 }
 
 impl Setbacks {
@@ -43,6 +45,22 @@ impl Setbacks {
     pub(super) fn learn(&mut self, hold: Option<&Hold>, now: Timestamp) {
         self.refusals = 0;
         self.refused_until = hold.map(|hold| Hold { until: hold.until.min(now + LONGEST_REST), why: hold.why.clone() });
+    }
+
+    /// Every server was told of this wait, or that there is none.
+    pub(super) fn told(&mut self, hold: Option<Hold>) {
+        self.told = hold;
+    }
+
+    /// Whether a wait that every server was told of, and that is not over, is `known` no more: the operator has ended it
+    /// at another one.
+    pub(super) fn was_ended_elsewhere(&self, known: Option<&Hold>, now: Timestamp) -> bool {
+        known.is_none() && self.told.as_ref().is_some_and(|told| told.until > now)
+    }
+
+    /// The operator says that what went wrong is mended.
+    pub(super) fn forgive(&mut self) {
+        *self = Self { counted: std::mem::take(&mut self.counted), ..Self::default() };
     }
 
     /// The provider sold.
@@ -124,6 +142,23 @@ mod tests {
             setbacks.refused("sold out", FIRST, Duration::ZERO, later(0));
         }
         assert_eq!(held(&setbacks, 0), Some(1800));
+    }
+
+    #[test]
+    fn what_the_operator_has_mended_is_tried_at_once_and_waits_short_again() {
+        let mut setbacks = Setbacks::default();
+        for _ in 0..3 {
+            setbacks.refused("sold out", FIRST, Duration::ZERO, later(0));
+        }
+        setbacks.told(setbacks.hold(later(0)));
+        let known = setbacks.hold(later(0));
+        assert!(!setbacks.was_ended_elsewhere(known.as_ref(), later(1)));
+        assert!(setbacks.was_ended_elsewhere(None, later(1)));
+        assert!(!setbacks.was_ended_elsewhere(None, later(3600)), "it was over anyway");
+        setbacks.forgive();
+        assert_eq!((held(&setbacks, 1), setbacks.was_ended_elsewhere(None, later(1))), (None, false));
+        setbacks.refused("sold out", FIRST, Duration::ZERO, later(1));
+        assert_eq!(held(&setbacks, 1), Some(31));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::{
 /// Everything that one pass has read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Readings {
+    /// The operator has resumed, and wants what failed to be tried again at once.
+    pub(super) resumed: bool,
     pub(super) rows: Vec<DropletRow>,
     pub(super) limits: OrderLimits,
     pub(super) listed: Listing,
@@ -41,6 +43,8 @@ impl Readings {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) setbacks: Setbacks,
+    /// What could not be done in the last pass, and why.
+    pub(super) complaints: BTreeSet<String>,
     boots: Boots,
     /// When the first pass was made. Droplets that were ordered before it may have been up for long.
     since: Option<Timestamp>,
@@ -57,6 +61,7 @@ pub(super) struct Memory {
     /// Droplets whose rows say that they are deleted, and since when.
     deleted: BTreeMap<HostName, Timestamp>,
     directory_well_since: Option<Timestamp>,
+    directory_away_since: Option<Timestamp>,
     drained_by_plan: BTreeSet<HostName>,
     /// Droplets that were seen to come up and have not been well for long enough since.
     unproven: BTreeSet<HostName>,
@@ -101,6 +106,7 @@ impl Memory {
     pub(super) fn observe(&mut self, readings: &Readings, policy: &ScalingPolicy, now: Timestamp) -> FleetSnapshot {
         let well = readings.directory.read_once && readings.directory.unreachable.is_none();
         self.directory_well_since = well.then(|| self.directory_well_since.unwrap_or(now));
+        self.directory_away_since = (!well).then(|| self.directory_away_since.unwrap_or(now));
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
         let mut listed: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for machine in &readings.listed.droplets {
@@ -127,6 +133,8 @@ impl Memory {
         let leads = readings.fleet.leads;
         if self.budget.is_none() || !leads {
             self.setbacks.learn(readings.limits.hold.as_ref(), now);
+        } else if readings.resumed || self.setbacks.was_ended_elsewhere(readings.limits.hold.as_ref(), now) {
+            self.setbacks.forgive();
         }
         let budget = self.budget.unwrap_or(readings.limits.budget).bounded(policy, now);
         self.budget = leads.then_some(budget);
@@ -160,6 +168,7 @@ impl Memory {
             elsewhere: elsewhere(readings.fleet.hosts.iter().filter(|host| !is_droplet(&host.name))),
             waiting: readings.fleet.waiting.saturating_add(readings.fleet.waiting_elsewhere),
             directory_well_since: self.directory_well_since,
+            directory_away_since: self.directory_away_since,
             grown_at: self.grown_at,
             budget,
             hold: self.setbacks.hold(now),

@@ -22,7 +22,7 @@ pub use ids::{DeploymentId, HostName, IdempotencyKey, InstanceId, InvalidName, L
 pub use instance::{EndReason, Endpoint, IllegalTransition, Instance, InstanceEvent, InstanceState};
 pub use lease::{Lease, LeasePolicy, LeaseRefused};
 pub use notice::{Notice, NoticeKind};
-pub use placement::{Candidate, NoPlace, Strategy, place};
+pub use placement::{Candidate, NoPlace, Standstill, Strategy, place};
 pub(crate) use quota::counted;
 pub use quota::{QuotaExceeded, Quotas, Usage};
 pub use secret::MasterKey;

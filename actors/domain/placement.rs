@@ -58,6 +58,12 @@ pub struct NoPlace {
     pub failed: usize,
     /// Machines that were bought and boot.
     pub booting: usize,
+    /// Whether those who wait already will take all that boots.
+    pub spoken_for: bool,
+    /// Machines that boot or may be up, and cannot announce themselves.
+    pub unheard: usize,
+    /// Why no machine is bought, where it is no matter of numbers.
+    pub standstill: Option<Standstill>,
     /// When room is expected, as far as anybody can say.
     pub ready_in: Option<Duration>,
     /// In how long the next machine may be ordered, where nothing is on the way and it is known.
@@ -77,6 +83,7 @@ impl fmt::Display for NoPlace {
             (self.failing, "failing"),
             (self.failed, "failed"),
             (self.booting, "booting"),
+            (self.unheard, "not heard of"),
         ];
         let mut first = true;
         for (count, word) in counts.into_iter().filter(|(count, _)| *count > 0) {
@@ -91,14 +98,39 @@ impl fmt::Display for NoPlace {
             f.write_str("no hosts")?;
         }
         match (self.ready_in, self.next_order_in) {
-            (Some(time), _) => write!(f, ", ready in about {} s", time.as_secs().max(1)),
-            (None, Some(time)) => write!(f, ", the next one can be ordered in about {} s", time.as_secs().max(1)),
-            (None, None) => Ok(()),
+            (Some(time), _) => write!(f, ", ready in about {} s", time.as_secs().max(1))?,
+            (None, Some(time)) => write!(f, ", the next one can be ordered in about {} s", time.as_secs().max(1))?,
+            (None, None) => {}
         }
+        if self.spoken_for {
+            f.write_str(", for those who wait already")?;
+        }
+        self.standstill.map_or(Ok(()), |why| write!(f, "; {why}"))
     }
 }
 
 impl std::error::Error for NoPlace {}
+
+/// Why no machine is bought, whatever is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standstill {
+    /// The operator has paused the pool.
+    Paused,
+    /// The directory is away, in which a machine would announce itself.
+    DirectoryAway,
+    /// The provider does not even show what there is.
+    Refused,
+}
+
+impl fmt::Display for Standstill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paused => "the pool is paused",
+            Self::DirectoryAway => "the directory is away",
+            Self::Refused => "the provider of hosts refuses",
+        })
+    }
+}
 
 /// Chooses a host for one instance. `hosts` come in their declared order, which decides between equals, so the
 /// same snapshot always gives the same host. Hosts in `failed` were tried already and are passed over.
@@ -183,6 +215,12 @@ mod tests {
         assert_eq!(place(&only, Strategy::Fill, &failed).unwrap_err().to_string(), "1 host failed");
         let soon = NoPlace { full: 2, booting: 1, ready_in: Some(Duration::from_secs(50)), ..NoPlace::default() };
         assert_eq!(soon.to_string(), "2 hosts full, 1 booting, ready in about 50 s");
+        let deaf = NoPlace { full: 1, unheard: 2, standstill: Some(Standstill::DirectoryAway), ..NoPlace::default() };
+        assert_eq!(deaf.to_string(), "1 host full, 2 not heard of; the directory is away");
+        let taken = NoPlace { spoken_for: true, ..soon };
+        assert_eq!(taken.to_string(), "2 hosts full, 1 booting, ready in about 50 s, for those who wait already");
+        let paused = NoPlace { standstill: Some(Standstill::Paused), ..NoPlace::default() };
+        assert_eq!(paused.to_string(), "no hosts; the pool is paused");
         let later = NoPlace { failing: 1, next_order_in: Some(Duration::from_secs(40)), ..NoPlace::default() };
         assert_eq!(later.to_string(), "1 host failing, the next one can be ordered in about 40 s");
     }

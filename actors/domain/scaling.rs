@@ -23,7 +23,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,22 @@ pub enum Action {
     Discard(HostName),
 }
 
+impl fmt::Display for Action {
+    /// As an operator reads it, for example `delete fleet-1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create => f.write_str("order one more"),
+            Self::Reorder(name) => write!(f, "order {name} again"),
+            Self::Confirm(name) => write!(f, "confirm {name}"),
+            Self::Close(name) => write!(f, "close the row of {name}"),
+            Self::Keep(name) => write!(f, "keep {name}"),
+            Self::Uncordon(name) => write!(f, "uncordon {name}"),
+            Self::Drain(name) => write!(f, "drain {name}"),
+            Self::Delete(name) | Self::Discard(name) => write!(f, "delete {name}"),
+        }
+    }
+}
+
 /// What to do, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -88,6 +104,12 @@ pub struct Outlook {
     pub first_ordered: Option<Timestamp>,
     /// Whether more could be ordered if they were needed.
     pub may_grow: bool,
+    /// Droplets that boot or may be up, and cannot announce themselves.
+    #[serde(default)]
+    pub unheard: u32,
+    /// Whether nobody can, and could not for some time: the directory is away.
+    #[serde(default)]
+    pub directory_away: bool,
     /// In how long the next one may be ordered, where only a hold or the budget stands in the way of it.
     #[serde(default)]
     pub next_order_in: Option<Duration>,
@@ -125,7 +147,7 @@ pub fn plan(snapshot: &FleetSnapshot, policy: &ScalingPolicy, now: Timestamp) ->
     }
     plan.grow(&tally, &need, snapshot, policy, now);
     plan.shrink(&tally, &need, snapshot, policy, now);
-    plan.outlook.may_grow |= plan.makes_room(&tally, snapshot, policy);
+    plan.outlook.may_grow |= !snapshot.is_deaf(policy, now) && plan.makes_room(&tally, snapshot, policy);
     plan
 }
 
@@ -310,11 +332,15 @@ impl Plan {
             Some(hold) => Some(passed(now, hold.until)),
             None => (budget <= ordered).then(|| snapshot.budget.next_in(policy, now)),
         };
+        let deaf = snapshot.is_deaf(policy, now);
+        let unheard = if deaf { tally.coming - tally.announced } else { 0 };
         self.outlook = Outlook {
-            coming: tally.coming + reordered + ordered,
+            coming: tally.coming + reordered + ordered - unheard,
             announced: tally.announced,
             first_ordered: tally.first_ordered.or((reordered + ordered > 0).then_some(now)),
-            may_grow: hold.is_none() && tally.unsure == 0 && room > ordered && budget > ordered,
+            may_grow: hold.is_none() && !deaf && tally.unsure == 0 && room > ordered && budget > ordered,
+            unheard,
+            directory_away: deaf,
             next_order_in: next_order_in.filter(|_| room > ordered),
         };
     }

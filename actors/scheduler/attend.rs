@@ -1,6 +1,6 @@
-//! The answer to a create: lets the create know when nobody waits for it any more.
+//! The answer to a create: lets the create know when nobody waits for it any more, and takes back what nobody was told of.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 use actix::{
     AsyncContext,
@@ -10,6 +10,7 @@ use actix::{
 
 use super::{
     SchedulerActor,
+    desk::Desk,
     messages::{CreateError, CreateInstance, Created},
     queue::Left,
 };
@@ -20,11 +21,12 @@ type Answer = Result<Created, CreateError>;
 pub struct Attended {
     pub(super) create: Pin<Box<dyn Future<Output = Answer>>>,
     pub(super) left: Left,
+    pub(super) desk: Rc<Desk>,
 }
 
 impl MessageResponse<SchedulerActor, CreateInstance> for Attended {
     fn handle(self, ctx: &mut actix::Context<SchedulerActor>, requester: Option<OneshotSender<Answer>>) {
-        let Self { mut create, left } = self;
+        let Self { mut create, left, desk } = self;
         let attend = async move {
             let Some(mut requester) = requester else { return drop(create.await) };
             let answer = tokio::select! {
@@ -35,8 +37,9 @@ impl MessageResponse<SchedulerActor, CreateInstance> for Attended {
                     create.await
                 }
             };
-            // Whoever has left needs no answer.
-            let _ = requester.send(answer);
+            if let Err(Ok(created)) = requester.send(answer) {
+                desk.take_back(created).await;
+            }
         };
         ctx.spawn(
             actix::fut::wrap_future::<_, SchedulerActor>(attend)

@@ -82,6 +82,7 @@ impl Desk {
         loop {
             match self.create_once(&request, key, deadline(), &left).await {
                 // Another server works on it, or did when it died. Either it is answered in time, or the key gets free.
+                Err(CreateError::KeyInUse) if self.lets_nobody_wait() => return Err(CreateError::Stopping),
                 Err(CreateError::KeyInUse) if Instant::now() + ASK_AGAIN < end => sleep(ASK_AGAIN).await,
                 answer => return answer,
             }
@@ -358,10 +359,23 @@ impl Desk {
         }
     }
 
-    /// Ends an instance that never became ready. If the store does not answer now, the scheduler goes on until it does,
-    /// because the row may even say that it is running.
+    /// Nobody heard of what was made, so nobody can use or delete it, unless by asking again with its key.
+    pub(super) async fn take_back(&self, created: Created) {
+        let Created { instance, replayed } = created;
+        if !replayed && instance.idempotency_key.is_none() {
+            tracing::info!(instance = %instance.id, host = %instance.host, "instance.nobody_was_told");
+            self.end_at_last(&instance, EndReason::Deleted).await;
+        }
+    }
+
+    /// Ends an instance that never became ready.
     async fn give_up(&self, instance: &Instance) {
-        if let Err(error @ EndError::Store(_)) = self.end(&instance.id, EndReason::Failed).await {
+        self.end_at_last(instance, EndReason::Failed).await;
+    }
+
+    /// If the store does not answer now, the scheduler goes on until it does, because the row may say that it is running.
+    async fn end_at_last(&self, instance: &Instance, reason: EndReason) {
+        if let Err(error @ EndError::Store(_)) = self.end(&instance.id, reason).await {
             tracing::warn!(instance = %instance.id, %error, "instance.not_ended_yet");
             self.unfinished.borrow_mut().push(instance.id.clone());
         }

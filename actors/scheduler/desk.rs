@@ -142,7 +142,7 @@ impl Desk {
             hosts: ledger.views(),
             ready: self.ready.get(),
             leads: self.leads(),
-            refusal: refusal.map(|why| queue.foresee(why).to_string()),
+            refusal: refusal.map(|why| self.foresee(why).to_string()),
             growing,
             waiting,
             waiting_elsewhere: self.neighbours.borrow().waiting(),

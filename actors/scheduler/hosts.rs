@@ -122,6 +122,12 @@ impl Desk {
 
     /// A host says how it fares.
     pub(super) fn host_fares(&self, name: &HostName, vitals: HostVitals) {
+        let view = self.ledger.borrow().view(name);
+        if let Some(before) = view.and_then(|view| view.vitals) {
+            for (program, times) in vitals.restarted_since(&before) {
+                tracing::warn!(host = %name, program, times, "host.program_restarted");
+            }
+        }
         self.ledger.borrow_mut().fares(name, vitals);
         self.publish_host(name);
     }

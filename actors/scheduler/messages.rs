@@ -74,6 +74,9 @@ pub enum CreateError {
     /// The scheduler has just started and does not know its hosts and instances yet.
     #[error("the scheduler is starting")]
     Starting,
+    /// The server is about to stop, and nobody waits for room in it any more.
+    #[error("the server stops")]
+    Stopping,
     /// The database did not do its part.
     #[error(transparent)]
     Store(StoreError),
@@ -171,6 +174,12 @@ pub struct GiveUpInstance {
     /// Which.
     pub id: InstanceId,
 }
+
+/// This server is about to stop: what is being started is finished, and nobody is kept waiting for anything else. Sent when
+/// no new request comes in any more. If it is lost, the stop takes longer.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct LetNobodyWait;
 
 /// This server stops in good order: take no new create and let the others on the same database know. Sent when nothing
 /// is under way any more. If it is lost, the others find out by themselves within seconds.

@@ -53,8 +53,8 @@ use attend::Attended;
 use desk::Desk;
 use messages::{
     CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, EndingUnconfirmed,
-    FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, OrderCordon, RemoveOrphan,
-    Retire, SurveyFleet,
+    FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, LetNobodyWait, OrderCordon,
+    RemoveOrphan, Retire, SurveyFleet,
 };
 use neighbours::BEAT_EVERY;
 use queue::Left;
@@ -218,8 +218,8 @@ impl Handler<CreateInstance> for SchedulerActor {
     type Result = Attended;
 
     fn handle(&mut self, request: CreateInstance, _: &mut Self::Context) -> Self::Result {
-        let left = Left::default();
-        Attended { create: Box::pin(Rc::clone(&self.desk).create(request, Rc::clone(&left))), left }
+        let (desk, left) = (Rc::clone(&self.desk), Left::default());
+        Attended { create: Box::pin(Rc::clone(&desk).create(request, Rc::clone(&left))), left, desk }
     }
 }
 
@@ -246,6 +246,14 @@ impl Handler<GiveUpInstance> for SchedulerActor {
     fn handle(&mut self, request: GiveUpInstance, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
         Box::pin(async move { desk.give_up_lost(&request.id).await }.into_actor(self))
+    }
+}
+
+impl Handler<LetNobodyWait> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LetNobodyWait, _: &mut Self::Context) {
+        self.desk.let_nobody_wait();
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Queue {
     waited: Cell<(u64, Duration)>,
     /// Whether somebody is being served, which changes hosts, which is what people are served after.
     serving: Cell<bool>,
+    /// Whether the server is about to stop.
+    closed: Cell<bool>,
 }
 
 /// Waiting in numbers.
@@ -103,11 +105,12 @@ impl Queue {
         }
     }
 
-    /// A refusal with what is known of growth.
-    pub(super) fn foresee(&self, refusal: NoPlace) -> NoPlace {
+    /// A refusal with what is known of growth, where a machine that boots will have so many `slots`.
+    fn foresee(&self, refusal: NoPlace, slots: u32) -> NoPlace {
         let Some((growth, told)) = self.growth.get() else { return refusal };
         let from_now = |time: Duration| time.saturating_sub(told.elapsed());
         let (is_worth_it, announced) = (self.is_worth_it(), growth.announced as usize);
+        let spoken_for = growth.booting > 0 && self.line.borrow().len() >= self.places(slots);
         // A host whose engine has not answered since it was bought boots, and is nothing else.
         let silent = announced.min(refusal.unreachable);
         let joining = (announced - silent).min(refusal.joining);
@@ -115,6 +118,9 @@ impl Queue {
             unreachable: refusal.unreachable - silent,
             joining: refusal.joining - joining,
             booting: growth.booting as usize,
+            spoken_for,
+            unheard: growth.unheard as usize,
+            standstill: growth.standstill,
             ready_in: growth.ready_in.filter(|_| is_worth_it).map(from_now),
             next_order_in: growth.next_order_in.filter(|_| !is_worth_it).map(from_now),
             ..refusal
@@ -133,10 +139,13 @@ impl Desk {
         left: &Left,
     ) -> Result<Room, CreateError> {
         let (queue, settings) = (&self.queue, self.tools.settings.queue);
-        let refuse = |refusal| Err(CreateError::NoPlace(queue.foresee(refusal)));
+        let refuse = |refusal| match queue.closed.get() {
+            true => Err(CreateError::Stopping),
+            false => Err(CreateError::NoPlace(self.foresee(refusal))),
+        };
         let knows_better_soon = self.takes_stock() || self.gives_hosts_back();
         let may_hope = queue.is_worth_it() || knows_better_soon;
-        if Instant::now() >= until || queue.line.borrow().len() >= settings.most || !may_hope {
+        if queue.closed.get() || Instant::now() >= until || queue.line.borrow().len() >= settings.most || !may_hope {
             self.peers.pressure.do_send(PressureChanged);
             return refuse(refusal);
         }
@@ -228,8 +237,27 @@ impl Desk {
     /// Refuses those who would be served last, as far as what boots has no place for them. Whether those who wait at other
     /// servers come first nobody knows, so they are not counted.
     fn send_surplus_away(&self) {
-        let slots = self.tools.settings.scaling.as_ref().map_or(0, |policy| policy.slots);
-        self.queue.line.borrow_mut().keep_first(self.queue.places(slots));
+        self.queue.line.borrow_mut().keep_first(self.queue.places(self.slots_of_growth()));
+    }
+
+    /// A refusal with what is known of growth.
+    pub(super) fn foresee(&self, refusal: NoPlace) -> NoPlace {
+        self.queue.foresee(refusal, self.slots_of_growth())
+    }
+
+    fn slots_of_growth(&self) -> u32 {
+        self.tools.settings.scaling.as_ref().map_or(0, |policy| policy.slots)
+    }
+
+    /// Refuses everybody who waits, and who would from now on.
+    pub(super) fn let_nobody_wait(&self) {
+        self.queue.closed.set(true);
+        self.send_away();
+    }
+
+    /// Whether nobody is to be kept waiting any more.
+    pub(super) fn lets_nobody_wait(&self) -> bool {
+        self.queue.closed.get()
     }
 
     /// Refuses everybody who waits.

@@ -51,6 +51,7 @@ struct State {
     /// Machines that are gone, and since when, for as long as its list may show them.
     ghosts: Vec<(Droplet, Timestamp)>,
     builders: u32,
+    untagged: Vec<HostName>,
     sold_out: bool,
     locked_out: bool,
     /// Paid for machines that are gone.
@@ -92,7 +93,9 @@ impl SimCloud {
         let (mut state, now) = (self.state(), self.0.clock.now());
         let lag = state.lag;
         state.ghosts.retain(|(_, since)| passed(*since, now) < lag);
-        let known = state.droplets.iter().filter(|droplet| passed(droplet.created_at, now) >= lag);
+        let is_shown =
+            |droplet: &&Droplet| passed(droplet.created_at, now) >= lag && !state.untagged.contains(&droplet.name);
+        let known = state.droplets.iter().filter(is_shown);
         known.chain(state.ghosts.iter().map(|(droplet, _)| droplet)).cloned().collect()
     }
 
@@ -109,6 +112,11 @@ impl SimCloud {
     /// From now on so many machines bake images.
     pub fn bake(&self, builders: u32) {
         self.state().builders = builders;
+    }
+
+    /// Somebody takes our tag from a machine in the cloud's console: it is there, and not listed.
+    pub fn untag(&self, name: &HostName) {
+        self.state().untagged.push(name.clone());
     }
 
     /// Somebody gives a machine another name in the cloud's console. The machine itself does not know of it.

@@ -83,6 +83,10 @@ need_docker_client() {
 # need_python_venv: Debian's python3 leaves out what makes a virtual environment.
 need_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv; }
 
+# Where images of Ubuntu's droplets are made of; Debian's machines may or may not reach it.
+# shellcheck disable=SC2034 # whoever sources this uses it
+ubuntus_archive=http://archive.ubuntu.com/ubuntu
+
 # need_droplets: what simulated droplets need of this machine.
 need_droplets() {
   need_packages mmdebstrap=mmdebstrap nft=nftables ethtool=ethtool ip=iproute2 mkfs.ext4=e2fsprogs losetup=mount \

@@ -37,7 +37,7 @@ pub(super) enum ScalingCommand {
         #[command(flatten)]
         operator: Operator,
     },
-    /// Buy and give back again
+    /// Buy and give back again, at once: it also ends the wait after the provider refused or droplets failed
     Resume {
         #[command(flatten)]
         operator: Operator,

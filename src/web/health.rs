@@ -101,7 +101,8 @@ fn hosts(fleet: Result<&FleetView, &AskError>) -> Check {
     } else if up == 0 {
         // Who is sent elsewhere wakes nothing: a create has to come for a host to be ordered, or to be tried again.
         let may_be_served = fleet.growing || fleet.hosts.iter().any(|host| host.state == Health::Failing);
-        Check::new("hosts", !may_be_served, Some(format!("none of {all} is up")))
+        let why = fleet.refusal.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        Check::new("hosts", !may_be_served, Some(format!("none of {all} is up{why}")))
     } else {
         Check::new("hosts", false, (up < all).then(|| format!("{up} of {all} are up")))
     }

@@ -155,6 +155,13 @@ fn of_vitals(fleet: &FleetView) {
     if let Some(ratio) = most(|v| used(v.disk_total_bytes, v.disk_free_bytes)) {
         gauge!("getaredis_host_disk_used_ratio").set(ratio);
     }
+    describe_gauge!(
+        "getaredis_host_restarts",
+        "How often programs of the host that has most of it had to be started again since it booted."
+    );
+    if let Some(times) = most(|v| v.restarts.values().copied().map(f64::from).reduce(|a, b| a + b)) {
+        gauge!("getaredis_host_restarts").set(times);
+    }
 }
 
 fn used(total: Option<u64>, left: Option<u64>) -> Option<f64> {

@@ -65,7 +65,7 @@ kinds! {
     HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The head of the request is too large";
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Too many requests";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "You have as many instances as you may have";
-    FleetFull "fleet-full" SERVICE_UNAVAILABLE "Every place is taken";
+    FleetFull "fleet-full" SERVICE_UNAVAILABLE "No host has room";
     Busy "busy" SERVICE_UNAVAILABLE "The server is busy";
     Restarting "restarting" SERVICE_UNAVAILABLE "A part of the server is restarting";
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE "The database is unavailable";
@@ -177,7 +177,8 @@ impl Problem {
         let detail = match reason {
             // Nobody knows what its machine does. Should that come back, what is left there is removed.
             Some(EndReason::Lost) => {
-                "This instance has ended (lost). Its machine was away for so long that it was given up.".to_owned()
+                "This instance has ended (lost). Its machine is gone, or was away for so long that it was given up."
+                    .to_owned()
             }
             Some(reason) => format!("This instance has ended ({reason}). Its data is gone."),
             None => "This instance has ended. Its data is gone.".to_owned(),

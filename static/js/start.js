@@ -62,7 +62,7 @@ export class Start {
     setText(byId("start-limits"), `${limitWords(defaults)}.`);
     const line = byId("availability");
     line.hidden = accepting;
-    if (!accepting) setText(line, free > 0 ? `Not starting new ones right now${reason ? `: ${reason}` : ""}.` : `Every place is taken right now${reason ? `: ${reason}` : ""}.`);
+    if (!accepting) setText(line, free > 0 ? `Not starting new ones right now${reason ? `: ${reason}` : ""}.` : `No room right now${reason ? `: ${reason}` : ""}.`);
     if (!isBusy(this.#button)) this.#rest();
   }
 

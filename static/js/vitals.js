@@ -41,12 +41,15 @@ export function details(host, now) {
     return host.vitals ? "comes every few seconds" : "none: this host does not say how it fares";
   };
   const engine = [v.engine_version, v.engine === "silent" ? "does not answer its own host" : ""].filter(Boolean).join(", ");
+  const times = (n) => (n === 1 ? "once" : `${n} times`);
+  const restarts = Object.entries(v.restarts ?? {}).filter(([, n]) => n > 0).map(([program, n]) => `${program} ${times(n)}`);
   return [
     ["Heartbeat", heartbeat()],
     ["Engine", engine],
     ["Set up by", v.setup_version ? `getaredis ${v.setup_version}` : ""],
     ["Kernel", v.kernel ?? ""],
     ["Booted", v.booted_at ? `${since(v.booted_at)} ago` : ""],
+    ["Started again", restarts.length ? `${restarts.join(", ")} since it booted` : ""],
     ["Containers", typeof v.containers === "number" ? String(v.containers) : ""],
   ].filter(([, words]) => words);
 }

@@ -10,7 +10,7 @@ const BY_SLUG = {
     limit ? `You already have ${limit} running` : "You have reached your limit",
     "Delete one that you no longer need, or wait until the first of them ends.",
   ],
-  "fleet-full": ({ reason }) => ["Every place is taken", `There is no room for another Redis right now${reason ? ` (${reason})` : ""}. Places become free all the time.`],
+  "fleet-full": ({ reason }) => ["No room right now", `There is no place for another Redis${reason ? ` (${reason})` : ""}. Places become free all the time.`],
   busy: () => ["A lot is going on right now", "Too many people are asking at this moment."],
   restarting: () => ["A part of the server is restarting", "This takes some seconds."],
   "store-unavailable": () => ["The server cannot reach its records", "Nothing is lost. It usually comes back within seconds."],

@@ -1,6 +1,13 @@
 //! Things that only look like an engine: each call ends in time, with an error of the right kind.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use getaredis::adapters::docker::DockerRuntimes;
@@ -19,14 +26,22 @@ use crate::{
 
 /// Answers every request with the same bytes and then says nothing more.
 async fn says(answer: &'static [u8]) -> SocketAddr {
+    serves(move |_| answer.to_vec()).await
+}
+
+/// Answers every request by its first line.
+async fn serves(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    let answer = Arc::new(answer);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
             tokio::spawn(async move {
                 let mut request = [0; 16 * 1024];
-                while let Ok(1..) = stream.read(&mut request).await {
-                    if stream.write_all(answer).await.is_err() {
+                while let Ok(length @ 1..) = stream.read(&mut request).await {
+                    let text = String::from_utf8_lossy(&request[..length]);
+                    if stream.write_all(&answer(text.lines().next().unwrap_or_default())).await.is_err() {
                         return;
                     }
                 }
@@ -114,4 +129,32 @@ async fn nobody_there_is_unreachable() {
     let deployment = Deployment::new();
     let error = runtime(&deployment, free).probe().await.unwrap_err();
     assert!(matches!(&error, RuntimeError::Unreachable(why) if why.contains("refused")), "{error}");
+}
+
+fn with_status(status: &str, body: &str) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    (head + body).into_bytes()
+}
+
+#[tokio::test]
+async fn a_network_that_another_server_made_in_the_same_moment_is_used() {
+    let deployment = Deployment::new();
+    let name = format!("getaredis-{}", deployment.id);
+    let network = format!(r#"[{{"Name":"{name}","Id":"n1","Labels":{{"getaredis.deployment":"{}"}}}}]"#, deployment.id);
+    let made_elsewhere = Arc::new(AtomicBool::new(false));
+    let refused = Arc::clone(&made_elsewhere);
+    // As newer engines do: they hold no two networks of one name.
+    let engine = serves(move |line| match line {
+        line if line.starts_with("POST /networks/create") => {
+            refused.store(true, Ordering::SeqCst);
+            with_status("409 Conflict", &format!(r#"{{"message":"network with name {name} already exists"}}"#))
+        }
+        line if line.starts_with("GET /networks") && refused.load(Ordering::SeqCst) => with_status("200 OK", &network),
+        line if line.starts_with("GET /networks") => with_status("200 OK", "[]"),
+        line if line.contains("/_ping") => with_status("200 OK", "OK"),
+        _ => with_status("200 OK", "{}"),
+    })
+    .await;
+    runtime(&deployment, engine).probe().await.unwrap();
+    assert!(made_elsewhere.load(Ordering::SeqCst));
 }

@@ -36,7 +36,7 @@ fn a_host_boots_from_a_baked_image_as_itself_and_serves() {
 
 #[test]
 fn cloud_init_takes_a_host_of_a_baked_image_for_a_new_machine_that_lacks_nothing() {
-    hosts_of_an_image(Tier::Full, "debian-12-stock");
+    hosts_of_an_image(Tier::Full, "debian-13-stock");
 }
 
 fn hosts_of_an_image(tier: Tier, from: &str) {

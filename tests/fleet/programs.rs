@@ -38,8 +38,10 @@ fn programs_that_die_or_hang_are_told_apart_and_no_tenant_notices() {
 }
 
 /// Tenants go on meanwhile, others are served, and its successor works. (An engine that starts makes the rules anew by
-/// which new connections come in; those that are there do not need them.)
+/// which new connections come in; those that are there do not need them.) However soon that is, the operator is told of it.
 async fn comes_back_from_its_death(scene: &Scene<'_>, program: &str) {
+    let is_counted = |times: u64| move |vitals: &Value| vitals["restarts"][program] == times;
+    scene.world.tells_vitals(scene.name(), &format!("{program} has not died"), is_counted(0)).await;
     let ids = || scene.machine.run(&["pidof", program]).unwrap_or_default();
     let before = ids();
     scene.machine.kill(program).unwrap();
@@ -57,6 +59,8 @@ async fn comes_back_from_its_death(scene: &Scene<'_>, program: &str) {
     eventually(&format!("another {program}"), SOON, back).await;
     scene.stays_connected().await;
     scene.is_well_again().await;
+    scene.world.tells_vitals(scene.name(), &format!("{program} was started again"), is_counted(1)).await;
+    scene.world.logs(&[&format!(r#""program":"{program}""#)], scene.name()).await;
 }
 
 /// Door and heartbeat are there, and say that there is no engine; nobody who lives there needs one.

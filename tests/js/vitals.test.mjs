@@ -36,6 +36,12 @@ test("details leave out what is not known, and say since when a heartbeat stays 
   assert.deepEqual(details({}, now), [["Heartbeat", "none: this host does not say how it fares"]]);
 });
 
+test("programs that had to be started again are named with how often", () => {
+  const told = (restarts) => Object.fromEntries(details({ vitals: { restarts } }, now))["Started again"];
+  assert.equal(told({ containerd: 0, dockerd: 1, nginx: 3 }), "dockerd once, nginx 3 times since it booted");
+  assert.deepEqual([told({ dockerd: 0 }), told({}), told(undefined)], [undefined, undefined, undefined]);
+});
+
 test("hosts are counted by where they stand, the cordoned ones twice", () => {
   const hosts = [{ state: "up" }, { state: "up", cordon: "cordoned" }, { state: "unannounced", cordon: "draining" }, { state: "failing" }, { state: "joining" }];
   assert.equal(hostsInWords(hosts), "2 up, 1 joining, 1 unannounced, 1 failing, 1 cordoned, 1 draining");

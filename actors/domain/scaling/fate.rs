@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Why a row is closed.
-pub(super) const GONE: &str = "the provider does not have it";
+pub(super) const GONE: &str = "the provider does not list it";
 
 /// Why one that was ordered is not promised.
 pub(super) const UNCONFIRMED: &str = "ordered, and the provider has not confirmed it";

@@ -63,6 +63,9 @@ pub struct FleetSnapshot {
     pub waiting: u32,
     /// Since when hosts have been able to announce themselves; `None` while they are not.
     pub directory_well_since: Option<Timestamp>,
+    /// Since when they have not been.
+    #[serde(default)]
+    pub directory_away_since: Option<Timestamp>,
     /// When the pool last grew, as far as is remembered.
     pub grown_at: Option<Timestamp>,
     /// What may still be ordered.
@@ -72,6 +75,12 @@ pub struct FleetSnapshot {
 }
 
 impl FleetSnapshot {
+    /// Whether nobody can say when what boots will be heard of: the directory has been away for longer than it takes to
+    /// notice anything.
+    pub(super) fn is_deaf(&self, policy: &ScalingPolicy, now: Timestamp) -> bool {
+        self.directory_away_since.is_some_and(|since| passed(since, now) >= policy.propagation)
+    }
+
     /// The droplets that are paid for, or may be.
     pub(super) fn paid_for(&self) -> impl Iterator<Item = &Droplet> {
         self.droplets.iter().filter(|droplet| !droplet.is_tombstone())

@@ -81,10 +81,18 @@ fn any_droplet() -> impl Strategy<Value = Droplet> {
 
 fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
     let elsewhere = (0u32..3, 0u32..6, 0u32..9).prop_map(|(empty, free, used)| Elsewhere { empty, free, used });
-    let times = (prop::option::of(any_time()), prop::option::of(any_time()), prop::option::weighted(0.2, any_time()));
+    let [well, away, grown] = [(); 3].map(|()| prop::option::of(any_time()));
+    let times = (well, away, grown, prop::option::weighted(0.2, any_time()));
     let orders = prop::collection::vec(any_time(), 0..4);
     (prop::collection::vec(any_droplet(), 0..8), 0u32..2, elsewhere, 0u32..9, times, orders).prop_map(
-        |(mut droplets, builders, elsewhere, waiting, (directory_well_since, grown_at, held), mut orders)| {
+        |(
+            mut droplets,
+            builders,
+            elsewhere,
+            waiting,
+            (directory_well_since, away_since, grown_at, held),
+            mut orders,
+        )| {
             for (n, droplet) in droplets.iter_mut().enumerate() {
                 droplet.name = name(&format!("d{n}"));
             }
@@ -93,7 +101,17 @@ fn any_snapshot() -> impl Strategy<Value = FleetSnapshot> {
             let budget = orders.into_iter().fold(OrderBudget::default(), |b, at| b.after_an_order(&counted, at));
             // Some of these have ended.
             let hold = held.map(|time| Hold { until: time + 60 * MINUTE, why: "it failed".to_owned() });
-            FleetSnapshot { droplets, builders, elsewhere, waiting, directory_well_since, grown_at, budget, hold }
+            FleetSnapshot {
+                droplets,
+                builders,
+                elsewhere,
+                waiting,
+                directory_well_since,
+                directory_away_since: away_since.filter(|_| directory_well_since.is_none()),
+                grown_at,
+                budget,
+                hold,
+            }
         },
     )
 }

@@ -343,6 +343,22 @@ fn a_pool_that_is_larger_than_it_may_be_gives_back_what_is_empty() {
 }
 
 #[test]
+fn nothing_is_promised_of_what_cannot_announce_itself_once_the_directory_has_been_away_for_a_while() {
+    let young = |called| booting(called, DropletState::Created, MINUTE);
+    let joining = with_host(health(up("b", 0), Health::Joining), |host| host.was_up = false).host;
+    let snapshot = |away: Duration| FleetSnapshot {
+        directory_well_since: None,
+        directory_away_since: Some(ago(away)),
+        ..snapshot(vec![young("a"), Droplet { host: joining.clone(), ..young("b") }])
+    };
+    let policy = ScalingPolicy { propagation: MINUTE, ..policy() };
+    let outlook = |away| plan(&snapshot(away), &policy, NOW).outlook;
+    let (blip, outage) = (outlook(MINUTE / 2), outlook(MINUTE));
+    assert_eq!((blip.coming, blip.unheard, blip.may_grow), (2, 0, true), "it may be restarting");
+    assert_eq!((outage.coming, outage.unheard, outage.may_grow), (1, 1, false), "b is asked without a directory");
+}
+
+#[test]
 fn the_outlook_says_what_is_on_the_way_and_whether_more_may_be() {
     let booting = plan(&snapshot(vec![up("a", 1), booting("b", DropletState::Created, MINUTE)]), &policy(), NOW);
     assert_eq!(
@@ -399,7 +415,7 @@ fn an_order_that_nobody_confirms_is_not_promised_and_is_made_again_by_its_name()
 
     let again = plan(&snapshot(vec![ordered(3 * MINUTE)]), &policy(), NOW);
     assert_eq!(again.actions, [Action::Reorder(name("a"))]);
-    assert_eq!(again.explanation[1], "a: ordered again, the provider does not have it");
+    assert_eq!(again.explanation[1], "a: ordered again, the provider does not list it");
     assert_eq!(again.outlook, Outlook { coming: 1, first_ordered: Some(NOW), may_grow: true, ..Outlook::default() });
     // It has its place in the pool, and took its share of the budget.
     let one = ScalingPolicy { max_hosts: 1, creates_per_hour: 6, ..policy() };

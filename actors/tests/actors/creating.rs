@@ -12,7 +12,7 @@ use getaredis_actors::{
         harness::{World, creator, request, settings},
         runtime::Reach,
     },
-    supervision::ask,
+    supervision::{AskError, ask},
 };
 
 use crate::host;
@@ -89,6 +89,30 @@ async fn a_host_that_never_answers_costs_one_start_timeout_and_no_more() {
     let begun = tokio::time::Instant::now();
     assert_eq!(world.must_create(creator(1)).await.host, host("b"));
     assert!(begun.elapsed() <= world.settings.host.start_timeout + Duration::from_secs(2));
+    world.finish().await;
+}
+
+async fn taken_back(world: &World) -> bool {
+    world.faults.calls("runtime.remove:a") > 0
+        && world.live_rows().is_empty()
+        && world.runtimes.containers(&host("a")).is_empty()
+}
+
+#[actix::test]
+async fn what_was_made_for_somebody_who_left_meanwhile_is_taken_back_unless_they_can_ask_for_it_again() {
+    tokio::time::pause();
+    let world = World::running(settings(), &[("a", 4)]).await;
+    let hurried = async |wish: CreateInstance| {
+        world.faults.slow_next("runtime.start:a", Duration::from_secs(3));
+        let answer = ask(&world.doors().create, wish, Duration::from_secs(1)).await;
+        assert!(matches!(answer, Err(AskError::Timeout)), "{answer:?}");
+    };
+    hurried(request(creator(1))).await;
+    world.eventually("it is started and taken back", taken_back).await;
+    let keyed = || CreateInstance { idempotency_key: Some(IdempotencyKey::parse("k").unwrap()), ..request(creator(1)) };
+    hurried(keyed()).await;
+    let kept = world.create(keyed()).await.unwrap().unwrap();
+    assert!(kept.replayed && kept.instance.state == InstanceState::Running, "{kept:?}");
     world.finish().await;
 }
 

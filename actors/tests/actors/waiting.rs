@@ -1,5 +1,6 @@
 //! Creates that wait for room while droplets boot: the whole brain on a simulated provider.
 
+mod directory_away;
 mod going_bad;
 
 use std::{sync::Arc, time::Duration};
@@ -205,7 +206,8 @@ async fn more_than_may_wait_are_refused_at_once_with_what_is_on_the_way() {
     );
     let why = refusal(&third);
     assert!(why.starts_with("1 host full, 1 booting, ready in about "), "{why}");
-    let seconds: u64 = why.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
+    let time = why.strip_suffix(" s, for those who wait already").unwrap();
+    let seconds: u64 = time.split_whitespace().next_back().unwrap().parse().unwrap();
     assert!((30..60).contains(&seconds), "{why}");
     assert_eq!(first.instance.creator, creator(0));
 }
@@ -219,7 +221,7 @@ async fn where_no_more_may_be_bought_nobody_waits_for_more_than_what_boots_has_r
     assert_eq!((served.len(), refused.len()), (2, 3));
     for (answer, after) in refused {
         // What is usual with providers, until this one was seen to boot.
-        assert_eq!(refusal(&answer), "1 host booting, ready in about 60 s");
+        assert_eq!(refusal(&answer), "1 host booting, ready in about 60 s, for those who wait already");
         // As soon as it is known that this one is the last.
         assert!(after < seconds(5), "{after:?}");
     }
@@ -330,6 +332,23 @@ async fn a_slot_that_is_given_back_is_for_who_waits_and_not_for_who_comes_later(
     assert!(matches!(town.create(3).await, Ok(Ok(_))));
 }
 
+#[actix::test]
+async fn whoever_waits_when_the_server_is_about_to_stop_is_told_at_once_and_what_is_being_started_is_finished() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    assert_eq!(first.state, InstanceState::Running);
+    town.faults.slow_next("runtime.start", seconds(4));
+    let asked = Instant::now();
+    let (started, waited, ()) = tokio::join!(town.create(2), town.create(3), async {
+        sleep(seconds(2)).await;
+        town.brain.let_nobody_wait();
+    });
+    assert!(matches!(started, Ok(Ok(_))), "{started:?}");
+    assert!(matches!(waited, Ok(Err(CreateError::Stopping))), "{waited:?}");
+    assert!(matches!(town.create(4).await, Ok(Err(CreateError::Stopping))));
+    assert!(asked.elapsed() < seconds(8), "{:?}", asked.elapsed());
+}
+
 /// A town whose only droplet has just begun to drain, because who lived there has left, and what lived there.
 async fn whose_droplet_is_given_back() -> (Town, Instance) {
     let town = Town::with(1, queue(90, 100)).await;
@@ -387,7 +406,7 @@ async fn a_pause_outlives_the_server_and_holds_at_every_other_one() {
     drop(other);
     let town = town.restart();
     let asked = Instant::now();
-    assert_eq!(refusal(&town.create(1).await), "no hosts");
+    assert_eq!(refusal(&town.create(1).await), "no hosts; the pool is paused");
     assert!(asked.elapsed() < seconds(5) && scaling(&town.brain).await.paused);
     assert_eq!(town.cloud.ordered(), 0);
     assert!(!ask(&town.brain.doors.resume_scaling, ResumeScaling, seconds(30)).await.unwrap().paused);

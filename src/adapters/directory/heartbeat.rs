@@ -3,7 +3,7 @@
 //! Owns the names of the members. The three that make a host must be there and make sense. What only tells how it fares
 //! is taken where it makes sense; where it does not, it is left out and named, and the host stays.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use getaredis_actors::{
     domain::{DeploymentId, Timestamp},
@@ -12,8 +12,11 @@ use getaredis_actors::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The longest version that is taken, in bytes.
-const LONGEST_VERSION: usize = 64;
+/// The longest version or name of a program that is taken, in bytes.
+const LONGEST_WORD: usize = 64;
+
+/// The most programs of which it is taken how often they were started again.
+const MOST_PROGRAMS: usize = 8;
 
 /// The most memory or disk that is taken, in bytes: a pebibyte, which a number in a browser holds exactly.
 const MOST_OF_ANYTHING: u64 = 1 << 50;
@@ -109,6 +112,7 @@ fn vitals(rest: Map<String, Value>) -> (HostVitals, Vec<&'static str>) {
         kernel: members.take("Kernel", version),
         setup_version: members.take("SetupVersion", version),
         booted_at: members.take("BootedAt", |value| Timestamp::from_second(value.as_i64()?).ok()),
+        restarts: members.take("Restarts", restarts).unwrap_or_default(),
     };
     (vitals, members.odd)
 }
@@ -121,10 +125,21 @@ fn engine(value: &Value) -> Option<EngineSeen> {
     }
 }
 
+fn restarts(value: &Value) -> Option<BTreeMap<String, u32>> {
+    let programs = value.as_object().filter(|programs| programs.len() <= MOST_PROGRAMS)?;
+    let count = |(name, times): (&String, &Value)| {
+        Some((is_word(name).then(|| name.clone())?, u32::try_from(times.as_u64()?).ok()?))
+    };
+    programs.iter().map(count).collect()
+}
+
 fn version(value: &Value) -> Option<String> {
     let text = value.as_str()?;
-    let sound = (1..=LONGEST_VERSION).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    sound.then(|| text.to_owned())
+    is_word(text).then(|| text.to_owned())
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=LONGEST_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -134,7 +149,7 @@ mod tests {
     const FULL: &str = r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a","NumberOfContainers":3,
         "Engine":"silent","EngineVersion":"26.1.5","SetupVersion":"0.1.0","Slots":7,"MemoryTotal":1024,
         "MemoryAvailable":512,"Load":0.29,"Cpus":2,"BootedAt":1790000000,"Kernel":"6.1.0-18-amd64","DiskTotal":9,
-        "DiskFree":8,"SomethingNew":{"a":1}}"#;
+        "DiskFree":8,"Restarts":{"dockerd":2,"nginx":0},"SomethingNew":{"a":1}}"#;
 
     fn vitals_of(text: &str) -> HostVitals {
         Heartbeat::parse(text.as_bytes()).unwrap().vitals
@@ -149,6 +164,7 @@ mod tests {
         assert_eq!(seen.load_percent, Some(29));
         assert_eq!(seen.booted_at.map(Timestamp::as_second), Some(1_790_000_000));
         assert_eq!(seen.engine_version.as_deref(), Some("26.1.5"));
+        assert_eq!(seen.restarts, [("dockerd".to_owned(), 2), ("nginx".to_owned(), 0)].into());
         assert_eq!((seen.kernel.as_deref(), seen.setup_version.as_deref()), (Some("6.1.0-18-amd64"), Some("0.1.0")));
     }
 
@@ -156,12 +172,12 @@ mod tests {
     fn what_makes_no_sense_about_its_health_is_left_out_and_the_host_stays() {
         let odd = r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a","NumberOfContainers":-1,
             "Engine":"on fire","MemoryTotal":"much","MemoryAvailable":1,"Load":-4,"Cpus":4.5,"BootedAt":99999999999999999,
-            "Kernel":"\u001b[2J","EngineVersion":""}"#;
+            "Kernel":"\u001b[2J","EngineVersion":"","Restarts":{"dockerd":-1}}"#;
         let beat = Heartbeat::parse(odd.as_bytes()).unwrap();
         assert_eq!(beat.vitals, HostVitals { memory_available_bytes: Some(1), ..HostVitals::default() });
         let named =
             ["MemoryTotal", "NumberOfContainers", "Engine", "Cpus", "Load", "EngineVersion", "Kernel", "BootedAt"];
-        assert_eq!(beat.odd, named);
+        assert_eq!(beat.odd, [&named[..], &["Restarts"]].concat());
         assert_eq!(vitals_of(r#"{"PublicIP":"203.0.113.5","PrivateIP":"10.0.0.5","Name":"a"}"#), HostVitals::default());
     }
 

@@ -51,7 +51,8 @@ impl Network {
             None => {
                 let made = self.create(&name).await?;
                 // Another server may have made one meanwhile.
-                self.find(&name).await?.unwrap_or(made).into()
+                let vanished = || RuntimeError::Refused(format!("network {name} is there and not there"));
+                self.find(&name).await?.or(made).ok_or_else(vanished)?.into()
             }
         };
         *known = Some(id.clone());
@@ -64,8 +65,8 @@ impl Network {
     }
 
     /// The network of this name, if there is one. Servers that met a new engine at the same time may each have made one:
-    /// engines do not mind, and then start no container on any, because the name is ambiguous. So what nobody uses of
-    /// them is removed, the youngest first, which leaves every server the same.
+    /// older engines do not mind, and then start no container on any, because the name is ambiguous. So what nobody uses
+    /// of them is removed, the youngest first, which leaves every server the same.
     async fn find(&self, name: &str) -> Result<Option<String>, RuntimeError> {
         let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
@@ -107,7 +108,8 @@ impl Network {
         }
     }
 
-    async fn create(&self, name: &str) -> Result<String, RuntimeError> {
+    /// Makes it, unless the engine has one of this name already and minds.
+    async fn create(&self, name: &str) -> Result<Option<String>, RuntimeError> {
         let option = |key: &str| (format!("com.docker.network.bridge.{key}"), "false".to_owned());
         let request = NetworkCreateRequest {
             name: name.to_owned(),
@@ -117,6 +119,10 @@ impl Network {
             labels: Some(HashMap::from([(DEPLOYMENT_LABEL.to_owned(), self.deployment.to_string())])),
             ..NetworkCreateRequest::default()
         };
-        bounded(self.call_timeout, self.docker.create_network(request)).await.map(|network| network.id)
+        match within(self.call_timeout, self.docker.create_network(request)).await? {
+            Ok(network) => Ok(Some(network.id)),
+            Err(error) if status(&error) == Some(409) => Ok(None),
+            Err(error) => Err(meaning(&error)),
+        }
     }
 }

@@ -65,6 +65,11 @@ impl Problem {
                 Self::new(Kind::Restarting, "The server has just started and is still taking stock.")
                     .retry_after(AFTER_A_RESTART)
             }
+            CreateError::Stopping => Self::new(
+                Kind::Restarting,
+                "The server stops, and you were still waiting for a place. Nothing was made.",
+            )
+            .retry_after(AFTER_A_RESTART),
             CreateError::Store(error) => Self::of_store(error),
             CreateError::Host(words) => {
                 Self::new(Kind::HostFailed, "No machine managed to start it.").retry_after(AFTER_A_HOST).because(words)

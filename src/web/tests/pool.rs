@@ -1,5 +1,7 @@
 //! What operators see of hosts and the pool, and do to them.
 
+use std::collections::BTreeMap;
+
 use getaredis_actors::{
     autoscaler::messages::{DescribeScaling, ScalingStatus},
     domain::{Cordon, Health, HostEvent, HostState},
@@ -23,6 +25,7 @@ const FULL: HostVitals = HostVitals {
     kernel: None,
     setup_version: None,
     booted_at: None,
+    restarts: BTreeMap::new(),
 };
 
 pub(super) fn with_vitals(name: &str, vitals: HostVitals) -> HostView {

@@ -55,6 +55,7 @@ fn all() -> Vec<(&'static str, Problem)> {
         ("create: no place", create(CreateError::NoPlace(full))),
         ("create: busy", create(CreateError::Busy { in_flight: 256 })),
         ("create: starting", create(CreateError::Starting)),
+        ("create: stopping", create(CreateError::Stopping)),
         ("create: store", create(CreateError::Store(StoreError::Unavailable(secret())))),
         ("create: host", create(CreateError::Host(secret()))),
         ("create: given up", create(CreateError::GivenUp(secret()))),

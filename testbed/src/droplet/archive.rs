@@ -1,5 +1,5 @@
-//! Owns the cloud's archive of packages at http://198.51.100.1/debian, which the stock image is told of. It has what the
-//! image came with; without a droplet of that image it is empty.
+//! Owns the cloud's archive of packages at http://198.51.100.1/packages, which stock images are told of. It has what the
+//! first of them came with; without a droplet of such an image it is empty.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use actix_web::{HttpResponse, web};
 pub(super) struct Archive(Arc<(OnceLock<PathBuf>, AtomicU32)>);
 
 impl Archive {
-    /// Serves this folder from now on; in one cloud it is always the same.
+    /// Serves this folder from now on, unless there is one already: a cloud has droplets of one stock image.
     pub(super) fn serve(&self, folder: PathBuf) {
         self.0.0.get_or_init(|| folder);
     }
@@ -39,7 +39,7 @@ impl Archive {
 
 /// Files of an archive, as apt asks for them.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/debian/{path:.*}", web::get().to(file));
+    config.route("/packages/{path:.*}", web::get().to(file));
 }
 
 async fn file(archive: web::Data<Archive>, path: web::Path<String>) -> HttpResponse {

@@ -51,7 +51,7 @@ pub struct Spec {
     /// Its name, which is also its host name.
     pub name: String,
     /// `debian-12-x64`, `debian-13-x64`, `ubuntu-22-04-x64`, `ubuntu-24-04-x64`, all with everything baked in;
-    /// `debian-12-stock`, with nothing baked in; or the name of a snapshot.
+    /// `debian-12-stock`, `debian-13-stock`, `ubuntu-24-04-stock`, with nothing baked in; or the name of a snapshot.
     pub image: String,
     /// How much of it is real.
     pub tier: Tier,

@@ -36,11 +36,14 @@ impl Images {
         if let Some(image) = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(image.clone());
         }
+        let stock = |suite: &str| {
+            let folder = built(&format!("stock-{suite}"))?;
+            Ok(Image { tree: folder.join("tree"), disk: None, archive: Some(folder.join("archive")) })
+        };
         let suite = match name {
-            "debian-12-stock" => {
-                let folder = built("stock")?;
-                return Ok(Image { tree: folder.join("tree"), disk: None, archive: Some(folder.join("archive")) });
-            }
+            "debian-12-stock" => return stock("bookworm"),
+            "debian-13-stock" => return stock("trixie"),
+            "ubuntu-24-04-stock" => return stock("noble"),
             "debian-12-x64" | "bookworm" => "bookworm",
             "debian-13-x64" | "trixie" => "trixie",
             "ubuntu-22-04-x64" | "jammy" => "jammy",

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How soon a condition is looked at again: first this, then ever later, because looking costs a server without
+/// optimizations some milliseconds of a processor that all tests share.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Long enough for anything that ought to happen by itself, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(45);
@@ -11,12 +13,13 @@ pub const SOON: Duration = Duration::from_secs(45);
 /// Waits until `look` finds what it looks for. Its error says how things stand instead, and is the test's message when
 /// that does not change in time.
 pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + within;
+    let (deadline, mut pause) = (Instant::now() + within, FIRST_PAUSE);
     loop {
         match look().await {
             Ok(found) => return found,
             Err(instead) => assert!(Instant::now() < deadline, "not within {within:?}: {what}; instead: {instead}"),
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }

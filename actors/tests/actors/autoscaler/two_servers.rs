@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 use getaredis_actors::{
-    autoscaler::messages::DescribeScaling,
+    autoscaler::messages::{DescribeScaling, ResumeScaling},
     brain::{Brain, Ports},
     domain::{Cordon, DeploymentId, Health, MasterKey, scaling::ScalingPolicy},
     ports::Store,
@@ -17,7 +17,7 @@ use getaredis_actors::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::world::{MINUTE, SLOTS, World, policy};
+use super::world::{BOOT, MINUTE, SLOTS, World, policy};
 use crate::support::seconds;
 
 fn brain(world: &World) -> Brain {
@@ -150,6 +150,24 @@ async fn what_the_provider_refuses_one_server_the_other_knows_and_so_does_whoeve
     world.cloud.sell_out(false);
     sleep(30 * MINUTE).await;
     assert_eq!((world.cloud.ordered(), world.cloud.alive().len()), (2, 2));
+}
+
+#[actix::test]
+async fn whoever_has_mended_the_cause_resumes_at_any_server_and_waits_for_nothing() {
+    let (world, leader, follower) =
+        leader_and_follower(ScalingPolicy { max_hosts: 3, retry_after: 20 * MINUTE, ..policy() }).await;
+    for (times, at) in [(1, &leader), (2, &follower)] {
+        world.cloud.sell_out(true);
+        all_are_served(&asks(&follower, 0..u16::try_from(SLOTS).unwrap()).await);
+        sleep(2 * MINUTE).await;
+        assert!(explains(&leader).await.iter().any(|line| line.contains("nothing is bought for")));
+        world.cloud.sell_out(false);
+        ask(&at.doors.resume_scaling, ResumeScaling, seconds(40)).await.unwrap();
+        // The leader's next pass.
+        sleep(MINUTE).await;
+        assert_eq!(world.cloud.ordered(), 1 + times, "{:?}", explains(&leader).await);
+        sleep(2 * BOOT).await;
+    }
 }
 
 #[actix::test]

@@ -166,3 +166,21 @@ async fn what_a_droplet_carried_that_was_deleted_at_the_provider_is_lost_within_
     let next = town.create(2).await;
     assert!(matches!(&next, Ok(Ok(made)) if made.instance.host != lost.host), "its place is free: {next:?}");
 }
+
+#[actix::test]
+async fn nothing_is_given_up_on_a_host_that_lost_its_tag_and_falls_silent() {
+    let town = Town::with(2, queue(90, 100)).await;
+    let first = town.create(1).await.unwrap().unwrap().instance;
+    town.cloud.untag(&first.host);
+    sleep(10 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Running);
+    town.runtimes.reach(&first.host, Reach::Silent);
+    sleep(10 * MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Unreachable, "its machine is there, whatever the list says");
+    let told = ask(&town.brain.doors.scaling, DescribeScaling, seconds(5)).await.unwrap();
+    let why = format!("{}: nothing on it is given up: ", first.host);
+    assert!(told.explanation.iter().any(|line| line.starts_with(&why)), "{:?}", told.explanation);
+    town.runtimes.reach(&first.host, Reach::Well);
+    sleep(MINUTE).await;
+    assert_eq!(town.state(&first), InstanceState::Running);
+}

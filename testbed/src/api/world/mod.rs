@@ -35,8 +35,16 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        // The last is no slug of the real one: a Debian 12 with nothing baked in, as the real one's are.
-        let images = ["debian-12-x64", "debian-13-x64", "ubuntu-22-04-x64", "ubuntu-24-04-x64", "debian-12-stock"];
+        // The last three are no slugs of the real one: they have nothing baked in, as all of the real one's.
+        let images = [
+            "debian-12-x64",
+            "debian-13-x64",
+            "ubuntu-22-04-x64",
+            "ubuntu-24-04-x64",
+            "debian-12-stock",
+            "debian-13-stock",
+            "ubuntu-24-04-stock",
+        ];
         Self { droplet_limit: 25, images: images.map(str::to_owned).to_vec() }
     }
 }

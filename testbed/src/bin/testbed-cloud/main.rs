@@ -36,7 +36,7 @@ enum What {
     Check,
     /// Say whether there is an image to boot from: exit code 1 when not
     Built {
-        /// bookworm, trixie, stock, jammy or noble
+        /// What testbed/image built it as: bookworm, stock-noble, …
         suite: String,
     },
     /// Start a cloud, boot one droplet if told which, say how to reach it, and end with standard input
