@@ -35,7 +35,7 @@ pub(super) struct Simulate {
     /// Recorded arrivals: a CSV file with the lines seconds,ttl_seconds[,creator]
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Days that are simulated [default: 7, or those of the trace]
+    /// Days that are simulated [default: 7, or as many whole ones as the trace takes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366), value_name = "N")]
     days: Option<u32>,
     /// What made-up arrivals are drawn from; the same seed gives the same
@@ -48,7 +48,7 @@ pub(super) struct Simulate {
     #[arg(long, value_parser = humantime::parse_duration, default_value = "400ms", value_name = "DURATION")]
     start: Duration,
     /// What one host costs for an hour
-    #[arg(long, value_parser = price, default_value = "0.0357", value_name = "MONEY")]
+    #[arg(long, value_parser = price, default_value = "0.0357", value_name = "MONEY", allow_negative_numbers = true)]
     price_per_hour: f64,
     /// Write JSON
     #[arg(long)]
@@ -86,7 +86,7 @@ impl From<ProfileName> for Profile {
 
 fn price(text: &str) -> Result<f64, &'static str> {
     let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
-    price.ok_or("must be a number such as 0.0357")
+    price.ok_or("must be a number such as 0.0357, and 0 at least")
 }
 
 pub(super) fn run(command: &Simulate, output: &Output) -> Result<(), Failure> {
