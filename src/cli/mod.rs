@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn a_price_that_makes_no_sense_is_refused_with_what_is_allowed() {
         for price in ["-1", "cheap", "inf"] {
-            let refused = Arguments::command().try_get_matches_from(["getaredis", "simulate", "--price-per-hour", price]);
+            let refused =
+                Arguments::command().try_get_matches_from(["getaredis", "simulate", "--price-per-hour", price]);
             let words = refused.unwrap_err().to_string();
             assert!(words.contains("such as 0.0357, and 0 at least"), "{price}: {words}");
         }
