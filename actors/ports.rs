@@ -14,11 +14,13 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
+mod builders;
 mod journal;
 mod provider;
 mod vitals;
 
 pub use self::{
+    builders::BuilderRow,
     journal::{Journal, JournalError},
     provider::{Droplet, HostProvider, HourlyPrice, Listing, ProviderError},
     vitals::{EngineSeen, HostVitals},
@@ -44,7 +46,7 @@ pub trait Clock: Send + Sync {
 // ---- Store ---------------------------------------------------------------------------------------------------
 
 /// Why the store did not do it. Nothing was changed unless the variant says otherwise.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be reached or does not answer in time. A write may or may not have happened.
     #[error("the database does not answer: {0}")]
@@ -258,9 +260,10 @@ pub trait Store: Send + Sync {
     async fn droplets(&self) -> Result<Vec<DropletRow>, StoreError>;
 
     /// Writes the row of a droplet that shall be ordered, new or over one of that name that is still
-    /// [`Creating`](DropletState::Creating), if there are fewer than `most` others that are not [`Deleted`](DropletState::Deleted): of any number of concurrent calls, from
-    /// any number of servers, no more succeed. With the row it writes what then is left of the `budget`, over the one
-    /// before. Returns whether it was written.
+    /// [`Creating`](DropletState::Creating), if there are fewer than `most` others that are not [`Deleted`](DropletState::Deleted),
+    /// [builders](Self::builders) included that are live when the row is created: of any number of concurrent calls, this
+    /// one's and [`order_builder`](Self::order_builder)'s, from any number of processes, no more succeed. With the row it
+    /// writes what then is left of the `budget`, over the one before. Returns whether it was written.
     async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError>;
 
     /// How far orders of droplets are held back, as it was written last.
@@ -288,6 +291,17 @@ pub trait Store: Send + Sync {
 
     /// Forgets the row, and what was ordered about that host, if it is in this state; returns whether.
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError>;
+
+    /// Every row of a builder, by name, also those that are over.
+    async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError>;
+
+    /// Writes the row of a builder that shall be ordered, new or over one of that name, if there are fewer than `most`
+    /// others: other builders that are live at `now`, and droplets that are not [`Deleted`](DropletState::Deleted). The
+    /// same gate as [`order_droplet`](Self::order_droplet)'s. Returns whether it was written.
+    async fn order_builder(&self, row: &BuilderRow, now: Timestamp, most: u32) -> Result<bool, StoreError>;
+
+    /// There is no such builder any more, or its time is over: forgets its row; returns whether there was one.
+    async fn close_builder(&self, name: &HostName) -> Result<bool, StoreError>;
 
     /// The operator's orders that stand.
     async fn orders(&self) -> Result<Orders, StoreError>;

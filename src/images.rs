@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use getaredis_actors::{domain::Timestamp, ports::ProviderError};
+use getaredis_actors::{
+    domain::Timestamp,
+    ports::{ProviderError, StoreError},
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -67,16 +70,22 @@ pub enum ImageError {
     },
     /// As many machines are paid for as may be.
     #[error(
-        "{there} droplets are paid for and fleet.max_hosts allows {allowed}, so there is no room for a builder; bake when one \
-         has been given back, or allow this command one more: GETAREDIS__FLEET__MAX_HOSTS={}",
+        "{there} droplets are paid for or ordered and fleet.max_hosts allows {allowed}, so there is no room for a \
+         builder{}; bake when one has been given back, or allow this command one more: GETAREDIS__FLEET__MAX_HOSTS={}",
+        keeping(*.kept_until),
         .there + 1
     )]
     NoRoom {
-        /// Machines of this deployment, without builders.
+        /// Machines of this deployment, and the places that bakes keep.
         there: usize,
         /// As many as may be.
         allowed: usize,
+        /// Until when a bake keeps one of them, if one does.
+        kept_until: Option<Timestamp>,
     },
+    /// The database, in which the builder is written down before it is bought.
+    #[error("the builder cannot be written down in the database, so it is not bought: {}", plain(.0))]
+    Database(#[from] StoreError),
     /// The builder is not there any more.
     #[error("the builder is gone: somebody deleted it, or another bake of this deployment began and took its place")]
     BuilderGone,
@@ -95,11 +104,27 @@ fn and(trouble: &Option<ProviderError>) -> String {
     trouble.as_ref().map(|error| format!("; {error}")).unwrap_or_default()
 }
 
+fn keeping(kept_until: Option<Timestamp>) -> String {
+    let told = |until| {
+        format!(" (one of them is another bake's, which is at work or was cut off: its place is kept until {until:.0})")
+    };
+    kept_until.map(told).unwrap_or_default()
+}
+
+/// The reason is a whole sentence by itself.
+fn plain(error: &StoreError) -> String {
+    match error {
+        StoreError::Unavailable(why) | StoreError::Corrupt(why) => why.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The images of this deployment at its provider.
 #[async_trait(?Send)]
 pub trait HostImages {
     /// Makes an image of this name, or of one with the time in it. Whatever comes of it, its builder is deleted and no
     /// unfinished image is left, nor are those of earlier bakes. Two at once are no good: the one that begins last wins.
+    /// The builder has a row in the database from before it is ordered until it is gone.
     ///
     /// # Errors
     /// Any [`ImageError`]; what could not be deleted was told.

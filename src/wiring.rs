@@ -15,10 +15,11 @@ use std::{
 use actix::System;
 use actix_web::web::Data;
 use anyhow::{Context, Result, anyhow};
+use futures_util::FutureExt;
 use getaredis_actors::{
     brain::{Brain, Ports},
-    domain::{HostName, MasterKey, Quotas},
-    ports::{Directory, HostProvider, Journal, Runtimes, StoreError},
+    domain::{DeploymentId, HostName, MasterKey, Quotas},
+    ports::{Directory, HostProvider, Journal, Runtimes, Store, StoreError},
     supervision::Pulse,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -26,7 +27,9 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     adapters::{
         clock::SystemClock,
-        digitalocean::{Bakery, BakerySettings, DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData},
+        digitalocean::{
+            Bakery, BakerySettings, Books, DigitalOcean, DigitalOceanSettings, InboundRule, Placement, UserData,
+        },
         directory::{EnrollingProvider, HostUsers, RedisDirectory, RedisSettings, StaticDirectory},
         docker::{DockerRuntimes, DockerSettings, TlsFiles},
         journal::FileJournal,
@@ -240,6 +243,8 @@ pub fn images(config: &Config) -> Result<Box<dyn HostImages>, ImageError> {
     };
     let config = config.clone();
     let settings = digitalocean_settings(&config).map_err(|error| ImageError::Invalid(format!("{error:#}")))?;
+    let (guest, deployment) = (store_settings(&config), config.fleet.deployment.clone());
+    let books = move || books(guest.clone(), deployment.clone()).boxed_local();
     let user_data = move || {
         if config.digitalocean.user_data_file.is_some() {
             return Err("hosts are set up by digitalocean.user_data_file, so their image is made by hand".to_owned());
@@ -248,7 +253,19 @@ pub fn images(config: &Config) -> Result<Box<dyn HostImages>, ImageError> {
         let name = HostName::parse("builder").map_err(|error| error.to_string())?;
         builder_user_data(&config.host_settings(&name)?).map_err(|error| error.to_string())
     };
-    Ok(Box::new(Bakery::new(settings, baking, Box::new(user_data)).map_err(ImageError::Invalid)?))
+    Ok(Box::new(Bakery::new(settings, baking, Box::new(user_data), Box::new(books)).map_err(ImageError::Invalid)?))
+}
+
+/// The database of the server that looks after the pool, for a command beside it.
+async fn books(settings: StoreSettings, deployment: DeploymentId) -> Result<Books, StoreError> {
+    // One query at a time, so that the server keeps its connections.
+    let store = SqlStore::join(&StoreSettings { pool: 1, ..settings }).await?;
+    let known = store.visit(deployment).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    #[cfg(feature = "crash-points")]
+    let store = crate::adapters::crash_points::around_store(store)
+        .map_err(|unknown| StoreError::Corrupt(unknown.to_string()))?;
+    Ok(Books { store, known })
 }
 
 /// What a host that is bought sets itself up with: the operator's own file, or ours.

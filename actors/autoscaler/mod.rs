@@ -1,6 +1,6 @@
 //! The room of the autoscaler: the pool of droplets.
 //!
-//! - **Owns** the rows of droplets, and what is bought from and given back to the cloud.
+//! - **Owns** the rows of droplets, the end of builders' rows that are over, and what is bought from and given back to the cloud.
 //! - **Decides**, by the pure plan in [`domain::scaling`](crate::domain::scaling), what is ordered, drained, taken back
 //!   and deleted, and says why.
 //! - **Must never** pay for anything whose intent is not in the database; delete a host that carries an instance, or one
@@ -16,6 +16,7 @@
 //!   made, and a pause of the operator, are in the database.
 
 mod boots;
+mod builders;
 pub mod messages;
 mod pass;
 mod pause;

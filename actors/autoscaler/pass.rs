@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     Pause, Peers,
+    builders::Builders,
     messages::{GrowthForeseen, ScalingStatus},
     state::{Memory, Readings},
 };
@@ -87,6 +88,17 @@ impl From<ProviderError> for Stop {
     }
 }
 
+/// What an order goes by.
+#[derive(Clone, Copy)]
+struct Order {
+    /// When it is made.
+    at: Timestamp,
+    /// The rows that there may be: what the database knows nothing of is paid for too.
+    most: u32,
+    /// What is left of it after this order.
+    budget: OrderBudget,
+}
+
 fn is_order(action: &Action) -> bool {
     matches!(action, Action::Create | Action::Reorder(_))
 }
@@ -147,7 +159,8 @@ impl Tools {
                 None
             }
             None => {
-                let rest = self.carry_out_all(&decision, &mut memory, &mut status).await;
+                self.close_builders(&readings.builders, &mut status).await;
+                let rest = self.carry_out_all(&decision, &readings.builders, &mut memory, &mut status).await;
                 self.tell_of_a_hold(&mut memory, readings.limits.hold.as_ref(), &mut status).await;
                 rest
             }
@@ -229,10 +242,25 @@ impl Tools {
         }
     }
 
+    /// Forgets the rows of builders with which nobody is at work any more.
+    async fn close_builders(&self, builders: &Builders, status: &mut ScalingStatus) {
+        for name in builders.over() {
+            match patience::store(self.store.close_builder(name)).await {
+                Ok(closed) if closed => tracing::info!(builder = %name, "builder.row_closed"),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(builder = %name, %error, "builder.row_not_closed");
+                    status.errors.push(error.to_string());
+                }
+            }
+        }
+    }
+
     /// Carries out the plan; tells how long the provider wants to be left alone, if it does.
     async fn carry_out_all(
         &self,
         decision: &Decision,
+        builders: &Builders,
         memory: &mut Memory,
         status: &mut ScalingStatus,
     ) -> Option<Duration> {
@@ -253,7 +281,10 @@ impl Tools {
             if *action == Action::Create {
                 memory.spends(&self.policy, now);
             }
-            let why = match self.carry_out(action, snapshot, memory.budget(), status).await {
+            let uncounted = snapshot.uncounted().saturating_add(builders.uncounted(now));
+            let most = self.policy.max_hosts.saturating_sub(uncounted);
+            let order = Order { at: now, most, budget: memory.budget() };
+            let why = match self.carry_out(action, snapshot, order, status).await {
                 Ok(()) => {
                     match action {
                         Action::Create | Action::Reorder(_) => memory.setbacks.sold(),
@@ -316,11 +347,13 @@ impl Tools {
         }
         // The cloud's list is read before the rows, so that what is ordered in between has a row; and the fleet last, so
         // that it is the newest of all.
-        let listed = self.cloud(self.cloud.list()).await?;
+        let mut listed = self.cloud(self.cloud.list()).await?;
         let rows = patience::store(self.store.droplets()).await.map_err(failed)?;
+        let builders = patience::store(self.store.builders()).await.map_err(failed)?;
+        let builders = Builders::take_from(&mut listed, builders, self.clock.now());
+        let listed = listed.droplets;
         let limits = patience::store(self.store.order_limits()).await.map_err(failed)?;
-        let names: BTreeSet<_> =
-            rows.iter().map(|row| &row.name).chain(listed.droplets.iter().map(|d| &d.name)).collect();
+        let names: BTreeSet<_> = rows.iter().map(|row| &row.name).chain(listed.iter().map(|d| &d.name)).collect();
         let names: Vec<_> = names.into_iter().cloned().collect();
         let carried = patience::store(self.store.carried(&names)).await.map_err(failed)?;
         let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
@@ -334,14 +367,14 @@ impl Tools {
             unreachable: Some(format!("discovery did not answer: {error}")),
             ..DirectoryView::default()
         });
-        Ok(Readings { resumed, rows, limits, listed, carried, fleet, directory })
+        Ok(Readings { resumed, rows, limits, listed, builders, carried, fleet, directory })
     }
 
     async fn carry_out(
         &self,
         action: &Action,
         snapshot: &FleetSnapshot,
-        budget: OrderBudget,
+        order: Order,
         status: &mut ScalingStatus,
     ) -> Result<(), Stop> {
         let seen = |name: &HostName| snapshot.droplets.iter().find(|droplet| &droplet.name == name);
@@ -354,9 +387,9 @@ impl Tools {
                 let id = self.clock.new_id();
                 let short = &id.as_str()[id.as_str().len() - SHORT_ID..];
                 let name = HostName::parse(&format!("{}-{short}", self.deployment)).map_err(failed)?;
-                self.order(&name, snapshot, budget, status).await
+                self.order(&name, order, status).await
             }
-            Action::Reorder(name) => self.order(name, snapshot, budget, status).await,
+            Action::Reorder(name) => self.order(name, order, status).await,
             Action::Confirm(name) => self.confirm(name).await,
             Action::Keep(name) => match patience::store(self.store.keep_droplet(name)).await.map_err(failed)? {
                 true => Ok(()),
@@ -399,17 +432,9 @@ impl Tools {
     }
 
     /// Persist the intent and what is left of the budget, act, confirm; for the first time or again.
-    async fn order(
-        &self,
-        name: &HostName,
-        snapshot: &FleetSnapshot,
-        budget: OrderBudget,
-        status: &mut ScalingStatus,
-    ) -> Result<(), Stop> {
-        let now = self.clock.now();
-        let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: now };
-        // What the database knows nothing of is paid for too.
-        let most = self.policy.max_hosts.saturating_sub(snapshot.builders.saturating_add(snapshot.uncounted()));
+    async fn order(&self, name: &HostName, order: Order, status: &mut ScalingStatus) -> Result<(), Stop> {
+        let Order { at, most, budget } = order;
+        let row = DropletRow { name: name.clone(), state: DropletState::Creating, created_at: at };
         if !patience::store(self.store.order_droplet(&row, most, budget)).await.map_err(failed)? {
             // Another server was faster.
             return Err(Stop::NotNow("not ordered: max_hosts allows no more, or it was confirmed".to_owned()));
@@ -425,7 +450,7 @@ impl Tools {
         }
         status.created += 1;
         status.droplets.retain(|droplet| &droplet.name != name);
-        status.droplets.push(DropletView { name: name.clone(), stage: Stage::Booting, since: Some(now) });
+        status.droplets.push(DropletView { name: name.clone(), stage: Stage::Booting, since: Some(at) });
         tracing::info!(droplet = %name, "droplet.ordered");
         self.confirm(name).await
     }

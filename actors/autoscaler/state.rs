@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::{boots::Boots, setbacks::Setbacks};
+use super::{boots::Boots, builders::Builders, setbacks::Setbacks};
 use crate::{
     discovery::messages::DirectoryView,
     domain::{
         Cordon, Health, HostName, HostState, Timestamp,
         scaling::{Droplet, DropletHost, DropletState, Elsewhere, FleetSnapshot, OrderBudget, Outlook, ScalingPolicy},
     },
-    ports::{self, DropletRow, Listing, OrderLimits},
+    ports::{self, DropletRow, OrderLimits},
     scheduler::messages::{FleetView, HostView},
 };
 
@@ -23,7 +23,9 @@ pub(super) struct Readings {
     pub(super) resumed: bool,
     pub(super) rows: Vec<DropletRow>,
     pub(super) limits: OrderLimits,
-    pub(super) listed: Listing,
+    /// What the provider lists, but builders.
+    pub(super) listed: Vec<ports::Droplet>,
+    pub(super) builders: Builders,
     /// Instances on each droplet according to their rows.
     pub(super) carried: BTreeMap<HostName, u32>,
     pub(super) fleet: FleetView,
@@ -109,7 +111,7 @@ impl Memory {
         self.directory_away_since = (!well).then(|| self.directory_away_since.unwrap_or(now));
         let rows: BTreeMap<_, _> = readings.rows.iter().map(|row| (&row.name, row)).collect();
         let mut listed: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for machine in &readings.listed.droplets {
+        for machine in &readings.listed {
             listed.entry(&machine.name).or_default().push(machine);
         }
         // Names may be changed at the provider; what is in use is known by its address too.
@@ -164,7 +166,7 @@ impl Memory {
                     drained_by_plan: self.drained_by_plan.contains(name),
                 })
                 .collect(),
-            builders: readings.listed.builders,
+            builders: readings.builders.machines(),
             elsewhere: elsewhere(readings.fleet.hosts.iter().filter(|host| !is_droplet(&host.name))),
             waiting: readings.fleet.waiting.saturating_add(readings.fleet.waiting_elsewhere),
             directory_well_since: self.directory_well_since,
@@ -276,15 +278,11 @@ mod tests {
         }
     }
 
-    fn listing(droplets: impl Iterator<Item = ports::Droplet>) -> Listing {
-        Listing { droplets: droplets.collect(), builders: 0 }
-    }
-
     /// The directory is well, and `hosts` are the fleet; those whose names begin with `d` are listed droplets.
     fn readings(hosts: Vec<HostView>) -> Readings {
         let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0), address: None };
         Readings {
-            listed: listing(hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet)),
+            listed: hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet).collect(),
             fleet: FleetView { hosts, ready: true, ..FleetView::default() },
             directory: DirectoryView { read_once: true, ..DirectoryView::default() },
             ..Readings::default()
@@ -416,7 +414,7 @@ mod tests {
     fn a_droplet_is_missing_since_the_first_list_without_it_and_not_any_more_once_it_is_listed() {
         let row = DropletRow { name: name("d1"), state: DropletState::Created, created_at: later(0) };
         let with = Readings { rows: vec![row], ..readings(vec![host("d1", 0, None)]) };
-        let without = Readings { listed: Listing::default(), ..with.clone() };
+        let without = Readings { listed: Vec::new(), ..with.clone() };
         let mut memory = Memory::default();
         let mut missing =
             |readings: &Readings, at| memory.observe(readings, &policy(), later(at)).droplets[0].missing_since;
@@ -431,7 +429,7 @@ mod tests {
     fn a_droplet_without_a_row_is_a_stray_since_it_was_first_seen_and_known_by_its_address() {
         let with = readings(vec![host("own", 1, None)]);
         let machine = ports::Droplet { name: name("x"), created_at: later(0), address: Some([192, 0, 2, 1].into()) };
-        let stray = Readings { listed: listing([machine].into_iter()), ..with.clone() };
+        let stray = Readings { listed: vec![machine], ..with.clone() };
         let mut memory = Memory::default();
         assert_eq!(memory.observe(&with, &policy(), later(1)).droplets, []);
         for at in [5000, 5001] {

@@ -70,10 +70,11 @@ pub struct Droplet {
 /// What the provider has of a deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Hosts, and whatever else carries the tag.
+    /// Hosts, and whatever else carries the tag, such as a builder that was left behind.
     pub droplets: Vec<Droplet>,
-    /// Machines on which an image is being baked: paid for, and nobody's hosts.
-    pub builders: u32,
+    /// Machines on which an image is being baked, by their names: paid for, and nobody's hosts. Two of one name are there
+    /// twice.
+    pub builders: Vec<HostName>,
 }
 
 /// What a machine costs, in millionths of a US dollar per hour.

@@ -50,12 +50,20 @@ struct State {
     lag: Duration,
     /// Machines that are gone, and since when, for as long as its list may show them.
     ghosts: Vec<(Droplet, Timestamp)>,
-    builders: u32,
+    /// Machines that bake images, which are nobody's hosts.
+    builders: Vec<Droplet>,
     untagged: Vec<HostName>,
     sold_out: bool,
     locked_out: bool,
     /// Paid for machines that are gone.
     past: Duration,
+}
+
+impl State {
+    /// Remembers the most machines that were paid for at once.
+    fn count(&mut self) {
+        self.most = self.most.max(self.droplets.len() + self.builders.len());
+    }
 }
 
 impl SimCloud {
@@ -89,14 +97,17 @@ impl SimCloud {
     }
 
     /// What its list shows.
-    fn listed(&self) -> Vec<Droplet> {
+    fn listed(&self) -> Listing {
         let (mut state, now) = (self.state(), self.0.clock.now());
         let lag = state.lag;
         state.ghosts.retain(|(_, since)| passed(*since, now) < lag);
         let is_shown =
-            |droplet: &&Droplet| passed(droplet.created_at, now) >= lag && !state.untagged.contains(&droplet.name);
+            |machine: &&Droplet| passed(machine.created_at, now) >= lag && !state.untagged.contains(&machine.name);
         let known = state.droplets.iter().filter(is_shown);
-        known.chain(state.ghosts.iter().map(|(droplet, _)| droplet)).cloned().collect()
+        Listing {
+            droplets: known.chain(state.ghosts.iter().map(|(droplet, _)| droplet)).cloned().collect(),
+            builders: state.builders.iter().filter(is_shown).map(|builder| builder.name.clone()).collect(),
+        }
     }
 
     /// Whether it has no machine to sell from now on.
@@ -109,9 +120,17 @@ impl SimCloud {
         self.state().locked_out = locked_out;
     }
 
-    /// From now on so many machines bake images.
-    pub fn bake(&self, builders: u32) {
-        self.state().builders = builders;
+    /// A bake orders a machine of this name, which never announces itself.
+    pub fn order_builder(&self, name: &HostName) {
+        let created_at = self.0.clock.now();
+        let mut state = self.state();
+        state.builders.push(Droplet { name: name.clone(), created_at, address: None });
+        state.count();
+    }
+
+    /// A bake gives the machines of this name back.
+    pub fn delete_builder(&self, name: &HostName) {
+        self.state().builders.retain(|builder| &builder.name != name);
     }
 
     /// Somebody takes our tag from a machine in the cloud's console: it is there, and not listed.
@@ -125,13 +144,13 @@ impl SimCloud {
         state.droplets.iter_mut().filter(|droplet| &droplet.name == name).for_each(|droplet| droplet.name = to.clone());
     }
 
-    /// The machines that are paid for now. Two orders of one name are two machines.
+    /// The machines that are paid for now, but builders. Two orders of one name are two machines.
     #[must_use]
     pub fn alive(&self) -> Vec<Droplet> {
         self.state().droplets.clone()
     }
 
-    /// The most machines that were ever paid for at once.
+    /// The most machines that were ever paid for at once, builders included.
     #[must_use]
     pub fn most_ever(&self) -> usize {
         self.state().most
@@ -158,7 +177,7 @@ impl SimCloud {
         let public_address = IpAddr::V4(Ipv4Addr::new(10, number[1], number[2], number[3]));
         let created_at = self.0.clock.now();
         state.droplets.push(Droplet { name: name.clone(), created_at, address: Some(public_address) });
-        state.most = state.most.max(state.droplets.len());
+        state.count();
         if state.duds > 0 {
             state.duds -= 1;
             return;
@@ -216,7 +235,7 @@ impl HostProvider for SimCloud {
             true => Err(ProviderError::Unauthorized("the token is not valid".to_owned())),
             false => Ok(()),
         };
-        let list = || list().map(|()| Listing { droplets: self.listed(), builders: self.state().builders });
+        let list = || list().map(|()| self.listed());
         self.0.faults.around("cloud.list", ProviderError::Unknown, list).await
     }
 

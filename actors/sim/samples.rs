@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     domain::scaling::{Billing, ScalingPolicy},
     domain::{Creator, HostName, Instance, InstanceId, InstanceState, Lease, Quotas, ServerId, Timestamp},
-    ports::{Admission, DropletRow, DropletState},
+    ports::{Admission, BuilderRow, DropletRow, DropletState},
 };
 
 /// The time at which samples take place.
@@ -98,4 +98,10 @@ pub fn scaling_policy() -> ScalingPolicy {
 #[must_use]
 pub fn droplet(name: &str) -> DropletRow {
     DropletRow { name: HostName::parse(name).unwrap(), state: DropletState::Creating, created_at: now() }
+}
+
+/// A builder with which a bake may be at work until so many seconds after [`now`].
+#[must_use]
+pub fn builder(name: &str, ends: u64) -> BuilderRow {
+    BuilderRow { name: HostName::parse(name).unwrap(), ends_at: later(ends) }
 }

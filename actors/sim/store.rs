@@ -18,8 +18,8 @@ use crate::{
         scaling::{DropletState, Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, OrderLimits, Orders, Relocated, Report, Store, StoreError,
-        Totals,
+        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, OrderLimits, Orders, Relocated, Report, Store,
+        StoreError, Totals,
     },
 };
 
@@ -36,6 +36,7 @@ pub struct SimStore {
 struct Tables {
     instances: BTreeMap<InstanceId, Instance>,
     droplets: BTreeMap<HostName, DropletRow>,
+    builders: BTreeMap<HostName, BuilderRow>,
     orders: Orders,
     order_limits: OrderLimits,
     totals: Totals,
@@ -167,6 +168,13 @@ impl Tables {
     fn put_droplet(&mut self, row: DropletRow) {
         let row = DropletRow { created_at: whole_millisecond(row.created_at), ..row };
         self.droplets.insert(row.name.clone(), row);
+    }
+
+    /// Rows that take a place in the pool, but those of this name.
+    fn places_but(&self, name: &HostName, now: Timestamp) -> usize {
+        let droplets =
+            self.droplets.values().filter(|row| &row.name != name && row.state != DropletState::Deleted).count();
+        droplets + self.builders.values().filter(|row| &row.name != name && row.is_live(now)).count()
     }
 
     /// Takes its row from one state to another, if it is in the first.
@@ -355,9 +363,7 @@ impl Store for SimStore {
     async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError> {
         let write = || {
             let mut tables = self.tables();
-            let others =
-                tables.droplets.values().filter(|other| other.name != row.name && other.state != DropletState::Deleted);
-            let others = others.count();
+            let others = tables.places_but(&row.name, whole_millisecond(row.created_at));
             let before = tables.droplets.get(&row.name).map(|row| row.state);
             let allowed = others < most as usize && before.is_none_or(|state| state == DropletState::Creating);
             if allowed {
@@ -424,6 +430,29 @@ impl Store for SimStore {
             Ok(there)
         };
         self.faults.around("store.remove_droplet", StoreError::Unavailable, write).await
+    }
+
+    async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError> {
+        let read = || Ok(self.tables().builders.values().cloned().collect());
+        self.faults.around("store.builders", StoreError::Unavailable, read).await
+    }
+
+    async fn order_builder(&self, row: &BuilderRow, now: Timestamp, most: u32) -> Result<bool, StoreError> {
+        let write = || {
+            let mut tables = self.tables();
+            let allowed = tables.places_but(&row.name, whole_millisecond(now)) < most as usize;
+            if allowed {
+                let row = BuilderRow { ends_at: whole_millisecond(row.ends_at), ..row.clone() };
+                tables.builders.insert(row.name.clone(), row);
+            }
+            Ok(allowed)
+        };
+        self.faults.around("store.order_builder", StoreError::Unavailable, write).await
+    }
+
+    async fn close_builder(&self, name: &HostName) -> Result<bool, StoreError> {
+        let write = || Ok(self.tables().builders.remove(name).is_some());
+        self.faults.around("store.close_builder", StoreError::Unavailable, write).await
     }
 
     async fn orders(&self) -> Result<Orders, StoreError> {

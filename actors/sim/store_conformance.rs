@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod admission;
+pub mod builders;
 pub mod life;
 pub mod sharing;
 pub mod upkeep;
@@ -82,6 +83,13 @@ macro_rules! store_conformance {
             what_was_ordered_of_a_droplet_is_forgotten_with_it,
             a_store_answers_pings_and_keeps_nothing_of_them,
         );
+        $crate::store_conformance!(@each $make, builders:
+            a_builder_has_a_row_until_it_is_closed,
+            a_builder_is_ordered_only_while_fewer_rows_are_live_than_there_may_be,
+            a_droplet_is_ordered_only_while_fewer_rows_are_live_than_there_may_be,
+            a_builder_whose_time_is_over_takes_no_place,
+            of_forty_orders_of_both_kinds_at_once_no_more_are_written_than_there_may_be,
+        );
     };
     (@each $make:path, $subject:ident: $($rule:ident,)*) => {
         $(#[tokio::test]
@@ -102,6 +110,7 @@ macro_rules! shared_store_conformance {
             of_two_hundred_at_two_stores_a_cap_and_a_slot_admit_exactly_as_many,
             of_many_stop_requests_at_two_stores_one_is_taken,
             of_two_hundred_orders_at_two_stores_no_more_are_written_than_there_may_be,
+            of_droplets_and_builders_ordered_at_two_stores_no_more_are_written_than_there_may_be,
             of_admissions_and_condemnations_at_two_stores_no_instance_is_on_a_condemned_droplet,
             of_takers_at_two_stores_each_delivery_has_one,
             two_stores_that_do_everything_at_once_never_say_so,

@@ -23,9 +23,9 @@ use getaredis_actors::{
         scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, Found, HostProvider, HostRecord, HourlyPrice,
-        Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Report, Runtime, RuntimeError, Runtimes,
-        StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
+        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, DropletState, Found, HostProvider, HostRecord,
+        HourlyPrice, Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Report, Runtime, RuntimeError,
+        Runtimes, StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
     },
 };
 
@@ -62,6 +62,8 @@ const CALLS: &[&str] = &[
     "store.keep_droplet",
     "store.bury_droplet",
     "store.remove_droplet",
+    "store.order_builder",
+    "store.close_builder",
     "store.order_cordon",
     "store.order_pause",
     "runtime.start",
@@ -127,9 +129,7 @@ impl Point {
 /// # Errors
 /// [`UnknownPoint`], with all that are known.
 pub fn around(ports: Ports) -> Result<Ports, UnknownPoint> {
-    let Some(named) = std::env::var_os(VARIABLE).filter(|named| !named.is_empty()) else { return Ok(ports) };
-    let point = Arc::new(Point::parse(&OsString::into_string(named).unwrap_or_default())?);
-    tracing::warn!(?point, "crash_points.armed");
+    let Some(point) = armed()? else { return Ok(ports) };
     let cloud = ports.cloud.map(|port| -> Arc<dyn HostProvider> { Arc::new(Crashing { port, point: point.clone() }) });
     Ok(Ports {
         store: Arc::new(Crashing { port: ports.store, point: point.clone() }),
@@ -138,6 +138,24 @@ pub fn around(ports: Ports) -> Result<Ports, UnknownPoint> {
         cloud,
         ..ports
     })
+}
+
+/// The same around the store of a command that has no other port.
+///
+/// # Errors
+/// As [`around`].
+pub fn around_store(port: Arc<dyn Store>) -> Result<Arc<dyn Store>, UnknownPoint> {
+    Ok(match armed()? {
+        Some(point) => Arc::new(Crashing { port, point }),
+        None => port,
+    })
+}
+
+fn armed() -> Result<Option<Arc<Point>>, UnknownPoint> {
+    let Some(named) = std::env::var_os(VARIABLE).filter(|named| !named.is_empty()) else { return Ok(None) };
+    let point = Arc::new(Point::parse(&OsString::into_string(named).unwrap_or_default())?);
+    tracing::warn!(?point, "crash_points.armed");
+    Ok(Some(point))
 }
 
 /// A port with a point somewhere.
@@ -240,7 +258,19 @@ impl Store for Crashing<dyn Store> {
         self.around("store.remove_droplet", self.port.remove_droplet(name, state)).await
     }
 
+    async fn order_builder(&self, row: &BuilderRow, now: Timestamp, most: u32) -> Result<bool, StoreError> {
+        self.around("store.order_builder", self.port.order_builder(row, now, most)).await
+    }
+
+    async fn close_builder(&self, name: &HostName) -> Result<bool, StoreError> {
+        self.around("store.close_builder", self.port.close_builder(name)).await
+    }
+
     // What only reads has no point.
+
+    async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError> {
+        self.port.builders().await
+    }
 
     async fn order_limits(&self) -> Result<OrderLimits, StoreError> {
         self.port.order_limits().await
@@ -381,6 +411,7 @@ mod tests {
         "store.waiting_deliveries",
         "store.totals",
         "store.droplets",
+        "store.builders",
         "store.order_limits",
         "store.orders",
         "store.ping",

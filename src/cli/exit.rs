@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use getaredis_actors::ports::ProviderError;
+use getaredis_actors::ports::{ProviderError, StoreError};
 
 use crate::{
     client::{ClientError, state::StateError},
@@ -118,11 +118,13 @@ fn of_image(error: &ImageError) -> Exit {
             ProviderError::LimitReached(_) | ProviderError::SoldOut(_) | ProviderError::NotYet(_) => Exit::Unavailable,
             ProviderError::Refused(_) => Exit::Invalid,
         },
-        ImageError::NoRoom { .. } => Exit::Unavailable,
+        ImageError::NoRoom { .. } | ImageError::Database(StoreError::Unavailable(_)) => Exit::Unavailable,
         ImageError::Invalid(_) => Exit::Invalid,
         ImageError::NoSuchImage(_) => Exit::Gone,
-        ImageError::Interrupted | ImageError::TooLate { .. } | ImageError::BuilderGone | ImageError::NotMade => {
-            Exit::Unexpected
-        }
+        ImageError::Database(_)
+        | ImageError::Interrupted
+        | ImageError::TooLate { .. }
+        | ImageError::BuilderGone
+        | ImageError::NotMade => Exit::Unexpected,
     }
 }

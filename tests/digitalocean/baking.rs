@@ -10,19 +10,26 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{join_all, ready},
+    stream,
+};
 use getaredis::{
-    adapters::digitalocean::{Bakery, BakerySettings, DigitalOceanSettings},
+    adapters::digitalocean::{Bakery, BakerySettings, Books, DigitalOceanSettings},
     images::{Baked, HostImages, ImageError, Watcher},
 };
-use getaredis_actors::ports::{HostProvider, Listing, ProviderError};
+use getaredis_actors::{
+    ports::{HostProvider, Listing, ProviderError, Store},
+    sim::{faults::Faults, store::SimStore},
+};
 use getaredis_testbed::api::{
     Addresses, Api, Boot, Fault, Machines, Power, RateLimits,
     heartbeats::{Announce, Heartbeats, Machine},
 };
 use tokio::sync::watch;
 
-use crate::harness::{TAG, api_with, client, droplets, place, provider, settings};
+use crate::harness::{TAG, api_with, client, droplets, name, place, provider, settings};
 
 /// The longest that a bake of machines that are tasks may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +50,8 @@ impl Announce for Heard {
 }
 
 /// Machines that are tasks, with images that take their time or fail.
-struct Builders {
-    tasks: Heartbeats,
+pub(crate) struct Builders {
+    pub(crate) tasks: Heartbeats,
     image_takes: Duration,
     image_fails: bool,
 }
@@ -73,25 +80,35 @@ impl Machines for Builders {
     }
 }
 
-fn bakery(settings: DigitalOceanSettings) -> Bakery {
-    let baking =
-        BakerySettings { from: "debian-13-x64".to_owned(), look_every: Duration::from_millis(20), max_hosts: 2 };
-    Bakery::new(settings, baking, Box::new(|| Ok(USER_DATA.into()))).unwrap()
-}
+/// A builder of another bake.
+pub(crate) const LEFT: &str = "getaredis-test-builder-1234abcd";
 
-struct Kitchen {
-    api: Api,
-    settings: DigitalOceanSettings,
-    bakery: Bakery,
+/// The most droplets that may be paid for, where nothing else is said.
+const MAX_HOSTS: usize = 2;
+
+pub(crate) struct Kitchen {
+    pub(crate) api: Api,
+    pub(crate) settings: DigitalOceanSettings,
+    pub(crate) bakery: Bakery,
+    /// The database of the server that looks after the pool, and what is wrong with it.
+    pub(crate) store: SimStore,
+    pub(crate) faults: Faults,
     heard: Arc<AtomicU32>,
 }
 
+fn bakery(settings: DigitalOceanSettings, store: &SimStore, max_hosts: usize) -> Bakery {
+    let baking = BakerySettings { from: "debian-13-x64".to_owned(), look_every: Duration::from_millis(20), max_hosts };
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    let books = move || ready(Ok(Books { store: Arc::clone(&store), known: true })).boxed_local();
+    Bakery::new(settings, baking, Box::new(|| Ok(USER_DATA.into())), Box::new(books)).unwrap()
+}
+
 impl Kitchen {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {}, |_| {})
     }
 
-    fn with(machines: impl FnOnce(&mut Builders), change: impl FnOnce(&mut DigitalOceanSettings)) -> Self {
+    pub(crate) fn with(machines: impl FnOnce(&mut Builders), change: impl FnOnce(&mut DigitalOceanSettings)) -> Self {
         let heard = Arc::new(AtomicU32::new(0));
         let announce = Arc::new(Heard(Arc::clone(&heard)));
         let tasks = Heartbeats::new(Duration::from_millis(50), Duration::from_millis(10), announce);
@@ -103,26 +120,46 @@ impl Kitchen {
         change(&mut settings);
         // As the program does at its start.
         let _ = client(&api);
-        Self { bakery: bakery(settings.clone()), api, settings, heard }
+        let faults = Faults::new();
+        let store = SimStore::new(faults.clone());
+        Self { bakery: bakery(settings.clone(), &store, MAX_HOSTS), api, settings, store, faults, heard }
     }
 
-    async fn bake(&self) -> Result<Baked, ImageError> {
+    pub(crate) async fn bake(&self) -> Result<Baked, ImageError> {
         let (_stop, stopped) = watch::channel(false);
         self.bakery.bake(Some("bread"), Watcher { tell: &|_| {}, stop: stopped }).await
     }
 
     /// Bakes in what would be another process.
-    async fn bake_anew(&self) -> Result<Baked, ImageError> {
+    pub(crate) async fn bake_anew(&self) -> Result<Baked, ImageError> {
+        self.bake_allowing(MAX_HOSTS).await
+    }
+
+    /// The same, with so many droplets allowed.
+    pub(crate) async fn bake_allowing(&self, max_hosts: usize) -> Result<Baked, ImageError> {
         let (_stop, stopped) = watch::channel(false);
-        bakery(self.settings.clone()).bake(Some("bread"), Watcher { tell: &|_| {}, stop: stopped }).await
+        bakery(self.settings.clone(), &self.store, max_hosts)
+            .bake(Some("bread"), Watcher { tell: &|_| {}, stop: stopped })
+            .await
+    }
+
+    /// The names of the builders that have a row.
+    pub(crate) async fn rows(&self) -> Vec<String> {
+        self.store.builders().await.unwrap().into_iter().map(|row| row.name.to_string()).collect()
+    }
+
+    /// No builder has a row, and nothing is paid for but finished images; their names.
+    pub(crate) async fn is_tidy(&self) -> Vec<String> {
+        assert_eq!(self.rows().await, Vec::<String>::new());
+        self.pays_for_nothing_else().await
     }
 
     /// Nothing is paid for but finished images; their names.
-    async fn is_tidy(&self) -> Vec<String> {
+    pub(crate) async fn pays_for_nothing_else(&self) -> Vec<String> {
         assert_eq!(droplets(&self.api), Vec::<String>::new());
         assert_eq!(self.heard.load(Ordering::SeqCst), 0, "a builder announced itself");
         let own = client(&self.api).own_images().await.unwrap();
-        let ours = bakery(self.settings.clone()).list().await.unwrap();
+        let ours = self.bakery.list().await.unwrap();
         assert!(ours.iter().all(|image| image.finished), "{ours:?}");
         assert_eq!(own.len(), ours.len());
         ours.into_iter().map(|image| image.name).collect()
@@ -132,11 +169,11 @@ impl Kitchen {
 /// Says whether a bake failed as it should.
 type Expected = fn(&ImageError) -> bool;
 
-fn order() -> Fault {
+pub(crate) fn order() -> Fault {
     Fault::on("POST", "/v2/droplets")
 }
 
-fn image_order() -> Fault {
+pub(crate) fn image_order() -> Fault {
     Fault::on("POST", "/v2/droplets/")
 }
 
@@ -173,7 +210,7 @@ async fn an_image_is_made_of_a_builder_that_is_tagged_and_given_back() {
     // A host can be booted from it.
     let image = baked.image.id.clone();
     let hosts = provider(DigitalOceanSettings { image: image.clone(), ..settings(&kitchen.api) });
-    hosts.create(&crate::harness::name("test-1")).await.unwrap();
+    hosts.create(&name("test-1")).await.unwrap();
     assert_eq!(kitchen.api.droplets()[0].image, image);
 }
 
@@ -286,7 +323,7 @@ async fn a_builder_that_cannot_be_deleted_is_told_with_the_image() {
     let baked = kitchen.bake().await.unwrap();
     let left = baked.left.unwrap();
     assert!(left.contains("getaredis-test-builder-") && left.contains("the next bake deletes it"), "{left}");
-    assert_eq!(droplets(&kitchen.api).len(), 1);
+    assert_eq!((kitchen.rows().await, droplets(&kitchen.api).len()), (droplets(&kitchen.api), 1));
     // It was finished all the same, and outlives the next bake.
     kitchen.bake().await.unwrap();
     assert_eq!(kitchen.is_tidy().await, ["bread", "bread"]);
@@ -355,7 +392,10 @@ async fn what_a_killed_bake_leaves_is_deleted_by_the_next_one() {
             // The last thing that it asked for was done after the next one had looked.
             kitchen.bake_anew().await.unwrap();
         }
-        assert!(kitchen.is_tidy().await.iter().all(|name| name == "bread"), "{answers}");
+        assert!(kitchen.pays_for_nothing_else().await.iter().all(|name| name == "bread"), "{answers}");
+        assert!(kitchen.api.most_droplets() <= MAX_HOSTS, "{answers}");
+        // Where there was no builder, nobody knows that there will be none.
+        assert!(kitchen.rows().await.len() <= 1, "{answers}");
     });
     bakes.await;
 }
@@ -375,12 +415,12 @@ async fn a_builder_is_ordered_only_while_fewer_droplets_are_paid_for_than_may_be
     kitchen.api.plant("getaredis-other-1", &["getaredis-other"]);
     kitchen.api.plant("test-1", &[TAG]);
     // What an earlier bake has left is deleted first, and takes nobody's place.
-    kitchen.api.plant("getaredis-test-builder-1234abcd", &[TAG]);
+    kitchen.api.plant(LEFT, &[TAG]);
     kitchen.bake().await.unwrap();
     kitchen.api.plant("test-2", &[TAG]);
     let orders = kitchen.api.count("POST", "/v2/droplets");
     let refused = kitchen.bake().await.unwrap_err();
-    assert_eq!(refused, ImageError::NoRoom { there: 2, allowed: 2 });
+    assert_eq!(refused, ImageError::NoRoom { there: 2, allowed: 2, kept_until: None });
     assert!(refused.to_string().ends_with("GETAREDIS__FLEET__MAX_HOSTS=3"), "{refused}");
     assert_eq!((kitchen.api.count("POST", "/v2/droplets"), droplets(&kitchen.api).len()), (orders, 3));
 }
@@ -405,7 +445,7 @@ async fn images_of_others_are_neither_listed_nor_deleted() {
 #[tokio::test]
 async fn a_name_that_would_be_taken_for_a_builders_is_refused_before_anything_is_bought() {
     let kitchen = Kitchen::new();
-    for name in ["", "a\nb", "getaredis-test-builder-1234abcd"] {
+    for name in ["", "a\nb", LEFT] {
         let (_stop, stopped) = watch::channel(false);
         let refused = kitchen.bakery.bake(Some(name), Watcher { tell: &|_| {}, stop: stopped }).await;
         assert!(matches!(refused, Err(ImageError::Invalid(_))), "{name}");
@@ -416,9 +456,9 @@ async fn a_name_that_would_be_taken_for_a_builders_is_refused_before_anything_is
 #[tokio::test]
 async fn a_builder_is_no_host_until_it_was_left_behind() {
     let api = crate::harness::api();
-    api.plant("getaredis-test-builder-1234abcd", &[TAG]);
+    api.plant(LEFT, &[TAG]);
     let with = |deadline| provider(DigitalOceanSettings { bake_deadline: deadline, ..settings(&api) });
-    assert_eq!(with(PATIENCE).list().await.unwrap(), Listing { droplets: vec![], builders: 1 });
+    assert_eq!(with(PATIENCE).list().await.unwrap(), Listing { droplets: vec![], builders: vec![name(LEFT)] });
     let begun = Instant::now();
     let behind = loop {
         match with(Duration::from_secs(1)).list().await.unwrap().droplets.pop() {
@@ -427,7 +467,7 @@ async fn a_builder_is_no_host_until_it_was_left_behind() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(behind.name.as_str(), "getaredis-test-builder-1234abcd");
+    assert_eq!(behind.name, name(LEFT));
     with(PATIENCE).delete(&behind.name).await.unwrap();
     assert!(droplets(&api).is_empty());
 }

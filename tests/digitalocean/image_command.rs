@@ -8,6 +8,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use getaredis::adapters::store::{Owner, SqlStore, StoreSettings};
+use getaredis_actors::domain::DeploymentId;
 use getaredis_testbed::api::{
     Api, RateLimits,
     heartbeats::{Announce, Heartbeats, Machine},
@@ -28,13 +30,14 @@ impl Announce for Nobody {
     async fn gone(&self, _: &Machine) {}
 }
 
-fn api() -> Api {
+pub(crate) fn api() -> Api {
     let api = api_with(Arc::new(Heartbeats::new(Duration::from_millis(100), PATIENCE, Arc::new(Nobody))));
     api.limit_rates(RateLimits { per_hour: 1_000_000, per_minute: 100_000 });
     api
 }
 
-fn command(api: &Api, home: &TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+/// The command in a home of its own, with the database there if nothing else is said.
+pub(crate) fn command(api: &Api, home: &TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     fs::write(home.path().join("token"), format!("{TOKEN}\n")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_getaredis"));
     command.arg("image").args(arguments).current_dir(home.path()).env_remove("GETAREDIS_CONFIG");
@@ -57,7 +60,7 @@ fn command(api: &Api, home: &TempDir, arguments: &[&str], settings: &[(&str, &st
     command
 }
 
-fn said(output: &Output) -> (i32, String, String) {
+pub(crate) fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(!format!("{out}{err}").contains(TOKEN) && !format!("{out}{err}").contains("hunter2"));
@@ -72,7 +75,9 @@ fn an_image_is_baked_named_listed_and_deleted() {
     let (first, line) = out.trim_end().split_once('\n').unwrap();
     let (id, name) = first.split_once(' ').unwrap();
     assert_eq!((name, line), ("bread", format!("digitalocean.image = \"{id}\"").as_str()));
-    for step in ["bought, boots from debian-13-x64", "set up after", "image is made"] {
+    for step in
+        ["no server has used this database", "bought, boots from debian-13-x64", "set up after", "image is made"]
+    {
         assert!(err.contains(step), "{err}");
     }
     assert!(droplets(&api).is_empty());
@@ -131,4 +136,30 @@ fn what_cannot_work_is_said_with_its_exit_code_and_buys_nothing() {
     api.limit_droplets(0);
     let (code, _, err) = said(&command(&api, &home, &["bake"], &[]).output().unwrap());
     assert!(code == 4 && err.contains("droplet limit"), "{err}");
+}
+
+#[tokio::test]
+async fn without_its_deployments_database_nothing_is_bought_and_images_are_listed_all_the_same() {
+    let (api, home) = (api(), TempDir::new().unwrap());
+    let of_another = format!("sqlite://{}", home.path().join("another.db").display());
+    let settings = StoreSettings { url: of_another.clone().into(), pool: 1, acquire_timeout: PATIENCE, tls_ca: None };
+    let store = SqlStore::open(&settings).await.unwrap();
+    let owner = Owner { deployment: DeploymentId::parse("another").unwrap(), key_fingerprint: "k".to_owned() };
+    store.claim(owner, false).await.unwrap();
+    for (url, words) in [
+        ("mysql://root:hunter2@127.0.0.1:9/nothing", "cannot use the MySQL database nothing at 127.0.0.1:9"),
+        ("sqlite:///nowhere/at/all.db", "there is no directory /nowhere/at"),
+        (&of_another, "it belongs to the deployment `another`, and fleet.deployment is `test`"),
+    ] {
+        let away = [("database.url", url)];
+        let (code, out, err) = said(&command(&api, &home, &["bake"], &away).output().unwrap());
+        assert_eq!((code, out.as_str()), (4, ""), "{url}: {err}");
+        assert!(err.contains("so it is not bought: cannot use") && err.contains(words), "{url}: {err}");
+        let (code, listed, err) = said(&command(&api, &home, &["ls", "--json"], &away).output().unwrap());
+        assert_eq!((code, listed.as_str()), (0, "[]\n"), "{err}");
+        let (code, _, err) = said(&command(&api, &home, &["rm", "123"], &away).output().unwrap());
+        assert_eq!(code, 5, "{err}");
+    }
+    assert_eq!(api.count("POST", "/v2/droplets"), 0);
+    assert!(!home.path().join("master.key").exists(), "it needs none");
 }

@@ -5,6 +5,8 @@
 
 mod api;
 mod baking;
+mod beside;
+mod booking;
 mod faults;
 mod fleet;
 mod harness;

@@ -19,14 +19,14 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// It is killed when it is dropped.
-struct Serve {
+pub(crate) struct Serve {
     command: Command,
     child: Child,
     home: TempDir,
 }
 
 impl Serve {
-    fn start(api: &Api, redis: &RedisServer, token: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(api: &Api, redis: &RedisServer, token: &str, settings: &[(&str, &str)]) -> Self {
         let home = TempDir::new().unwrap();
         let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
         write("token", &format!("{token}\n"));
@@ -58,17 +58,27 @@ impl Serve {
         Self { command, child, home }
     }
 
-    fn kill_and_start_again(&mut self) {
+    pub(crate) fn kill_and_start_again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.child = self.command.spawn().unwrap();
     }
 
-    fn log(&self) -> String {
+    /// From the next start on.
+    pub(crate) fn set_environment(&mut self, variable: &str, value: &str) {
+        self.command.env(variable, value);
+    }
+
+    /// The file in which it keeps everything.
+    pub(crate) fn database(&self) -> String {
+        format!("sqlite://{}", self.home.path().join("getaredis.db").display())
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap()
     }
 
-    async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(self) {
             assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());

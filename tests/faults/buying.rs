@@ -63,6 +63,8 @@ enum Way {
     Cordon,
     /// The operator pauses the pool.
     Pause,
+    /// A bake that was cut off has left a row, which is over.
+    Overdue,
 }
 
 /// The ways on which a point of bought hosts is passed; none for any other point.
@@ -77,6 +79,7 @@ fn ways(point: &str) -> &'static [Way] {
         "store.hold_orders" => &[Way::Refuse],
         "store.order_cordon" => &[Way::Cordon],
         "store.order_pause" => &[Way::Pause],
+        "store.close_builder" => &[Way::Overdue],
         _ => &[],
     }
 }
@@ -97,7 +100,7 @@ async fn a_server_may_die_at_every_step_of_a_bought_host_on_every_database() {
             all.extend(ways(point).iter().flat_map(|way| sides().map(|point| (backend, point, *way))));
         }
     }
-    assert!(all.len() >= 66, "only {} scenarios", all.len());
+    assert!(all.len() >= 72, "only {} scenarios", all.len());
     let failed: Vec<_> = stream::iter(all)
         .map(async |(backend, point, way)| {
             let played = AssertUnwindSafe(Scenario::play(directory, backend, &point, way)).catch_unwind().await;
@@ -208,6 +211,7 @@ impl Scenario {
             Way::Keep => self.execute("UPDATE droplets SET state = 'deleting'").await,
             Way::GiveBack => self.server.set_environment(&[("GETAREDIS__FLEET__STANDBY", "0")]),
             Way::Refuse => self.cloud.fault(Fault::on("POST", "/v2/droplets").status(500)),
+            Way::Overdue => self.execute("INSERT INTO builders (name, ends_at) VALUES ('getaredis-b', 1)").await,
             Way::Order | Way::Cordon | Way::Pause => {}
         }
         self.server.crash_at(Some(point));
@@ -247,7 +251,7 @@ impl Scenario {
                 let host = &self.cloud.droplets()[0].name;
                 assert_eq!(self.order(&format!("hosts/{host}/uncordon")).await.unwrap().status, 200);
             }
-            Way::Order | Way::Refuse | Way::Vanish | Way::Keep => {}
+            Way::Order | Way::Refuse | Way::Vanish | Way::Keep | Way::Overdue => {}
         }
         1
     }
@@ -280,11 +284,14 @@ impl Scenario {
         let url = self.database.as_ref().map_or_else(file, TestDatabase::url).into();
         let settings = StoreSettings { url, pool: 2, acquire_timeout: SETTLED, tls_ca: None };
         // It may be busy with the others' databases.
-        let rows = eventually("the database tells its droplets", SETTLED, async || {
+        let (rows, builders) = eventually("the database tells its droplets", SETTLED, async || {
             let store = SqlStore::open(&settings).await.map_err(|why| why.to_string())?;
-            store.droplets().await.map_err(|why| why.to_string())
-        });
-        let rows = rows.await.into_iter().filter(|row| row.state != DropletState::Deleted);
+            let (droplets, builders) = (store.droplets().await, store.builders().await);
+            Ok((droplets.map_err(|why| why.to_string())?, builders.map_err(|why| why.to_string())?))
+        })
+        .await;
+        assert_eq!(builders, []);
+        let rows = rows.into_iter().filter(|row| row.state != DropletState::Deleted);
         let rows: Vec<_> = rows.map(|row| (row.name.to_string(), row.state)).collect();
         let paid = self.cloud.droplets().into_iter().map(|droplet| (droplet.name, DropletState::Created));
         assert_eq!(rows, paid.collect::<Vec<_>>());

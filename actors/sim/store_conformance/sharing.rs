@@ -2,7 +2,9 @@
 
 use futures_util::future::{join, join_all};
 
-use super::{CROWD, RACERS, UNTOUCHED, admitted, applied, by, host, live, onto, report, sinks, started, stop, within};
+use super::{
+    CROWD, RACERS, UNTOUCHED, admitted, applied, builders, by, host, live, onto, report, sinks, started, stop, within,
+};
 use crate::{
     domain::{EndReason, InstanceEvent},
     ports::{Admission, Admitted, Store},
@@ -52,6 +54,13 @@ pub async fn of_two_hundred_orders_at_two_stores_no_more_are_written_than_there_
     let written = join_all(orders).await;
     assert_eq!(written.into_iter().filter(|written| *written.as_ref().unwrap()).count(), 7);
     assert_eq!(b.droplets().await.unwrap().len(), 7);
+}
+
+pub async fn of_droplets_and_builders_ordered_at_two_stores_no_more_are_written_than_there_may_be(
+    a: &dyn Store,
+    b: &dyn Store,
+) {
+    builders::of_orders_of_both_kinds_no_more_are_written_than_there_may_be(a, b, CROWD).await;
 }
 
 pub async fn of_admissions_and_condemnations_at_two_stores_no_instance_is_on_a_condemned_droplet(

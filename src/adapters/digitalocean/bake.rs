@@ -1,10 +1,14 @@
 //! One bake: a builder is ordered, sets itself up and powers itself off; an image of it is made, and finished by its tag
 //! and its name.
 //!
-//! Owns the order of the steps, and that none with an effect is repeated before it is known what became of it. Must not
-//! delete anything: whatever comes of the bake, the [bakery](super::Bakery) does that after it.
+//! Owns the order of the steps, that nothing is bought without the row that keeps its place, and that none with an effect
+//! is repeated before it is known what became of it. Must not delete anything: whatever comes of the bake, the
+//! [bakery](super::Bakery) does that after it.
 
-use getaredis_actors::ports::ProviderError;
+use getaredis_actors::{
+    domain::Timestamp,
+    ports::{BuilderRow, ProviderError, Store},
+};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -16,6 +20,9 @@ pub(super) struct Bake<'a> {
     bakery: &'a Bakery,
     /// The name of the builder, and of the image until it is finished.
     builder: &'a str,
+    /// From then on its row does not cover an order any more.
+    order_by: Timestamp,
+    books: &'a dyn Store,
     tell: &'a dyn Fn(&str),
     waiting: Waiting,
     /// Until when a droplet may still appear whose order was not answered.
@@ -23,10 +30,12 @@ pub(super) struct Bake<'a> {
 }
 
 impl<'a> Bake<'a> {
-    pub(super) fn begin(bakery: &'a Bakery, builder: &'a str, watcher: Watcher<'a>) -> Self {
+    /// The row is written.
+    pub(super) fn begin(bakery: &'a Bakery, row: &'a BuilderRow, books: &'a dyn Store, watcher: Watcher<'a>) -> Self {
         let Watcher { tell, stop } = watcher;
         let waiting = Waiting::of(bakery.settings.bake_deadline, bakery.baking.look_every, Some(stop));
-        Self { bakery, builder, tell, waiting, unsettled: None }
+        let order_by = row.ends_at - bakery.settings.listed_after();
+        Self { bakery, builder: row.name.as_str(), order_by, books, tell, waiting, unsettled: None }
     }
 
     pub(super) fn tell(&self, text: &str) {
@@ -67,7 +76,7 @@ impl<'a> Bake<'a> {
     }
 
     async fn order(&mut self, places: &[Placement], user_data: &SecretString) -> Result<u64, ImageError> {
-        let Self { bakery, builder, unsettled, .. } = self;
+        let Self { bakery, builder, unsettled, order_by, books, .. } = self;
         let purchase = Purchase { name: builder, places, image: &bakery.baking.from, user_data };
         let ordered = async || {
             if let Some(found) = bakery.api.droplets_named(builder).await.map_err(provider)?.first() {
@@ -76,6 +85,9 @@ impl<'a> Bake<'a> {
             }
             if unsettled.is_some_and(|until| Instant::now() < until) {
                 return Ok(None);
+            }
+            if !keeps_place(*books, builder, *order_by).await? {
+                return Err(ImageError::BuilderGone);
             }
             // Before it is sent: nobody knows what becomes of an order that is cut off.
             *unsettled = Some(Instant::now() + bakery.settings.settle);
@@ -148,6 +160,13 @@ impl<'a> Bake<'a> {
         let named = async || api.rename_image(image.id, name).await.map(Some).map_err(provider);
         self.waiting.until("the image has its name", named).await
     }
+}
+
+/// Whether what is ordered now has a row. A bake that began later may have closed it with the builder that it deleted, and
+/// this process may have slept.
+async fn keeps_place(books: &dyn Store, builder: &str, order_by: Timestamp) -> Result<bool, ImageError> {
+    let row = books.builders().await?.into_iter().find(|row| row.name.as_str() == builder);
+    Ok(row.is_some() && Timestamp::now() < order_by)
 }
 
 fn provider(error: ApiError) -> ImageError {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
-use getaredis_actors::domain::Timestamp;
+use getaredis_actors::domain::{HostName, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -42,7 +42,20 @@ pub struct Address {
     pub kind: String,
 }
 
+/// Before its id it is the name under which a droplet is known that has our tag and a name that no host can have.
+pub(super) const NAMELESS: &str = "droplet-";
+
 impl Droplet {
+    /// The name that a host on it would have.
+    pub(super) fn host_name(&self) -> Option<HostName> {
+        HostName::parse(&self.name)
+            .or_else(|error| {
+                tracing::warn!(droplet = self.id, %error, "droplet.has_a_strange_name");
+                HostName::parse(&format!("{NAMELESS}{}", self.id))
+            })
+            .ok()
+    }
+
     /// Its IPv4 address of this kind (`public` or `private`); none until it is active.
     #[must_use]
     pub fn address(&self, kind: &str) -> Option<IpAddr> {

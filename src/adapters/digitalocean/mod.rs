@@ -19,6 +19,7 @@ mod firewalls;
 mod images;
 mod preflight;
 mod provider;
+mod room;
 mod vpcs;
 mod waiting;
 
@@ -26,7 +27,7 @@ pub use self::{
     account::{Account, Region, Size, SshKey},
     actions::{Action, ActionStatus},
     api::Api,
-    bakery::{Bakery, BakerySettings, BuilderData},
+    bakery::{Bakery, BakerySettings, Books, BuilderData, OpenBooks},
     droplets::{Address, Droplet, NewDroplets},
     error::ApiError,
     firewalls::{Firewall, InboundRule},
@@ -85,6 +86,11 @@ pub struct DigitalOceanSettings {
 }
 
 impl DigitalOceanSettings {
+    /// How long it takes at most from an order to a list that shows what was ordered.
+    fn listed_after(&self) -> Duration {
+        2 * self.settle
+    }
+
     /// The tag that makes a droplet ours; the firewall has the same name.
     #[must_use]
     pub fn tag(&self) -> String {

@@ -13,10 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Api, ApiError, DigitalOceanSettings, Droplet, builders::is_builder, buying::Purchase};
-
-/// Before its id it is the name under which a droplet is known that has our tag and a name that no host can have.
-const NAMELESS: &str = "droplet-";
+use super::{Api, ApiError, DigitalOceanSettings, Droplet, builders::is_builder, buying::Purchase, droplets::NAMELESS};
 
 /// Renders what a new host sets itself up with; secret, because it opens that host.
 pub type UserData = dyn Fn(&HostName) -> Result<SecretString, String> + Send + Sync;
@@ -142,19 +139,15 @@ impl DigitalOcean {
 impl HostProvider for DigitalOcean {
     async fn list(&self) -> Result<Listing, ProviderError> {
         let ours = |droplet: Droplet| {
-            let name = HostName::parse(&droplet.name).or_else(|error| {
-                tracing::warn!(droplet = droplet.id, %error, "droplet.has_a_strange_name");
-                HostName::parse(&format!("{NAMELESS}{}", droplet.id))
-            });
             let address = droplet.address("public");
-            name.ok().map(|name| ports::Droplet { name, created_at: droplet.created_at, address })
+            droplet.host_name().map(|name| ports::Droplet { name, created_at: droplet.created_at, address })
         };
         self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();
         let (builders, others): (Vec<_>, Vec<_>) = tagged.partition(|droplet| self.is_at_work(droplet));
         Ok(Listing {
             droplets: others.into_iter().filter_map(ours).collect(),
-            builders: u32::try_from(builders.len()).unwrap_or(u32::MAX),
+            builders: builders.iter().filter_map(Droplet::host_name).collect(),
         })
     }
 

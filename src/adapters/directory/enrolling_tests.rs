@@ -32,7 +32,7 @@ impl HostProvider for Shop {
     async fn list(&self) -> Result<Listing, ProviderError> {
         let droplet =
             |name: &HostName| Droplet { name: name.clone(), created_at: Timestamp::UNIX_EPOCH, address: None };
-        Ok(Listing { droplets: self.lists.lock().unwrap().iter().map(droplet).collect(), builders: 0 })
+        Ok(Listing { droplets: self.lists.lock().unwrap().iter().map(droplet).collect(), builders: Vec::new() })
     }
 
     async fn create(&self, _: &HostName) -> Result<(), ProviderError> {

@@ -3,9 +3,7 @@
 //! Whatever changes a row says in which state it must be: the server that asks may have slept since it looked, and
 //! another one may have decided otherwise.
 
-use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete, dsl::count_star, insert_into, update,
-};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, delete, insert_into, update};
 use diesel_async::RunQueryDsl;
 use getaredis_actors::{
     domain::{
@@ -21,7 +19,7 @@ use super::{
         rows::{DropletLine, LimitLine},
         schema::{droplets as lines, order_limits as limit_lines},
     },
-    Conn, gate, live_on, order_queries, upsert, write_transaction,
+    Conn, builder_queries, gate, live_on, order_queries, upsert, write_transaction,
 };
 
 /// The limit that [`OrderBudget`] is: when its bucket will be full.
@@ -44,9 +42,7 @@ pub(in super::super::super) async fn order_droplet(
     write_transaction!(conn, async move |conn| {
         gate(conn).await?;
         let name = row.name.to_string();
-        let others = lines::table.filter(lines::name.ne(&name)).filter(lines::state.ne(DropletState::Deleted.as_str()));
-        let others: i64 = others.select(count_star()).first(conn).await?;
-        if others >= i64::from(most) {
+        if builder_queries::places_but(conn, &row.name, row.created_at).await? >= i64::from(most) {
             return Ok(false);
         }
         let before: Option<String> = lines::table.find(&name).select(lines::state).first(conn).await.optional()?;

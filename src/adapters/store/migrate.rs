@@ -18,22 +18,40 @@ pub(super) fn migrate<DB: Backend>(
 where
     EmbeddedMigrations: MigrationSource<DB>,
 {
-    let broken = |e: &dyn Display| {
-        let why = e.to_string();
-        let remedy = if why.contains("denied") {
-            "give its user all rights on the database (GRANT), as a table may have to be made or changed"
-        } else {
-            "restore a backup of it"
-        };
-        StoreError::Corrupt(format!("{database} cannot be brought up to date: {why}; {remedy}"))
-    };
-    let known = MigrationSource::<DB>::migrations(&migrations).map_err(|e| broken(&e))?;
-    let applied = conn.applied_migrations().map_err(|e| broken(&e))?;
+    if !is_current(conn, &migrations, database)? {
+        conn.run_pending_migrations(migrations).map_err(|e| broken(database, &e))?;
+    }
+    Ok(())
+}
+
+/// Whether nothing is missing. Needs no lock. Blocks.
+///
+/// # Errors
+/// As [`migrate`].
+pub(super) fn is_current<DB: Backend>(
+    conn: &mut impl MigrationHarness<DB>,
+    migrations: &EmbeddedMigrations,
+    database: &str,
+) -> Result<bool, StoreError>
+where
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let known = MigrationSource::<DB>::migrations(migrations).map_err(|e| broken(database, &e))?;
+    let applied = conn.applied_migrations().map_err(|e| broken(database, &e))?;
     if let Some(newer) = applied.iter().find(|v| !known.iter().any(|k| k.name().version() == **v)) {
         return Err(StoreError::Corrupt(format!(
             "{database} was written by another version of getaredis (it has migration {newer}); run that version, or set database.url to another database"
         )));
     }
-    conn.run_pending_migrations(migrations).map_err(|e| broken(&e))?;
-    Ok(())
+    Ok(known.len() == applied.len())
+}
+
+fn broken(database: &str, error: &dyn Display) -> StoreError {
+    let why = error.to_string();
+    let remedy = if why.contains("denied") {
+        "give its user all rights on the database (GRANT), as a table may have to be made or changed"
+    } else {
+        "restore a backup of it"
+    };
+    StoreError::Corrupt(format!("{database} cannot be brought up to date: {why}; {remedy}"))
 }

@@ -35,8 +35,8 @@ use getaredis_actors::{
         scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report, Store,
-        StoreError, Totals,
+        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated,
+        Report, Store, StoreError, Totals,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -65,7 +65,16 @@ pub struct Owner {
     pub key_fingerprint: String,
 }
 
-/// The store of a server. Dropping it closes the database; a SQLite file is free for another process then.
+/// As what a process comes to a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// For as long as it lives, and where only one may, as that one.
+    Server,
+    /// Beside a server, for a few rows.
+    Guest,
+}
+
+/// The store of a process. Dropping it closes the database; a SQLite file is free for another server then.
 pub struct SqlStore {
     database: Database,
     runtime: Handle,
@@ -135,6 +144,21 @@ impl SqlStore {
     /// answer or refuses; [`StoreError::Corrupt`] when it is not a database of this program or of a later version. Each
     /// is a sentence that names the database and what to do, and never the password.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::connect(settings, Role::Server).await
+    }
+
+    /// Opens the database as a guest: for a command that writes a few rows beside the server. A file of SQLite is not kept
+    /// from a server, neither from one that uses it now nor from one that is started meanwhile; the tables are brought up
+    /// to date only while no server uses it. On a database server this is [`open`](Self::open). A guest does not make a
+    /// database its own: see [`visit`](Self::visit).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`StoreError::Unavailable`] when a server of another version uses the file.
+    pub async fn join(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Self::connect(settings, Role::Guest).await
+    }
+
+    async fn connect(settings: &StoreSettings, role: Role) -> Result<Self, StoreError> {
         let StoreSettings { url, pool, acquire_timeout, tls_ca } = settings;
         let (url, tls_ca) = (url.expose_secret(), tls_ca.as_deref());
         let (pool, patience) = (*pool, *acquire_timeout);
@@ -147,7 +171,7 @@ impl SqlStore {
             Some("postgres" | "postgresql") => {
                 Database::Postgres(postgres::Postgres::new(url, tls_ca)?.open(pool, patience).await?)
             }
-            _ => Database::Sqlite(sqlite::Database::open(url, pool, patience).await?),
+            _ => Database::Sqlite(sqlite::Database::open(url, role, pool, patience).await?),
         };
         Ok(Self { database, runtime: Handle::current(), sinks: Arc::default() })
     }
@@ -159,6 +183,14 @@ impl SqlStore {
     /// does not answer.
     pub async fn claim(&self, owner: Owner, take_over: bool) -> Result<(), StoreError> {
         query!(self.gate, claim(owner, take_over))
+    }
+
+    /// Sees that the database is this deployment's, or nobody's yet, and leaves it so. Returns whether it is this one's.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub async fn visit(&self, deployment: DeploymentId) -> Result<bool, StoreError> {
+        query!(self.read, visit(deployment))
     }
 
     /// The same store, which writes a delivery to each of these sinks for what is worth a notice.
@@ -314,6 +346,20 @@ impl Store for SqlStore {
     async fn remove_droplet(&self, name: &HostName, state: DropletState) -> Result<bool, StoreError> {
         let name = name.clone();
         query!(self.write, remove_droplet(name, state))
+    }
+
+    async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError> {
+        query!(self.read, builders())
+    }
+
+    async fn order_builder(&self, row: &BuilderRow, now: Timestamp, most: u32) -> Result<bool, StoreError> {
+        let row = row.clone();
+        query!(self.gate, order_builder(row, now, most))
+    }
+
+    async fn close_builder(&self, name: &HostName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        query!(self.write, close_builder(name))
     }
 
     async fn orders(&self) -> Result<Orders, StoreError> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, insert_into};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, insert_into};
 use diesel_async::RunQueryDsl;
-use getaredis_actors::ports::StoreError;
+use getaredis_actors::{domain::DeploymentId, ports::StoreError};
 
 use super::{
     super::super::{Owner, failure::Failure, schema::owner},
@@ -32,6 +32,20 @@ pub(in super::super::super) async fn claim(conn: &mut Conn, claimant: Owner, tak
         }
         Ok(())
     })
+}
+
+/// Sees that it is this deployment's, or nobody's yet; says whether it is this one's. Writes nothing: whose it is the
+/// server says that is started on it.
+pub(in super::super::super) async fn visit(conn: &mut Conn, deployment: DeploymentId) -> Result<bool, Failure> {
+    let known: Option<String> = owner::table.find(DEPLOYMENT).select(owner::value).first(conn).await.optional()?;
+    match known {
+        Some(other) if other != deployment.as_str() => Err(StoreError::Unavailable(format!(
+            "cannot use the database: it belongs to the deployment `{other}`, and fleet.deployment is `{deployment}`; set \
+             that back, or set database.url to the database of that deployment's server"
+        ))
+        .into()),
+        known => Ok(known.is_some()),
+    }
 }
 
 fn refusal(feature: &str, known: &str, claimed: &str) -> StoreError {

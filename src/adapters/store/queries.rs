@@ -33,6 +33,8 @@ use super::{
     Conn, locked, upsert, write_transaction,
 };
 
+#[path = "builder_queries.rs"]
+mod builder_queries;
 #[path = "droplet_queries.rs"]
 mod droplet_queries;
 #[path = "order_queries.rs"]
@@ -42,11 +44,12 @@ mod owner_queries;
 #[path = "server_queries.rs"]
 mod server_queries;
 
+pub(in super::super) use builder_queries::{builders, close_builder, order_builder};
 pub(in super::super) use droplet_queries::{
     bury_droplet, condemn_droplet, confirm_droplet, droplets, hold_orders, keep_droplet, order_droplet, order_limits,
     remove_droplet,
 };
-pub(in super::super) use owner_queries::claim;
+pub(in super::super) use owner_queries::{claim, visit};
 pub(in super::super) use server_queries::{beat, retire};
 
 /// Most rows that one statement names; databases take no more than some tens of thousands of values.

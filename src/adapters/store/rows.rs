@@ -7,10 +7,10 @@ use std::fmt::Display;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 use getaredis_actors::{
     domain::{Endpoint, Instance, InstanceState, Lease, Notice, SinkName, Timestamp},
-    ports::{Delivery, DropletRow, DropletState, StoreError},
+    ports::{BuilderRow, Delivery, DropletRow, DropletState, StoreError},
 };
 
-use super::schema::{deliveries, droplets, instances, order_limits};
+use super::schema::{builders, deliveries, droplets, instances, order_limits};
 
 /// A row of `instances`. Every number is an `i64`, so that one that is out of bounds is noticed and not cut.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -181,6 +181,29 @@ impl TryFrom<DropletLine> for DropletRow {
             created_at: of.time("created_at", line.created_at)?,
             name: of.column("name", line.name.parse())?,
         })
+    }
+}
+
+/// A row of `builders`.
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = builders, treat_none_as_default_value = false)]
+pub(super) struct BuilderLine {
+    name: String,
+    ends_at: i64,
+}
+
+impl From<&BuilderRow> for BuilderLine {
+    fn from(b: &BuilderRow) -> Self {
+        Self { name: b.name.to_string(), ends_at: b.ends_at.as_millisecond() }
+    }
+}
+
+impl TryFrom<BuilderLine> for BuilderRow {
+    type Error = StoreError;
+
+    fn try_from(line: BuilderLine) -> Result<Self, StoreError> {
+        let of = Culprit { table: "builder", key: &line.name };
+        Ok(Self { ends_at: of.time("ends_at", line.ends_at)?, name: of.column("name", line.name.parse())? })
     }
 }
 

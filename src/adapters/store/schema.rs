@@ -86,6 +86,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    builders (name) {
+        name -> Text,
+        ends_at -> BigInt,
+    }
+}
+
+diesel::table! {
     droplets (name) {
         name -> Text,
         state -> Text,

@@ -19,6 +19,7 @@ use getaredis_actors::ports::StoreError;
 use tokio::runtime::Handle;
 
 use super::{
+    Role,
     checkpoints::Checkpoints,
     failure::{Failure, Trouble},
     file::{DatabaseFile, unusable},
@@ -120,7 +121,7 @@ pub(super) fn trouble(message: &str) -> Option<Trouble> {
     PASSING.iter().any(|text| message.contains(text)).then(|| Trouble::Passing(message.to_owned()))
 }
 
-/// An open database: the claim on its file and the connections to it.
+/// An open database: its file, claimed or not, and the connections to it.
 pub(super) struct Database {
     /// Connections that only read; writers never stand in their way.
     pub(super) read: Readers,
@@ -133,10 +134,10 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Claims the file, brings its schema up to date and connects.
-    pub(super) async fn open(url: &str, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
+    /// Finds the file, with its schema up to date, and connects. A server claims it, a guest does not.
+    pub(super) async fn open(url: &str, role: Role, pool: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let url = url.to_owned();
-        let opened = tokio::task::spawn_blocking(move || to_write(&url, acquire_timeout)).await;
+        let opened = tokio::task::spawn_blocking(move || to_write(&url, role, acquire_timeout)).await;
         let (file, write) = opened.map_err(|e| StoreError::Unavailable(format!("opening was cut short: {e}")))??;
         let read = Readers::open(Arc::clone(&file), pool.saturating_sub(1).max(1), acquire_timeout).await?;
         Ok(Self { read, gate: Arc::clone(&write), write, _file: file })
@@ -149,16 +150,23 @@ enum Access {
     Write,
 }
 
-/// The claim on the file, and what writes to it.
-fn to_write(url: &str, acquire_timeout: Duration) -> Result<(Arc<DatabaseFile>, Arc<Writer>), StoreError> {
-    let file = DatabaseFile::open(url)?;
+/// The file, claimed if a server wants it, and what writes to it.
+fn to_write(url: &str, role: Role, acquire_timeout: Duration) -> Result<(Arc<DatabaseFile>, Arc<Writer>), StoreError> {
+    let file = match role {
+        Role::Server => DatabaseFile::open(url)?,
+        Role::Guest => DatabaseFile::join(url)?,
+    };
     let path = file.path().to_owned();
     let connect = move || {
         let conn = prepared(&path, Access::Write, acquire_timeout);
         conn.map_err(|e| unusable(Path::new(&path), &e.to_string()))
     };
     let no_thread = |e: io::Error| file.unusable(&format!("no thread: {e}"));
-    let checkpoints = Checkpoints::begin(connect()?).map_err(no_thread)?;
+    // A guest writes too little to make the log long.
+    let checkpoints = match role {
+        Role::Server => Some(Checkpoints::begin(connect()?).map_err(no_thread)?),
+        Role::Guest => None,
+    };
     let first = Conn::new(connect()?);
     let again = move || connect().map(Conn::new);
     let write = Writer::begin(first, again, checkpoints, acquire_timeout).map_err(no_thread)?;

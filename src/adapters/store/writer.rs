@@ -40,7 +40,7 @@ impl Writer {
     pub(super) fn begin(
         first: Conn,
         connect: impl Fn() -> Result<Conn, StoreError> + Send + 'static,
-        checkpoints: Checkpoints,
+        checkpoints: Option<Checkpoints>,
         patience: Duration,
     ) -> io::Result<Self> {
         let (queue, jobs) = channel();
@@ -116,7 +116,7 @@ fn run(
     jobs: &Receiver<Job>,
     first: Conn,
     connect: &impl Fn() -> Result<Conn, StoreError>,
-    mut checkpoints: Checkpoints,
+    mut checkpoints: Option<Checkpoints>,
 ) {
     let mut open = Some(first);
     while let Ok(job) = jobs.recv() {
@@ -129,6 +129,6 @@ fn run(
         if panicked || open.as_mut().is_some_and(|conn| conn.is_broken()) {
             open = None;
         }
-        checkpoints.count();
+        checkpoints.iter_mut().for_each(Checkpoints::count);
     }
 }

@@ -25,8 +25,8 @@ use getaredis_actors::{
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{
-        Admission, Admitted, Beat, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report,
-        Store, StoreError, Totals,
+        Admission, Admitted, Beat, BuilderRow, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders,
+        Relocated, Report, Store, StoreError, Totals,
     },
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
@@ -336,6 +336,15 @@ impl Store for Rows {
         unreachable!("{UNUSED}")
     }
     async fn remove_droplet(&self, _: &HostName, _: DropletState) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn order_builder(&self, _: &BuilderRow, _: Timestamp, _: u32) -> Result<bool, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn close_builder(&self, _: &HostName) -> Result<bool, StoreError> {
         unreachable!("{UNUSED}")
     }
     async fn orders(&self) -> Result<Orders, StoreError> {

@@ -1,5 +1,6 @@
 //! The autoscaler through its messages.
 
+mod baking;
 mod interleaving;
 mod orders;
 mod pressure;
@@ -191,25 +192,12 @@ async fn a_droplet_that_never_boots_is_told_of_as_a_failure_once() {
     assert_eq!((status.totals.ordered, status.totals.failures), (2, 1), "{status:?}");
 }
 
-#[actix::test]
-async fn while_an_image_is_baked_the_pool_does_not_use_its_place() {
-    let world = World::paused(policy());
-    world.cloud.bake(1);
-    sleep(5 * MINUTE).await;
-    let [host] = &world.up()[..] else { panic!("one host") };
-    world.occupy(host, 1);
-    sleep(5 * MINUTE).await;
-    assert_eq!(world.cloud.ordered(), 1, "{:?}", world.status().await);
-    world.cloud.bake(0);
-    sleep(5 * MINUTE).await;
-    world.agrees(2).await;
-}
-
-const CALLS: [&str; 12] = [
+const CALLS: [&str; 13] = [
     "cloud.list",
     "cloud.create",
     "cloud.delete",
     "store.droplets",
+    "store.builders",
     "store.live",
     "store.order_limits",
     "store.order_droplet",

@@ -1,5 +1,6 @@
 //! The store against real databases: a file in a directory of its own, and databases on the servers of script/test.
 
+mod guests;
 mod model;
 mod owning;
 mod plans;

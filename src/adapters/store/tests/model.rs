@@ -43,6 +43,9 @@ enum Call {
     KeepDroplet(HostName),
     BuryDroplet(HostName),
     RemoveDroplet(HostName, DropletState),
+    Builders,
+    OrderBuilder(BuilderRow, Timestamp, u32),
+    CloseBuilder(HostName),
     OrderCordon(HostName, Option<Cordon>),
     OrderPause(bool),
     Orders,
@@ -138,6 +141,10 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => hosts().prop_map(Call::KeepDroplet),
         1 => hosts().prop_map(Call::BuryDroplet),
         1 => (hosts(), state).prop_map(|(name, state)| Call::RemoveDroplet(name, state)),
+        1 => Just(Call::Builders),
+        2 => (hosts(), times(), times(), 0u32..5)
+            .prop_map(|(name, ends_at, now, most)| Call::OrderBuilder(BuilderRow { name, ends_at }, now, most)),
+        1 => hosts().prop_map(Call::CloseBuilder),
         1 => (hosts(), prop::sample::select(vec![None, Some(Cordon::Cordoned), Some(Cordon::Draining)]))
             .prop_map(|(name, cordon)| Call::OrderCordon(name, cordon)),
         1 => any::<bool>().prop_map(Call::OrderPause),
@@ -182,6 +189,9 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         Call::KeepDroplet(name) => words(store.keep_droplet(&name).await),
         Call::BuryDroplet(name) => words(store.bury_droplet(&name).await),
         Call::RemoveDroplet(name, state) => words(store.remove_droplet(&name, state).await),
+        Call::Builders => words(store.builders().await),
+        Call::OrderBuilder(row, now, most) => words(store.order_builder(&row, now, most).await),
+        Call::CloseBuilder(name) => words(store.close_builder(&name).await),
         Call::OrderCordon(name, cordon) => words(store.order_cordon(&name, cordon).await),
         Call::OrderPause(paused) => words(store.order_pause(paused).await),
         Call::Orders => words(store.orders().await),
@@ -200,8 +210,9 @@ async fn everything(store: &dyn Store) -> String {
     }
     let (live, totals) = (store.live(None, u32::MAX).await.unwrap(), store.totals().await.unwrap());
     format!(
-        "{rows:#?} {live:#?} {totals:#?} {:#?} {:#?}",
+        "{rows:#?} {live:#?} {totals:#?} {:#?} {:#?} {:#?}",
         store.droplets().await.unwrap(),
+        store.builders().await.unwrap(),
         store.order_limits().await.unwrap()
     )
 }

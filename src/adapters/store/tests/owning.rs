@@ -23,6 +23,27 @@ async fn belongs_to_its_first_owner_until_it_is_taken_over(store: &SqlStore) {
     }
 }
 
+/// A guest is let in by the deployment alone, and leaves a database that is nobody's as it is.
+async fn a_guest_is_let_into_its_deployments_database(store: &SqlStore) {
+    let visit = |deployment: &str| store.visit(DeploymentId::parse(deployment).unwrap());
+    assert!(!visit("other").await.unwrap());
+    store.claim(owner("mine", "k1"), false).await.unwrap();
+    assert!(visit("mine").await.unwrap());
+    let Err(StoreError::Unavailable(why)) = visit("other").await else { panic!("it was let in") };
+    assert!(why.starts_with("cannot use the database: it belongs to the deployment `mine`, and"), "{why}");
+    store.claim(owner("mine", "k1"), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_is_let_into_a_database_of_its_deployment_and_of_nobody() {
+    let (file, _dir) = empty_file().await;
+    a_guest_is_let_into_its_deployments_database(&file).await;
+    for kind in Kind::ALL {
+        let (store, _database) = empty(kind).await;
+        a_guest_is_let_into_its_deployments_database(&store).await;
+    }
+}
+
 #[tokio::test]
 async fn a_sqlite_file_belongs_to_its_first_owner_until_it_is_taken_over() {
     let (store, _dir) = empty_file().await;

@@ -114,11 +114,16 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     assert_eq!(store.droplets().await.unwrap(), []);
     store.order_limits().await.unwrap();
     store.hold_orders(None).await.unwrap();
+    let builder = BuilderRow { name: unused.clone(), ends_at: later(1) };
+    assert!(store.order_builder(&builder, now(), 1).await.unwrap());
+    assert_eq!(store.builders().await.unwrap(), [builder]);
+    assert!(store.close_builder(&unused).await.unwrap());
     store.order_cordon(&unused, None).await.unwrap();
     store.order_pause(false).await.unwrap();
     store.orders().await.unwrap();
     store.totals().await.unwrap();
     store.claim(owning::owner("d", "k"), false).await.unwrap();
+    assert!(store.visit(owning::owner("d", "k").deployment).await.unwrap());
     store.beat(&server(1), &Report::default()).await.unwrap();
     store.retire(&server(1)).await.unwrap();
     store.ping().await.unwrap();
