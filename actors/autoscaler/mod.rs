@@ -22,6 +22,7 @@ mod pass;
 mod pause;
 mod setbacks;
 mod state;
+mod steps;
 
 use std::{sync::Arc, time::Duration};
 
