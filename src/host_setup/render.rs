@@ -12,6 +12,28 @@ use super::{
 /// Ends a file within the script. No line of a file is this.
 const END: &str = "END-OF-GETAREDIS-FILE";
 
+/// How the script begins.
+const PREAMBLE: &str = r#"#!/bin/bash
+# Rendered by getaredis: makes this machine one of its hosts. Run it as root, as often as you like.
+# It holds secrets of this one host: keep it to yourself, and delete it when it has run.
+set -euo pipefail
+umask 077
+
+((EUID == 0)) || { echo 'run this as root' >&2; exit 1; }
+
+# put MODE PATH: a file that is right already stays, with the owner that the set-up gave it, so that who reads it goes on.
+put() {
+  install -d -m 0755 "${2%/*}"
+  cat >"$2.new"
+  chmod "$1" "$2.new"
+  if cmp -s "$2.new" "$2" && [[ $(stat -c %a "$2.new") == "$(stat -c %a "$2")" ]]; then
+    rm "$2.new"
+  else
+    mv "$2.new" "$2"
+  fi
+}
+"#;
+
 /// A `#cloud-config` that writes the files and runs the set-up; then, if it is a builder's, seals the machine and powers
 /// it off.
 pub(super) fn cloud_config(files: &[HostFile], builder: bool) -> Result<String, HostSetupError> {
@@ -36,14 +58,7 @@ pub(super) fn cloud_config(files: &[HostFile], builder: bool) -> Result<String, 
 
 /// A script for root that does the same.
 pub(super) fn script(files: &[HostFile]) -> Result<String, HostSetupError> {
-    let mut text =
-        "#!/bin/bash\n# Rendered by getaredis: makes this machine one of its hosts. Run it as root, as often \
-                    as you like.\n# It holds secrets of this one host: keep it to yourself, and delete it when it has \
-                    run.\nset -euo pipefail\numask 077\n\n\
-                    ((EUID == 0)) || { echo 'run this as root' >&2; exit 1; }\n\n\
-                    put() {\n  install -d -m 0755 \"${2%/*}\"\n  cat >\"$2.new\"\n  chmod \"$1\" \"$2.new\"\n  \
-                    mv \"$2.new\" \"$2\"\n}\n"
-            .to_owned();
+    let mut text = PREAMBLE.to_owned();
     for file in last_of_each(files) {
         let _ = write!(text, "\nput {} {} <<'{END}'\n{}{END}\n", file.mode, file.path, plain(file)?);
     }
