@@ -25,7 +25,8 @@ pub(super) enum ImageCommand {
     /// Make an image with everything in it that all hosts have
     ///
     /// Buys a machine, the builder, lets it set itself up, makes an image of it and deletes it again. The builder costs
-    /// what a host costs for some minutes; the image costs as long as it is kept. Nothing secret is in it.
+    /// what a host costs for some minutes; the image costs as long as it is kept. Nothing secret is in it. Needs the
+    /// deployment's database, in which the builder takes its place beside the hosts.
     Bake {
         /// Its name, for people [default: the deployment's tag and the time]
         #[arg(long, value_name = "NAME")]
