@@ -131,14 +131,15 @@ impl Tools {
             !readings.fleet.leads && (ordered > 0 || readings.has_young_order(CLOUD_PATIENCE, now));
         let hold = memory.setbacks.hold(now);
         let allowed = !self.pause.is_set() && hold.is_none();
-        let held_for = hold.map(|hold| Duration::try_from(hold.until.duration_since(now)).unwrap_or_default());
+        let held_for = hold.as_ref().map(|hold| Duration::try_from(hold.until.duration_since(now)).unwrap_or_default());
         let growth = GrowthForeseen {
             booting: outlook.coming.saturating_sub(failed),
             announced: outlook.announced,
             unheard: outlook.unheard,
             standstill: match self.pause.is_set() {
                 true => Some(Standstill::Paused),
-                false => outlook.directory_away.then_some(Standstill::DirectoryAway),
+                false if outlook.directory_away => Some(Standstill::DirectoryAway),
+                false => hold.is_some().then_some(Standstill::HeldBack),
             },
             next_order_in: held_for.or(outlook.next_order_in).filter(|_| !self.pause.is_set()),
             may_grow: allowed && (outlook.may_grow || is_left_to_another),

@@ -120,6 +120,8 @@ pub enum Standstill {
     DirectoryAway,
     /// The provider does not even show what there is.
     Refused,
+    /// An order failed, or what was bought did: the next one waits longer.
+    HeldBack,
 }
 
 impl fmt::Display for Standstill {
@@ -128,6 +130,7 @@ impl fmt::Display for Standstill {
             Self::Paused => "the pool is paused",
             Self::DirectoryAway => "the directory is away",
             Self::Refused => "the provider of hosts refuses",
+            Self::HeldBack => "orders are held back after a failure",
         })
     }
 }
@@ -223,6 +226,9 @@ mod tests {
         assert_eq!(paused.to_string(), "no hosts; the pool is paused");
         let later = NoPlace { failing: 1, next_order_in: Some(Duration::from_secs(40)), ..NoPlace::default() };
         assert_eq!(later.to_string(), "1 host failing, the next one can be ordered in about 40 s");
+        let held_back = NoPlace { standstill: Some(Standstill::HeldBack), ..later };
+        let told = "1 host failing, the next one can be ordered in about 40 s; orders are held back after a failure";
+        assert_eq!(held_back.to_string(), told);
     }
 
     fn any_host() -> impl Generator<Value = Candidate> {
