@@ -20,7 +20,7 @@ fn what_is_lost_with_a_droplet_is_told_and_the_broken_ones_are_replaced_and_dele
         // Longer than it takes to notice that a machine is silent, so that there is time to see what is told meanwhile.
         ("fleet.list_grace", "15s"),
         ("directory.ttl", "5s"),
-        ("docker.call_timeout", "3s"),
+        ("docker.call_timeout", "5s"),
         ("reaper.lost_after", "20s"),
     ];
     in_a_world(&settings, async |world| {

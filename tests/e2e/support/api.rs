@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{SOON, eventually, secrets::Secrets};
 
 /// Longer than the server may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// No lease that is to be short is tried that is longer.
 const LONGEST_BRIEF_S: u64 = 300;

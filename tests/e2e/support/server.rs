@@ -98,6 +98,9 @@ impl Server {
             // Most tests are about something else than how fast one visitor may ask.
             ("limits.creates_per_minute", "100000"),
             ("limits.burst", "100000"),
+            // Nor about how fast a machine is that is busy with all the others.
+            ("docker.start_timeout", "60s"),
+            ("instances.create_deadline", "75s"),
             ("reaper.sweep", "1s"),
             ("telemetry.log", "info,getaredis=debug,getaredis_actors=debug"),
             ("telemetry.format", "json"),
