@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Scenarios that are played at once; most of them wait for a grace that is over in its own time.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 8;
 
 /// Longest time until the pool is what it should be: a dead server is waited for, then the provider's list.
 const SETTLED: Duration = Duration::from_secs(90);
@@ -149,7 +149,7 @@ impl Scenario {
         let server = Server::unstarted(&[
             ("database.url", url.as_str()),
             ("database.pool", "3"),
-            // There are a dozen servers, and how fast a database lets them in is not what is tested.
+            // There are many servers, and how fast a database lets them in is not what is tested.
             ("database.acquire_timeout", "20s"),
             ("docker.network", "bridge"),
             ("docker.publish_address", "0.0.0.0"),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Scenarios that are played at once, beside those that do little but wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 
 /// The first purge comes at any time within a minute.
 const LONG: Duration = Duration::from_secs(100);
