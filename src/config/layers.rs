@@ -257,7 +257,8 @@ struct NotToml {
 
 /// `(section.key, value, line)` for every key of a file. What stands outside a section is named as it is.
 fn keys_of(text: &str) -> Result<Vec<(String, Value, usize)>, NotToml> {
-    let line_at = |offset: usize| text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+    let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_at = |offset: usize| line_ends.partition_point(|end| *end < offset) + 1;
     let broken = |e: toml::de::Error| NotToml {
         line: e.span().map_or(1, |span| line_at(span.start)),
         message: e.message().to_owned(),
