@@ -90,6 +90,14 @@ pub struct ScalingStatus {
     pub totals: ScalingTotals,
 }
 
+impl ScalingStatus {
+    /// Whether no pass has seen the droplets yet, because something could not be read: there may be any number of them.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        self.explanation.is_empty() && !self.errors.is_empty()
+    }
+}
+
 /// What the autoscaler did since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -191,7 +191,7 @@ impl Need {
         let strays = count(snapshot.droplets.iter().filter(|droplet| droplet.row.is_none()).count());
         let twins = snapshot.twins();
         let mut text = format!(
-            "{} of at most {} droplets; {} hosts empty and ready, {} on the way, {} wanted; {} slots free, {} wanted",
+            "{} of at most {} droplets; empty hosts: {} ready, {} on the way, {} wanted; {} slots free, {} wanted",
             count(snapshot.paid_for().count()) - strays,
             policy.max_hosts,
             self.ready,

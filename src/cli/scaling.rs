@@ -94,13 +94,13 @@ fn listed<T>(items: &[T]) -> (&[T], Option<String>) {
 fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
     let mut text = format!("{}\n", if pool.paused { "paused" } else { "running" });
     let totals = pool.totals;
+    let hosts = match pool.is_unseen() {
+        true => format!("at most {} hosts, not seen yet", pool.max_hosts),
+        false => format!("{} of at most {} hosts", pool.droplets.len(), pool.max_hosts),
+    };
     text.push_str(&format!(
-        "{} of at most {} hosts; {} ordered, {} deleted, {} failures since the start\n",
-        pool.droplets.len(),
-        pool.max_hosts,
-        totals.ordered,
-        totals.deleted,
-        totals.failures
+        "{hosts}; {} ordered, {} deleted, {} failures since the start\n",
+        totals.ordered, totals.deleted, totals.failures
     ));
     if let Some(seconds) = pool.ready_in_s {
         text.push_str(&format!("the next one is ready in about {}\n", span(seconds)));
@@ -196,6 +196,9 @@ mod tests {
         assert!(text.contains("530 of at most"), "{text}");
         assert_eq!((text.matches("ours-").count(), text.matches("stray-").count()), (30, 2 * MOST_LISTED), "{text}");
         assert_eq!(text.matches("and 480 more (--json has all)").count(), 2, "{text}");
+        let blind =
+            ScalingStatus { errors: vec!["the token is wrong".to_owned()], max_hosts: 3, ..ScalingStatus::default() };
+        assert!(shown(&blind, later(60)).contains("at most 3 hosts, not seen yet"));
         let few = ScalingStatus { explanation: vec!["as it is".to_owned()], ..ScalingStatus::default() };
         assert!(!shown(&few, later(60)).contains("more"));
     }

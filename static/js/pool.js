@@ -15,9 +15,12 @@ export function poolInWords(scaling, now) {
   const more = strays > 0 ? `, ${strays} more without a record` : "";
   const ready = coming > 0 && typeof scaling.ready_in_s === "number" ? `; the first is ready in about ${age(scaling.ready_in_s)}` : "";
   const way = coming > 0 ? `, ${coming} on the way${ready}` : "";
+  const hosts = `${most} host${most === 1 ? "" : "s"}`;
+  // No pass has seen them yet, because something could not be read.
+  const unseen = scaling.explanation.length === 0 && scaling.errors.length > 0;
   return {
     state: scaling.paused ? "paused" : "running",
-    numbers: `${droplets.length - strays} of at most ${most} host${most === 1 ? "" : "s"}${more}${way}`,
+    numbers: unseen ? `At most ${hosts}, not seen yet` : `${droplets.length - strays} of at most ${hosts}${more}${way}`,
     totals: `Since the start ${totals.ordered} ordered, ${totals.deleted} deleted, ${totals.failures} failure${totals.failures === 1 ? "" : "s"}`,
     button: scaling.paused ? "Resume" : "Pause",
     hint: scaling.paused ? "Nothing is bought or given back until you resume it." : "",

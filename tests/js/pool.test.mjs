@@ -34,3 +34,8 @@ test("a pause says what it means and how to end it", () => {
   assert.deepEqual([words.state, words.button, words.numbers], ["paused", "Resume", "0 of at most 1 host"]);
   assert.match(words.hint, /until/);
 });
+
+test("hosts that could not be seen yet are not told to be none", () => {
+  const words = poolInWords({ ...scaling, droplets: [], explanation: [], errors: ["the token is wrong"] }, now);
+  assert.equal(words.numbers, "At most 5 hosts, not seen yet");
+});

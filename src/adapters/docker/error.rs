@@ -68,6 +68,7 @@ pub(super) fn words(error: &Error) -> String {
         }
         Error::DockerResponseServerError { message, .. } => message.clone(),
         _ => {
+            let error = beneath_the_client(error);
             let mut text = error.to_string();
             let mut cause = error.source();
             while let Some(inner) = cause {
@@ -86,6 +87,14 @@ pub(super) fn words(error: &Error) -> String {
         line.push('…');
     }
     line
+}
+
+/// Why there was no answer, without the client's own names for its layers, if it says why.
+fn beneath_the_client(error: &Error) -> &(dyn std::error::Error + 'static) {
+    match error {
+        Error::HyperLegacyError { err } => err.source().unwrap_or(err),
+        other => other,
+    }
 }
 
 #[cfg(test)]
