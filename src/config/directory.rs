@@ -187,10 +187,11 @@ fn announce(value: &Value) -> Read<Option<RedisPlace>> {
     Some(&url)
         .filter(|url| is_redis(url) && !url.contains('@'))
         .and_then(|url| RedisPlace::of(url))
-        .filter(|place| place.database == 0)
+        .filter(|place| place.database == 0 && !is_loopback_host(&place.host))
         .map(Some)
         .ok_or_else(|| {
-            "must be empty or an address such as redis://10.0.0.2:6379, without user, password or database".to_owned()
+            "must be empty or an address that hosts reach, such as redis://10.0.0.2:6379, without user, password or database"
+                .to_owned()
         })
 }
 

@@ -3,10 +3,11 @@
 use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use toml::Value;
 
 use super::{
     kinds::{
-        duration, ip, list, network, optional_engine, optional_path, optional_text, ports, some_text, whole, word,
+        Read, duration, ip, list, network, optional_engine, optional_path, optional_text, ports, some_text, whole, word,
     },
     reader::{Reader, read_section},
 };
@@ -67,7 +68,7 @@ impl Docker {
             tls_key: optional_path,
             host_auth: word(&[("certificate", HostAuth::Certificate), ("derived", HostAuth::Derived)]),
             host_clients: list(network),
-            image: some_text,
+            image: image,
             publish_address: ip,
             ports: ports,
             network: optional_text,
@@ -110,4 +111,13 @@ impl Docker {
     pub fn local_engine(&self) -> &str {
         self.endpoint.as_deref().unwrap_or(LOCAL_ENGINE)
     }
+}
+
+/// The name of an image as engines take it. It is also part of what hosts are set up with, on a command line.
+fn image(value: &Value) -> Read<String> {
+    let name = some_text(value)?;
+    let sound = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@[]".contains(c));
+    let must = "must be the name of an image, such as redis:7 or registry.example.org/redis@sha256:…";
+    if sound { Ok(name) } else { Err(must.to_owned()) }
 }
