@@ -220,6 +220,7 @@ impl Brain {
             fleet: to(&cradles.scheduler),
             inventory: to(&cradles.scheduler),
             remove_orphan: to(&cradles.scheduler),
+            orphans_kept: to(&cradles.scheduler),
             give_up: to(&cradles.scheduler),
             directory: to(&cradles.discovery),
             pool: to(&cradles.autoscaler),

@@ -14,12 +14,14 @@ use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde::Serialize;
 
+mod attendance;
 mod builders;
 mod journal;
 mod provider;
 mod vitals;
 
 pub use self::{
+    attendance::Attended,
     builders::BuilderRow,
     journal::{Journal, JournalError},
     provider::{Droplet, HostProvider, HourlyPrice, Listing, ProviderError},
@@ -249,6 +251,18 @@ pub trait Store: Send + Sync {
 
     /// Forgets a server that is dead or ends. Fine when there is none.
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError>;
+
+    /// Writes that a server is at work at `now`, and returns the span of time that it has been: `last`, what the same
+    /// server was answered last, up to now, if the database still has it exactly so; else one that begins now, because the
+    /// server has only just come, or the database is not the one that it was. Forgets spans that need not be
+    /// [kept](Attended::kept_since).
+    async fn attend(&self, last: Option<Attended>, now: Timestamp) -> Result<Attended, StoreError>;
+
+    /// The spans of time in which servers were at work on the database, in the order of their beginnings.
+    async fn attended(&self) -> Result<Vec<Attended>, StoreError>;
+
+    /// Which of these have a row, whether they live or have ended.
+    async fn known(&self, ids: &[InstanceId]) -> Result<BTreeSet<InstanceId>, StoreError>;
 
     /// Whether other servers may use the database at the same time.
     fn is_shared(&self) -> bool;

@@ -6,6 +6,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::Timestamp;
+
 /// Why a text was refused as a name. Says what would have been allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {allowed}")]
@@ -93,6 +95,15 @@ impl InstanceId {
     pub fn from_uuid(uuid: uuid::Uuid) -> Self {
         Self(uuid.simple().to_string().into())
     }
+
+    /// When it was made: every id of ours begins with that, in milliseconds (UUID version 7, RFC 9562 section 5.7). `None`
+    /// of any other one.
+    #[must_use]
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let uuid = uuid::Uuid::try_parse(&self.0).ok().filter(|uuid| uuid.get_version_num() == 7)?;
+        let (seconds, nanoseconds) = uuid.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
+    }
 }
 
 text_newtype!(
@@ -175,6 +186,16 @@ mod tests {
         let id = InstanceId::from_uuid(uuid::Uuid::from_u128(0xabc));
         assert_eq!(id.as_str(), "00000000000000000000000000000abc");
         assert_eq!(InstanceId::parse(id.as_str()), Ok(id));
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made_if_it_is_one_of_ours() {
+        let made = |text: &str| InstanceId::parse(text).unwrap().made_at();
+        let at = Timestamp::from_millisecond(1_790_000_000_123).unwrap();
+        assert_eq!(made("01a0c4506c7b7000800000000000002a"), Some(at));
+        for other in ["01a0c4506c7b4000800000000000002a", "00000000000000000000000000000abc", &"f".repeat(32)] {
+            assert_eq!(made(other), None, "{other}");
+        }
     }
 
     #[test]

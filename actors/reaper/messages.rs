@@ -76,6 +76,9 @@ pub struct ReaperStatus {
 pub struct Orphans {
     /// Containers that no row claims.
     pub container: u64,
+    /// Containers that no row claims and that are left alone, because they were made at a time that this database knows
+    /// nothing of: it was another one then, or is an older copy of itself.
+    pub unknown: u64,
     /// Rows whose container is gone.
     pub row: u64,
 }

@@ -15,6 +15,7 @@
 mod extend;
 mod forgetting;
 pub mod messages;
+mod orphans;
 mod passes;
 mod silence;
 pub mod state;
@@ -38,25 +39,26 @@ use crate::{
     answers_probe,
     autoscaler::messages::DescribeScaling,
     discovery::messages::DescribeDirectory,
-    domain::{EndReason, HostName, Instance, InstanceId, InstanceState},
+    domain::{EndReason, HostName, Instance, InstanceId, InstanceState, Timestamp},
     feed::messages::{Fact, Publish},
     host::messages::InstanceExited,
     patience,
-    ports::{Clock, Store},
+    ports::{Attended, Clock, Store},
     scheduler::messages::{
         DeleteInstance, DescribeFleet, EndError, Ending as Answer, EndingUnconfirmed, GiveUpInstance, HostInventory,
-        HostReady, HostSilent, RemoveOrphan,
+        HostReady, HostSilent, OrphansKept, RemoveOrphan,
     },
     settings::Settings,
     supervision::ask,
 };
 use forgetting::FIRST_WITHIN;
 use messages::{DescribeReaper, ExtendError, ExtendLease, Orphans, ReaperStatus, SweepNow};
+use orphans::{Judged, Removals, judge, remove_orphans};
 use passes::{Due, Review, expire, review, warn};
 use silence::Silences;
 use state::{Claim, Ending, Endings};
 use steady::Steady;
-use sweep::{Removals, Sweep, look_everywhere, remove_orphans};
+use sweep::{Sweep, look_everywhere};
 
 /// How often, at most, it is looked whose owner is to be warned: a warning comes minutes before the end.
 const WARN_EVERY: Duration = Duration::from_secs(1);
@@ -75,6 +77,8 @@ pub struct Peers {
     pub inventory: Recipient<HostInventory>,
     /// The scheduler.
     pub remove_orphan: Recipient<RemoveOrphan>,
+    /// The scheduler.
+    pub orphans_kept: Recipient<OrphansKept>,
     /// The scheduler.
     pub give_up: Recipient<GiveUpInstance>,
     /// Discovery: whether a host is gone, or only the directory away.
@@ -111,6 +115,10 @@ pub struct ReaperActor {
     rows_alone: BTreeSet<InstanceId>,
     /// Containers without a row that could not be removed when their host was last looked at.
     orphans: BTreeMap<HostName, u64>,
+    /// Containers that are left alone, because this database knows nothing of the time in which they were made.
+    unknown: BTreeMap<HostName, u64>,
+    /// Since when and until when the database knows this server.
+    attended: Option<Attended>,
     silences: Rc<RefCell<Silences>>,
     /// Whether a review is under way, and whether somebody has woken the reaper for another one since it began.
     reviewing: bool,
@@ -130,6 +138,8 @@ impl ReaperActor {
             sweeping: false,
             rows_alone: BTreeSet::new(),
             orphans: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            attended: None,
             silences: Rc::default(),
             reviewing: false,
             review_again: false,
@@ -265,18 +275,29 @@ impl ReaperActor {
     fn sweep(&mut self) -> impl ActorFuture<Self, Output = ReaperStatus> + use<> {
         self.sweeping = true;
         self.sweep_due = Instant::now() + self.tools.settings.reaper.sweep;
-        let (tools, peers) = (self.tools.clone(), self.peers.clone());
-        let look = async move { look_everywhere(&tools, &peers).await };
-        let removed = look.into_actor(self).then(|found: Sweep, actor, ctx| {
+        let (tools, peers, last) = (self.tools.clone(), self.peers.clone(), self.attended);
+        let look = async move { look_everywhere(&tools, &peers, last).await };
+        let judged = look.into_actor(self).then(|found: Sweep, actor, ctx| {
             actor.status.last_error = found.errors.last().cloned();
+            actor.attended = found.attended.or(actor.attended);
             actor.rows_alone.extend(found.rows_alone);
             found.to_end.into_iter().for_each(|ending| actor.want(ending));
             actor.work(ctx);
             if let Some(fleet) = found.fleet {
                 actor.orphans.retain(|host, _| fleet.contains(host));
+                actor.unknown.retain(|host, _| fleet.contains(host));
             }
+            let tools = actor.tools.clone();
+            async move { judge(&tools, found.orphans).await }.into_actor(actor)
+        });
+        let removed = judged.then(|judged, actor, _| {
+            let Judged { over, unknown, unknown_until } = judged.unwrap_or_else(|error| {
+                actor.note_error(&error.to_string());
+                Judged::default()
+            });
+            actor.keep(&unknown, unknown_until);
             let (tools, peers) = (actor.tools.clone(), actor.peers.clone());
-            async move { remove_orphans(&tools, &peers, found.orphans).await }.into_actor(actor)
+            async move { remove_orphans(&tools, &peers, over).await }.into_actor(actor)
         });
         removed.map(|Removals { removed, left, errors }, actor, ctx| {
             actor.sweeping = false;
@@ -294,11 +315,27 @@ impl ReaperActor {
         })
     }
 
+    /// Leaves containers alone that may be somebody's, and says so where there are more or fewer of them than before.
+    fn keep(&mut self, unknown: &orphans::Orphans, until: Option<Timestamp>) {
+        for (host, ids) in unknown {
+            let count = ids.len() as u64;
+            let before = self.unknown.insert(host.clone(), count).unwrap_or_default();
+            if let Some(until) = until.filter(|_| count > 0 && count != before) {
+                tracing::warn!(%host, containers = count, %until, "reaper.orphans_unknown");
+            }
+        }
+        orphans::tell(&self.peers, unknown);
+    }
+
     fn describe(&self) -> ReaperStatus {
         ReaperStatus {
             pending: self.endings.pending(),
             reap_lag_s: self.endings.lag(Instant::now()).as_secs(),
-            orphans: Orphans { row: self.rows_alone.len() as u64, container: self.orphans.values().sum() },
+            orphans: Orphans {
+                row: self.rows_alone.len() as u64,
+                container: self.orphans.values().sum(),
+                unknown: self.unknown.values().sum(),
+            },
             ..self.status.clone()
         }
     }

@@ -1,11 +1,10 @@
 //! One sweep: rows and containers of every host that answers, compared in both directions.
 //!
-//! Owns nothing that outlives it. Removes containers that no row claims; what else must end it only finds.
+//! Owns nothing that outlives it. What must end, and which containers no row claims, it only finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use tokio::time::Instant;
 
 use super::{
     Peers, Tools,
@@ -13,13 +12,14 @@ use super::{
 };
 use crate::{
     domain::{EndReason, HostName, InstanceId},
-    ports::{Found, Removal},
-    scheduler::messages::{DescribeFleet, HostInventory, RemoveOrphan},
+    patience,
+    ports::{Attended, Found},
+    scheduler::messages::{DescribeFleet, HostInventory},
     supervision::ask,
 };
 
-/// Hosts that are asked at once, and of which orphans are removed at once.
-const HOSTS_AT_ONCE: usize = 64;
+/// Hosts that are asked at once, or of which orphans are removed at once.
+pub(super) const HOSTS_AT_ONCE: usize = 64;
 
 /// What a look at all hosts found.
 #[derive(Default)]
@@ -29,23 +29,21 @@ pub(super) struct Sweep {
     pub(super) rows_alone: BTreeSet<InstanceId>,
     /// Containers without a row, of every host that was looked at, also where there are none.
     pub(super) orphans: BTreeMap<HostName, Vec<InstanceId>>,
+    /// Since when, and until when, this server is at work on the database, if it could write that down.
+    pub(super) attended: Option<Attended>,
     /// The hosts that there are; `None` when nobody could say.
     pub(super) fleet: Option<BTreeSet<HostName>>,
     pub(super) errors: Vec<String>,
 }
 
-/// What became of the containers without a row.
-#[derive(Default)]
-pub(super) struct Removals {
-    pub(super) removed: u64,
-    /// How many are left on each host.
-    pub(super) left: BTreeMap<HostName, u64>,
-    pub(super) errors: Vec<String>,
-}
-
-/// Looks at everything once: the rows for what was left behind, and every host that answers in both directions.
-pub(super) async fn look_everywhere(tools: &Tools, peers: &Peers) -> Sweep {
+/// Looks at everything once: the rows for what was left behind, and every host that answers in both directions. Before
+/// that it is written down that this server is at work, and has been since `last` began.
+pub(super) async fn look_everywhere(tools: &Tools, peers: &Peers, last: Option<Attended>) -> Sweep {
     let mut sweep = Sweep::default();
+    match patience::store(tools.store.attend(last, tools.clock.now())).await {
+        Ok(attended) => sweep.attended = Some(attended),
+        Err(error) => sweep.errors.push(error.to_string()),
+    }
     let before = match state::claims(&*tools.store).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -101,53 +99,4 @@ async fn inventory_of(tools: &Tools, peers: &Peers, host: HostName) -> (HostName
         Err(error) => Err(error.to_string()),
     };
     (host, inventory)
-}
-
-/// Removes containers that no row claims. What could not be removed is found again by the next sweep.
-pub(super) async fn remove_orphans(
-    tools: &Tools,
-    peers: &Peers,
-    orphans: BTreeMap<HostName, Vec<InstanceId>>,
-) -> Removals {
-    let hosts = stream::iter(orphans).map(|(host, orphans)| async move {
-        let removals = remove_from(tools, peers, &host, orphans).await;
-        (host, removals)
-    });
-    let mut hosts = hosts.buffer_unordered(HOSTS_AT_ONCE);
-    let mut all = Removals::default();
-    while let Some((host, (removed, left, errors))) = hosts.next().await {
-        all.removed += removed;
-        all.left.insert(host, left);
-        all.errors.extend(errors);
-    }
-    all
-}
-
-/// How many of a host's orphans were removed and how many are left, and why. A host that takes long is not asked for
-/// all of them: the next sweep, which the other hosts wait for, goes on.
-async fn remove_from(
-    tools: &Tools,
-    peers: &Peers,
-    host: &HostName,
-    orphans: Vec<InstanceId>,
-) -> (u64, u64, Vec<String>) {
-    let (mut removed, mut left, mut errors) = (0, orphans.len() as u64, Vec::new());
-    let end = Instant::now() + tools.settings.host.longest_call();
-    for id in orphans {
-        if Instant::now() >= end {
-            break;
-        }
-        tracing::warn!(%host, instance = %id, "reaper.orphan");
-        let request = RemoveOrphan { host: host.clone(), id };
-        let removal = ask(&peers.remove_orphan, request, tools.settings.host.longest_call() * 2).await;
-        match removal.map_err(|e| e.to_string()).and_then(|removal| removal.map_err(|e| e.to_string())) {
-            Ok(removal) => {
-                removed += u64::from(removal == Removal::Removed);
-                left -= 1;
-            }
-            // The others are not kept waiting for this one.
-            Err(why) => errors.push(format!("{host}: {why}")),
-        }
-    }
-    (removed, left, errors)
 }

@@ -6,7 +6,7 @@ use actix::Recipient;
 
 use super::{
     desk::Desk,
-    messages::{HostError, HostReady, HostSilent},
+    messages::{HostError, HostReady, HostSilent, OrphansKept},
 };
 use crate::{
     domain::{Cordon, Health, HostEvent, HostName, InstanceId},
@@ -231,6 +231,17 @@ impl Desk {
         self.ledger.borrow_mut().drop_leftovers(host, |id| !found.iter().any(|found| &found.id == id));
         self.publish_host(host);
         Ok(found)
+    }
+
+    /// What is on a host takes slots there, whoever put it there.
+    pub(super) fn orphans_are_kept(&self, OrphansKept { host, ids }: &OrphansKept) {
+        let before = self.ledger.borrow().used(host);
+        for id in ids {
+            self.ledger.borrow_mut().leave_stranger(id, host);
+        }
+        if self.ledger.borrow().used(host) != before {
+            self.publish_host(host);
+        }
     }
 
     /// Removes a container from a host; returns when it is confirmed gone.

@@ -305,6 +305,17 @@ pub struct RemoveOrphan {
     pub id: InstanceId,
 }
 
+/// These containers on a host have no row and are not removed, because they may be somebody's. Told by the reaper after
+/// each sweep. If it is lost, the next sweep says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct OrphansKept {
+    /// Where.
+    pub host: HostName,
+    /// Which. They take slots until they are gone.
+    pub ids: Vec<InstanceId>,
+}
+
 /// Why a host did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostError {

@@ -54,7 +54,7 @@ use desk::Desk;
 use messages::{
     CordonError, CordonHost, CreateInstance, DeleteInstance, DescribeFleet, EndError, Ending, EndingUnconfirmed,
     FleetView, GiveUpInstance, HostError, HostInventory, HostReady, HostSilent, HostView, LetNobodyWait, OrderCordon,
-    RemoveOrphan, Retire, SurveyFleet,
+    OrphansKept, RemoveOrphan, Retire, SurveyFleet,
 };
 use neighbours::BEAT_EVERY;
 use queue::Left;
@@ -327,6 +327,14 @@ impl Handler<RemoveOrphan> for SchedulerActor {
     fn handle(&mut self, request: RemoveOrphan, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
         Box::pin(async move { desk.remove_from(&request.host, &request.id).await }.into_actor(self))
+    }
+}
+
+impl Handler<OrphansKept> for SchedulerActor {
+    type Result = ();
+
+    fn handle(&mut self, kept: OrphansKept, _: &mut Self::Context) {
+        self.desk.orphans_are_kept(&kept);
     }
 }
 

@@ -296,7 +296,12 @@ impl Ledger {
         self.slots.entry(host.clone()).or_default().insert(id.clone(), Hold::Leftover);
     }
 
-    /// Of what failed starts left on a host, these are gone.
+    /// What nobody here ever heard of is on `host`, and stays there for a while: that takes a slot, too.
+    pub fn leave_stranger(&mut self, id: &InstanceId, host: &HostName) {
+        self.slots.entry(host.clone()).or_default().entry(id.clone()).or_insert(Hold::Leftover);
+    }
+
+    /// Of what was left on a host, these are gone.
     pub fn drop_leftovers(&mut self, host: &HostName, is_gone: impl Fn(&InstanceId) -> bool) {
         if let Some(slots) = self.slots.get_mut(host) {
             slots.retain(|id, hold| *hold != Hold::Leftover || !is_gone(id));

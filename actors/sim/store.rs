@@ -4,7 +4,7 @@
 //! [`Faults`]; an error planned there is [`StoreError::Unavailable`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,8 +18,8 @@ use crate::{
         scaling::{DropletState, Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, OrderLimits, Orders, Relocated, Report, Store,
-        StoreError, Totals,
+        Admission, Admitted, Attended, Beat, BuilderRow, Delivery, DropletRow, OrderLimits, Orders, Relocated, Report,
+        Store, StoreError, Totals,
     },
 };
 
@@ -32,7 +32,11 @@ pub struct SimStore {
     shared: bool,
 }
 
-#[derive(Debug, Default)]
+/// What a database held at some moment.
+#[derive(Debug, Clone)]
+pub struct Backup(Tables);
+
+#[derive(Debug, Clone, Default)]
 struct Tables {
     instances: BTreeMap<InstanceId, Instance>,
     droplets: BTreeMap<HostName, DropletRow>,
@@ -41,6 +45,8 @@ struct Tables {
     order_limits: OrderLimits,
     totals: Totals,
     beats: BTreeMap<ServerId, Beat>,
+    /// By their beginnings.
+    attended: BTreeMap<Timestamp, Attended>,
     /// With the time at which each is due.
     deliveries: Vec<(Timestamp, Delivery)>,
 }
@@ -73,6 +79,17 @@ impl SimStore {
     #[must_use]
     pub fn rows(&self) -> Vec<Instance> {
         self.tables().instances.values().cloned().collect()
+    }
+
+    /// A copy of what is in it now.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        Backup(self.tables().clone())
+    }
+
+    /// Puts a copy in the place of what is in it, also beneath a server that uses it.
+    pub fn restore(&self, backup: &Backup) {
+        self.tables().clone_from(&backup.0);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -181,6 +198,17 @@ impl Tables {
     fn move_droplet(&mut self, name: &HostName, from: DropletState, to: DropletState) -> bool {
         let row = self.droplets.get_mut(name).filter(|row| row.state == from);
         row.map(|row| row.state = to).is_some()
+    }
+
+    fn attend(&mut self, last: Option<Attended>, now: Timestamp) -> Attended {
+        if let Some(last) = last
+            && let Some(span) = self.attended.get_mut(&last.begins_at).filter(|span| **span == last)
+        {
+            span.ends_at = span.ends_at.max(now);
+            return *span;
+        }
+        self.attended.retain(|_, span| span.ends_at >= Attended::kept_since(now));
+        *self.attended.entry(now).or_insert(Attended { begins_at: now, ends_at: now })
     }
 
     fn purge(&mut self, ended_before: Timestamp, limit: u32) -> u32 {
@@ -345,6 +373,24 @@ impl Store for SimStore {
             Ok(())
         };
         self.faults.around("store.retire", StoreError::Unavailable, write).await
+    }
+
+    async fn attend(&self, last: Option<Attended>, now: Timestamp) -> Result<Attended, StoreError> {
+        let write = || Ok(self.tables().attend(last, whole_millisecond(now)));
+        self.faults.around("store.attend", StoreError::Unavailable, write).await
+    }
+
+    async fn attended(&self) -> Result<Vec<Attended>, StoreError> {
+        let read = || Ok(self.tables().attended.values().copied().collect());
+        self.faults.around("store.attended", StoreError::Unavailable, read).await
+    }
+
+    async fn known(&self, ids: &[InstanceId]) -> Result<BTreeSet<InstanceId>, StoreError> {
+        let read = || {
+            let tables = self.tables();
+            Ok(ids.iter().filter(|id| tables.instances.contains_key(id)).cloned().collect())
+        };
+        self.faults.around("store.known", StoreError::Unavailable, read).await
     }
 
     fn is_shared(&self) -> bool {

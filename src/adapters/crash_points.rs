@@ -5,7 +5,7 @@
 //! time. Is built only with the feature `crash-points`, never into a program that serves anybody.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     sync::{
         Arc,
@@ -23,9 +23,9 @@ use getaredis_actors::{
         scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, DropletState, Found, HostProvider, HostRecord,
-        HourlyPrice, Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Report, Runtime, RuntimeError,
-        Runtimes, StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
+        Admission, Admitted, Attended, Beat, BuilderRow, Delivery, DropletRow, DropletState, Found, HostProvider,
+        HostRecord, HourlyPrice, Listing, OrderLimits, Orders, ProviderError, Relocated, Removal, Report, Runtime,
+        RuntimeError, Runtimes, StartSpec, Store, StoreError, Totals, WebhookError, Webhooks,
     },
 };
 
@@ -55,6 +55,7 @@ const CALLS: &[&str] = &[
     "store.postpone_delivery",
     "store.beat",
     "store.retire",
+    "store.attend",
     "store.order_droplet",
     "store.hold_orders",
     "store.confirm_droplet",
@@ -230,6 +231,10 @@ impl Store for Crashing<dyn Store> {
         self.around("store.retire", self.port.retire(server)).await
     }
 
+    async fn attend(&self, last: Option<Attended>, now: Timestamp) -> Result<Attended, StoreError> {
+        self.around("store.attend", self.port.attend(last, now)).await
+    }
+
     async fn order_droplet(&self, row: &DropletRow, most: u32, budget: OrderBudget) -> Result<bool, StoreError> {
         self.around("store.order_droplet", self.port.order_droplet(row, most, budget)).await
     }
@@ -267,6 +272,14 @@ impl Store for Crashing<dyn Store> {
     }
 
     // What only reads has no point.
+
+    async fn attended(&self) -> Result<Vec<Attended>, StoreError> {
+        self.port.attended().await
+    }
+
+    async fn known(&self, ids: &[InstanceId]) -> Result<BTreeSet<InstanceId>, StoreError> {
+        self.port.known(ids).await
+    }
 
     async fn builders(&self) -> Result<Vec<BuilderRow>, StoreError> {
         self.port.builders().await

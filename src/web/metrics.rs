@@ -215,8 +215,8 @@ fn of_reaper(reaper: &ReaperStatus) {
     );
     gauge!("getaredis_reap_lag_seconds").set(float(reaper.reap_lag_s));
     describe_gauge!("getaredis_orphans", "What the last sweep found on one side only and nobody has settled yet.");
-    let Orphans { container, row } = reaper.orphans;
-    for (kind, orphans) in [("container", container), ("row", row)] {
+    let Orphans { container, unknown, row } = reaper.orphans;
+    for (kind, orphans) in [("container", container), ("unknown", unknown), ("row", row)] {
         gauge!("getaredis_orphans", "kind" => kind).set(float(orphans));
     }
     describe_counter!("getaredis_sweeps_total", "Comparisons of rows and containers that were finished.");

@@ -78,6 +78,7 @@ export function reaperWords({ reap_lag_s: lag, orphans, last_error: error }) {
   const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
   const alone = [
     orphans.container && many(orphans.container, "container without a record", "containers without a record"),
+    orphans.unknown && many(orphans.unknown, "container that this database has never heard of", "containers that this database has never heard of"),
     orphans.row && many(orphans.row, "record without a container", "records without a container"),
   ].filter(Boolean);
   return {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     SOON,
+    agreement::{ORPHAN_CONTAINERS, ORPHANS_UNKNOWN, numbers},
     api::Instance,
     engine::{Container, Engine},
     eventually, same,
@@ -113,15 +114,67 @@ async fn an_instance_whose_container_is_removed_by_hand_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_container_of_this_deployment_that_no_row_claims_is_removed() {
-    let mut server = Server::start(&[]).await;
+async fn a_container_of_this_deployment_whose_row_is_gone_is_removed() {
+    let server = Server::start(&[]).await;
     let instance = server.api().create().await;
-    // The database is lost: the container is an orphan to the next server.
-    server.kill();
-    for file in ["getaredis.db", "getaredis.db-wal", "getaredis.db-shm"] {
-        let _ = std::fs::remove_file(server.home().join(file));
-    }
-    server.start_again().await;
+    server.lose_rows();
     eventually("the orphan is removed", SOON, async || same(server.containers().await, Vec::new())).await;
     assert_eq!(server.api().show(&instance).await.problem(404), "not-found");
+}
+
+#[tokio::test]
+async fn on_another_database_than_before_nobodys_instance_is_ended_and_on_the_right_one_all_go_on() {
+    let mut server = Server::start(&[]).await;
+    let [file, copy, right] = ["getaredis.db", "copy.db", "right.db"].map(|name| server.home().join(name));
+    let before = server.api().create().await;
+    server.terminate();
+    server.ended().await;
+    std::fs::copy(&file, &copy).unwrap();
+    server.start_again().await;
+    let after = server.api().create().await;
+    server.terminate();
+    server.ended().await;
+    std::fs::rename(&file, &right).unwrap();
+    // Nothing is there, then an older copy, and then what ought to be.
+    for (database, unknown) in [(None, 2.0), (Some(&copy), 1.0), (Some(&right), 0.0)] {
+        let _ = std::fs::remove_file(&file);
+        if let Some(database) = database {
+            std::fs::copy(database, &file).unwrap();
+        }
+        let said = server.log().len();
+        server.start_again().await;
+        eventually("the sweep has looked", SOON, async || {
+            let numbers = numbers(&server.api()).await?;
+            let looked = numbers.get("getaredis_sweeps_total").is_some_and(|sweeps| *sweeps >= 2.0);
+            let shown = (numbers.get(ORPHANS_UNKNOWN), numbers.get(ORPHAN_CONTAINERS));
+            if looked && shown == (Some(&unknown), Some(&0.0)) { Ok(()) } else { Err(format!("{numbers:?}")) }
+        })
+        .await;
+        assert_eq!(server.log()[said..].contains("reaper.orphans_unknown"), unknown > 0.0);
+        assert_eq!(server.api().capacity().await.slots_used, 2, "what is there takes its place");
+        for instance in [&before, &after] {
+            must_work(instance).await;
+        }
+        server.terminate();
+        server.ended().await;
+    }
+    server.start_again().await;
+    for instance in [&before, &after] {
+        assert_eq!(server.api().delete(instance).await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn what_a_database_has_never_heard_of_is_removed_when_no_lease_can_be_as_long() {
+    let lifetime = Duration::from_secs(12);
+    let brief = [("instances.default_ttl", "10s"), ("instances.max_ttl", "10s"), ("instances.max_lifetime", "12s")];
+    let mut server = Server::start(&[&brief[..], &[("instances.warn_before", "0s")]].concat()).await;
+    let instance = server.api().create().await;
+    server.terminate();
+    server.ended().await;
+    std::fs::remove_file(server.home().join("getaredis.db")).unwrap();
+    server.start_again().await;
+    let gone = async || same(server.containers().await, Vec::new());
+    eventually("it is removed", SOON, gone).await;
+    assert!(Timestamp::now() >= instance.created_at + lifetime, "it might have been somebody's");
 }

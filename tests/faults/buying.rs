@@ -7,7 +7,6 @@
 use std::{net::Ipv4Addr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use futures_util::{FutureExt, StreamExt, stream};
 use getaredis::adapters::{
     crash_points,
@@ -311,10 +310,7 @@ impl Scenario {
     async fn execute(&self, sql: &str) {
         match (self.backend, &self.database) {
             (Backend::Server(_), Some(database)) => database.execute(sql).await,
-            _ => {
-                let file = self.server.home().join("getaredis.db");
-                SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(sql).unwrap();
-            }
+            _ => self.server.execute(sql),
         }
     }
 

@@ -49,6 +49,8 @@ enum Way {
     Cordon,
     Live,
     Leave,
+    /// Rows and containers are compared.
+    Sweep,
 }
 
 /// The ways on which a point is passed; none where this program never passes it.
@@ -69,6 +71,7 @@ fn ways(point: &str) -> &'static [Way] {
         "store.order_cordon" => &[Way::Cordon],
         "store.beat" => &[Way::Live],
         "store.retire" => &[Way::Leave],
+        "store.attend" => &[Way::Sweep],
         // Written by store.relocate, in its transaction.
         "store.apply.Moved" => &[],
         // Passed by the command that bakes images, and played with it: tests/digitalocean/beside.rs.
@@ -88,8 +91,8 @@ fn scenarios(backend: Backend) -> Vec<(String, Way)> {
             if matches!(way, Way::Live | Way::Leave) && !backend.is_shared() {
                 continue;
             }
-            // The first sign is given at the start, and the first look for what is to be told taken.
-            let time = if ["store.beat", "store.take_deliveries"].contains(&point) { "#2" } else { "" };
+            // The first sign is given at the start, and the first look for what is to be told or compared taken.
+            let time = if ["store.beat", "store.attend", "store.take_deliveries"].contains(&point) { "#2" } else { "" };
             scenarios.extend(["before", "after"].map(|side| (format!("{point}:{side}{time}"), *way)));
         }
     }
@@ -197,7 +200,7 @@ impl Scenario {
             .await;
         }
         match way {
-            Way::Live | Way::LeftCreate => return,
+            Way::Live | Way::Sweep | Way::LeftCreate => return,
             Way::Leave => return self.server.terminate(),
             // Half of it is over before its owner is warned.
             Way::Warn => self.ask(json!({"ttl": 12})).await,

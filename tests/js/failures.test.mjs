@@ -83,10 +83,10 @@ test("an owner is warned in the last ten minutes, with the button that helps whi
 });
 
 test("the reaper's state is said in words, and nothing is said of what is well", () => {
-  const well = { reap_lag_s: 0, orphans: { container: 0, row: 0 }, last_error: null };
+  const well = { reap_lag_s: 0, orphans: { container: 0, unknown: 0, row: 0 }, last_error: null };
   assert.deepEqual(reaperWords(well), { lag: "none", orphans: "none", error: "" });
-  const late = reaperWords({ reap_lag_s: 120, orphans: { container: 1, row: 2 }, last_error: "no route to host" });
+  const late = reaperWords({ reap_lag_s: 120, orphans: { container: 1, unknown: 1, row: 2 }, last_error: "no route to host" });
   assert.equal(late.lag, "2 minutes");
-  assert.equal(late.orphans, "1 container without a record, 2 records without a container");
+  assert.equal(late.orphans, "1 container without a record, 1 container that this database has never heard of, 2 records without a container");
   assert.match(late.error, /no route to host/);
 });

@@ -10,7 +10,9 @@ use crate::{
         Cordon, EndReason, InstanceEvent, Notice, SinkName,
         scaling::{Hold, OrderBudget},
     },
-    ports::{Admitted, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report, Store},
+    ports::{
+        Admitted, Attended, Beat, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated, Report, Store,
+    },
     sim::samples::{a_request, droplet, id, later, now, server},
 };
 
@@ -166,6 +168,52 @@ pub async fn beats_are_counted_and_the_last_report_of_each_server_is_known_until
     }
     assert_eq!(store.beat(&server(1), &calm).await.unwrap(), [beat(1, 2, &calm)]);
     assert_eq!(store.beat(&server(2), &calm).await.unwrap(), [beat(1, 2, &calm), beat(2, 1, &calm)]);
+}
+
+/// From one number of seconds to another.
+fn span(begins: u64, ends: u64) -> Attended {
+    Attended { begins_at: later(begins), ends_at: later(ends) }
+}
+
+pub async fn a_server_that_goes_on_makes_its_span_longer_and_one_that_comes_begins_another(store: &dyn Store) {
+    assert_eq!(store.attended().await.unwrap(), []);
+    let first = store.attend(None, later(10) + Duration::from_nanos(999_999)).await.unwrap();
+    assert_eq!(first, span(10, 10));
+    let first = store.attend(Some(first), later(30)).await.unwrap();
+    assert_eq!(store.attend(Some(first), later(30)).await.unwrap(), span(10, 30));
+    assert_eq!(store.attend(Some(first), later(20)).await.unwrap(), span(10, 30), "its clock was set back");
+    assert_eq!(store.attend(None, later(31)).await.unwrap(), span(31, 31));
+    assert_eq!(store.attend(Some(first), later(40)).await.unwrap(), span(10, 40), "two are at work");
+    assert_eq!(store.attended().await.unwrap(), [span(10, 40), span(31, 31)]);
+    assert_eq!(store.attend(None, later(31)).await.unwrap(), span(31, 31), "in the same millisecond");
+}
+
+pub async fn a_copy_that_is_older_than_the_last_word_of_a_server_begins_another_span(store: &dyn Store) {
+    store.attend(None, later(10)).await.unwrap();
+    // It does not know that the server went on, or that it was there at all.
+    assert_eq!(store.attend(Some(span(10, 20)), later(30)).await.unwrap(), span(30, 30));
+    assert_eq!(store.attend(Some(span(9, 10)), later(40)).await.unwrap(), span(40, 40));
+    assert_eq!(store.attended().await.unwrap(), [span(10, 10), span(30, 30), span(40, 40)]);
+}
+
+pub async fn spans_older_than_any_instance_are_forgotten(store: &dyn Store) {
+    let old = store.attend(None, now()).await.unwrap();
+    let year = 366 * 24 * 3600;
+    let new = store.attend(None, later(year)).await.unwrap();
+    assert_eq!(store.attended().await.unwrap(), [old, new]);
+    let newest = store.attend(None, later(2 * year)).await.unwrap();
+    assert_eq!(store.attended().await.unwrap(), [new, newest]);
+}
+
+pub async fn known_are_those_that_have_a_row_whatever_became_of_them(store: &dyn Store) {
+    assert!(store.known(&[]).await.unwrap().is_empty());
+    for n in [1, 2] {
+        admitted(store, a_request(n)).await;
+    }
+    applied(store, 2, stop(EndReason::Deleted)).await;
+    applied(store, 2, InstanceEvent::ConfirmedGone).await;
+    let known = store.known(&[id(3), id(2), id(1), id(1)]).await.unwrap();
+    assert_eq!(known, [id(1), id(2)].into());
 }
 
 pub async fn times_are_kept_in_whole_milliseconds(store: &dyn Store) {

@@ -129,13 +129,14 @@ async fn long_life(world: &World) {
     tokio::time::sleep(minutes(4)).await;
 }
 
-const STEPS_OF_A_LONG_LIFE: [&str; 13] = [
+const STEPS_OF_A_LONG_LIFE: [&str; 14] = [
     "store.admit",
     "store.relocate",
     "store.apply",
     "store.warnings_due",
     "store.purge",
     "store.beat",
+    "store.attend",
     "store.live",
     "store.instance",
     "runtime.start:a",

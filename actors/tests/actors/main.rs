@@ -11,6 +11,7 @@ mod harness;
 mod keeping;
 mod neighbours;
 mod ordering;
+mod orphans;
 mod promises;
 mod rate_limit;
 mod silence;

@@ -25,7 +25,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use getaredis_actors::{
@@ -35,8 +40,8 @@ use getaredis_actors::{
         scaling::{Hold, OrderBudget},
     },
     ports::{
-        Admission, Admitted, Beat, BuilderRow, Delivery, DropletRow, DropletState, OrderLimits, Orders, Relocated,
-        Report, Store, StoreError, Totals,
+        Admission, Admitted, Attended, Beat, BuilderRow, Delivery, DropletRow, DropletState, OrderLimits, Orders,
+        Relocated, Report, Store, StoreError, Totals,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -295,6 +300,19 @@ impl Store for SqlStore {
     async fn retire(&self, server: &ServerId) -> Result<(), StoreError> {
         let server = server.clone();
         query!(self.write, retire(server))
+    }
+
+    async fn attend(&self, last: Option<Attended>, now: Timestamp) -> Result<Attended, StoreError> {
+        query!(self.write, attend(last, now))
+    }
+
+    async fn attended(&self) -> Result<Vec<Attended>, StoreError> {
+        query!(self.read, attended())
+    }
+
+    async fn known(&self, ids: &[InstanceId]) -> Result<BTreeSet<InstanceId>, StoreError> {
+        let ids = ids.to_vec();
+        query!(self.read, known(ids))
     }
 
     fn is_shared(&self) -> bool {

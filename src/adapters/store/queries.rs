@@ -33,6 +33,8 @@ use super::{
     Conn, locked, upsert, write_transaction,
 };
 
+#[path = "attendance_queries.rs"]
+mod attendance_queries;
 #[path = "builder_queries.rs"]
 mod builder_queries;
 #[path = "droplet_queries.rs"]
@@ -44,6 +46,7 @@ mod owner_queries;
 #[path = "server_queries.rs"]
 mod server_queries;
 
+pub(in super::super) use attendance_queries::{attend, attended, known};
 pub(in super::super) use builder_queries::{builders, close_builder, order_builder};
 pub(in super::super) use droplet_queries::{
     bury_droplet, condemn_droplet, confirm_droplet, droplets, hold_orders, keep_droplet, order_droplet, order_limits,

@@ -7,10 +7,10 @@ use std::fmt::Display;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 use getaredis_actors::{
     domain::{Endpoint, Instance, InstanceState, Lease, Notice, SinkName, Timestamp},
-    ports::{BuilderRow, Delivery, DropletRow, DropletState, StoreError},
+    ports::{Attended, BuilderRow, Delivery, DropletRow, DropletState, StoreError},
 };
 
-use super::schema::{builders, deliveries, droplets, instances, order_limits};
+use super::schema::{attended, builders, deliveries, droplets, instances, order_limits};
 
 /// A row of `instances`. Every number is an `i64`, so that one that is out of bounds is noticed and not cut.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -204,6 +204,29 @@ impl TryFrom<BuilderLine> for BuilderRow {
     fn try_from(line: BuilderLine) -> Result<Self, StoreError> {
         let of = Culprit { table: "builder", key: &line.name };
         Ok(Self { ends_at: of.time("ends_at", line.ends_at)?, name: of.column("name", line.name.parse())? })
+    }
+}
+
+/// A row of `attended`.
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = attended)]
+pub(super) struct AttendedLine {
+    pub(super) begins_at: i64,
+    pub(super) ends_at: i64,
+}
+
+impl From<&Attended> for AttendedLine {
+    fn from(span: &Attended) -> Self {
+        Self { begins_at: span.begins_at.as_millisecond(), ends_at: span.ends_at.as_millisecond() }
+    }
+}
+
+impl TryFrom<AttendedLine> for Attended {
+    type Error = StoreError;
+
+    fn try_from(line: AttendedLine) -> Result<Self, StoreError> {
+        let of = Culprit { table: "attended", key: &line.begins_at.to_string() };
+        Ok(Self { begins_at: of.time("begins_at", line.begins_at)?, ends_at: of.time("ends_at", line.ends_at)? })
     }
 }
 

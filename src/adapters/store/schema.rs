@@ -86,6 +86,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    attended (begins_at) {
+        begins_at -> BigInt,
+        ends_at -> BigInt,
+    }
+}
+
+diesel::table! {
     builders (name) {
         name -> Text,
         ends_at -> BigInt,

@@ -1,7 +1,7 @@
 //! Stubs behind every door and port, with answers that a test can replace, and a way to ask the application.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,8 +25,8 @@ use getaredis_actors::{
     },
     feed::messages::{ActorView, CountInstances, InstanceCounts, Snapshot, Subscription},
     ports::{
-        Admission, Admitted, Beat, BuilderRow, Clock, Delivery, DropletRow, DropletState, OrderLimits, Orders,
-        Relocated, Report, Store, StoreError, Totals,
+        Admission, Admitted, Attended, Beat, BuilderRow, Clock, Delivery, DropletRow, DropletState, OrderLimits,
+        Orders, Relocated, Report, Store, StoreError, Totals,
     },
     rate_limit::messages::{Admit, WrongToken},
     reaper::messages::{DescribeReaper, ExtendLease, ReaperStatus, SweepNow},
@@ -303,6 +303,15 @@ impl Store for Rows {
         unreachable!("{UNUSED}")
     }
     async fn retire(&self, _: &ServerId) -> Result<(), StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn attend(&self, _: Option<Attended>, _: Timestamp) -> Result<Attended, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn attended(&self) -> Result<Vec<Attended>, StoreError> {
+        unreachable!("{UNUSED}")
+    }
+    async fn known(&self, _: &[InstanceId]) -> Result<BTreeSet<InstanceId>, StoreError> {
         unreachable!("{UNUSED}")
     }
     fn is_shared(&self) -> bool {

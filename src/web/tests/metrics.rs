@@ -74,7 +74,7 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         waited_for,
         ..FleetView::default()
     });
-    let orphans = Orphans { container: 2, row: 1 };
+    let orphans = Orphans { container: 2, unknown: 3, row: 1 };
     kit.doors.reaper = door(move |_| ReaperStatus { pending: 5, reap_lag_s: 90, orphans, ..ReaperStatus::default() });
     kit.actors.extend([actor("host:a", "up"), actor("host:b", "down")]);
     let (_, numbers) = scrape(&kit.web()).await;
@@ -117,6 +117,7 @@ async fn a_scrape_says_how_fleet_instances_actors_store_and_sinks_are() {
         ("getaredis_reaper_pending{}", 5.0),
         ("getaredis_reap_lag_seconds{}", 90.0),
         ("getaredis_orphans{kind=container}", 2.0),
+        ("getaredis_orphans{kind=unknown}", 3.0),
         ("getaredis_orphans{kind=row}", 1.0),
         ("getaredis_creates_total{outcome=created}", 0.0),
     ] {

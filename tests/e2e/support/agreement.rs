@@ -21,10 +21,12 @@ pub const RECOVERY: Duration = Duration::from_secs(90);
 const LATE_S: i64 = 5;
 
 /// What the reaper has yet to do, in the metrics.
-const LEFT_TO_DO: [&str; 4] =
-    ["getaredis_reaper_pending", "getaredis_reap_lag_seconds", ORPHAN_CONTAINERS, ORPHAN_ROWS];
+const LEFT_TO_DO: [&str; 5] =
+    ["getaredis_reaper_pending", "getaredis_reap_lag_seconds", ORPHAN_CONTAINERS, ORPHANS_UNKNOWN, ORPHAN_ROWS];
 
 pub const ORPHAN_CONTAINERS: &str = r#"getaredis_orphans{kind="container"}"#;
+/// Containers of which the database has never heard.
+pub const ORPHANS_UNKNOWN: &str = r#"getaredis_orphans{kind="unknown"}"#;
 pub const ORPHAN_ROWS: &str = r#"getaredis_orphans{kind="row"}"#;
 
 /// Waits until everything that was ever `answered` with a 201 is a working instance or ended with a reason, until rows,

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -336,6 +337,19 @@ impl Server {
     /// The one container of an instance.
     pub async fn container(&self, instance: &str) -> Container {
         Engine::given().container(&self.deployment, instance).await
+    }
+
+    /// Every row of an instance is deleted behind the server's back, where it works on a file.
+    pub fn lose_rows(&self) {
+        self.execute(
+            "PRAGMA busy_timeout = 5000; DELETE FROM instances; UPDATE counters SET value = 0 WHERE name = 'live'",
+        );
+    }
+
+    /// Does something to the server's file behind its back.
+    pub fn execute(&self, sql: &str) {
+        let file = self.home().join("getaredis.db");
+        SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(sql).unwrap();
     }
 
     pub fn home(&self) -> &Path {

@@ -35,6 +35,9 @@ enum Call {
     Postpone(SinkName, Timestamp),
     Beat(ServerId, Report),
     Retire(ServerId),
+    /// Whether the newest span goes on.
+    Attend(bool, Timestamp),
+    Known(Vec<InstanceId>),
     OrderDroplet(DropletRow, u32, OrderBudget),
     OrderLimits,
     HoldOrders(Option<Hold>),
@@ -127,6 +130,8 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (1u8..3, 0u32..3, prop::collection::btree_set(hosts(), 0..3))
             .prop_map(|(n, waiting, failing)| Call::Beat(server(n), Report { waiting, failing })),
         1 => (1u8..3).prop_map(|n| Call::Retire(server(n))),
+        3 => (any::<bool>(), times()).prop_map(|(goes_on, now)| Call::Attend(goes_on, now)),
+        1 => prop::collection::vec(ids(), 0..4).prop_map(Call::Known),
         1 => Just(Call::Totals),
         1 => (hosts(), state.clone(), times(), 0u32..4, prop::option::of(times())).prop_map(
             |(name, state, created_at, most, full_at)| {
@@ -181,6 +186,11 @@ async fn answer(store: &dyn Store, call: Call) -> String {
         },
         Call::Beat(server, report) => words(store.beat(&server, &report).await),
         Call::Retire(server) => words(store.retire(&server).await),
+        Call::Attend(goes_on, now) => {
+            let last = store.attended().await.unwrap().pop().filter(|_| goes_on);
+            words(store.attend(last, now).await)
+        }
+        Call::Known(ids) => words(store.known(&ids).await),
         Call::OrderDroplet(row, most, budget) => words(store.order_droplet(&row, most, budget).await),
         Call::OrderLimits => words(store.order_limits().await),
         Call::HoldOrders(hold) => words(store.hold_orders(hold.as_ref()).await),
@@ -210,10 +220,11 @@ async fn everything(store: &dyn Store) -> String {
     }
     let (live, totals) = (store.live(None, u32::MAX).await.unwrap(), store.totals().await.unwrap());
     format!(
-        "{rows:#?} {live:#?} {totals:#?} {:#?} {:#?} {:#?}",
+        "{rows:#?} {live:#?} {totals:#?} {:#?} {:#?} {:#?} {:#?}",
         store.droplets().await.unwrap(),
         store.builders().await.unwrap(),
-        store.order_limits().await.unwrap()
+        store.order_limits().await.unwrap(),
+        store.attended().await.unwrap()
     )
 }
 

@@ -126,6 +126,10 @@ async fn statements(store: &SqlStore) -> Vec<String> {
     assert!(store.visit(owning::owner("d", "k").deployment).await.unwrap());
     store.beat(&server(1), &Report::default()).await.unwrap();
     store.retire(&server(1)).await.unwrap();
+    let span = store.attend(None, now()).await.unwrap();
+    store.attend(Some(span), later(1)).await.unwrap();
+    assert_eq!(store.attended().await.unwrap().len(), 1);
+    store.known(&[id(1), id(2)]).await.unwrap();
     store.ping().await.unwrap();
     let mut said = said.lock().unwrap().clone();
     said.retain(|sql| (sql.contains("instances") || sql.contains("deliveries")) && !sql.starts_with("INSERT"));

@@ -12,6 +12,7 @@ INSERT INTO __diesel_schema_migrations (version) VALUES ('20261124000001');
 INSERT INTO __diesel_schema_migrations (version) VALUES ('20261125000000');
 INSERT INTO __diesel_schema_migrations (version) VALUES ('20261126000000');
 INSERT INTO __diesel_schema_migrations (version) VALUES ('20261201000000');
+INSERT INTO __diesel_schema_migrations (version) VALUES ('20261201000001');
 
 -- Times are whole milliseconds since 1970, UTC. STRICT: a column holds what it says or the write is refused.
 
@@ -125,6 +126,13 @@ CREATE TABLE builders (
     ends_at INTEGER NOT NULL
 ) STRICT;
 
+-- When servers were at work on this database, a row for each of their lives. Of what was created at any other time it
+-- knows nothing.
+CREATE TABLE attended (
+    begins_at INTEGER NOT NULL PRIMARY KEY,
+    ends_at   INTEGER NOT NULL
+) STRICT;
+
 INSERT INTO instances (id, creator, flavour, label, host, state, reason, address, port, idempotency_key, fingerprint, rotation, created_at, expires_at, max_expires_at, ended_at, server, warn_at, unreachable_since) VALUES ('00000000000000000000000000000001', '192.0.2.1', 'redis', NULL, 'h1', 'creating', NULL, NULL, NULL, 'k-!~', 'ttl=default flavour=redis label=', 0, 1790000001000, 1790003601000, 1790007201000, NULL, 's1', 1790003001000, NULL);
 INSERT INTO instances (id, creator, flavour, label, host, state, reason, address, port, idempotency_key, fingerprint, rotation, created_at, expires_at, max_expires_at, ended_at, server, warn_at, unreachable_since) VALUES ('00000000000000000000000000000002', '2001:db8:1:2::/64', 'redis', 'it''s ünï 🦀', 'h1', 'running', NULL, '203.0.113.7', 32768, 'k2', 'ttl=default flavour=redis label=it''s ünï 🦀', 3, 1790000002000, 1790003602000, 1790007202000, NULL, NULL, 1790003002000, NULL);
 INSERT INTO instances (id, creator, flavour, label, host, state, reason, address, port, idempotency_key, fingerprint, rotation, created_at, expires_at, max_expires_at, ended_at, server, warn_at, unreachable_since) VALUES ('00000000000000000000000000000003', '192.0.2.1', 'redis', NULL, 'h2', 'stopping', 'expired', '2001:db8::7', 65535, NULL, 'ttl=default flavour=redis label=', 0, 1790000003000, 1790003603000, 1790007203000, NULL, NULL, 1790003003000, 1790000005000);
@@ -143,3 +151,4 @@ INSERT INTO queues (server, waiting) VALUES ('s1', 2);
 INSERT INTO order_limits (kind, ends_at, why) VALUES ('budget', 1790000000000, NULL), ('hold', 1790000000000, 'sold out');
 INSERT INTO failing_hosts (server, host) VALUES ('s1', 'h1');
 INSERT INTO builders (name, ends_at) VALUES ('getaredis-d-builder-1234abcd', 1790001800000);
+INSERT INTO attended (begins_at, ends_at) VALUES (1790000000000, 1790000009000);
