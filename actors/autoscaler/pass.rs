@@ -153,15 +153,18 @@ impl Tools {
 
     fn decide(&self, memory: &mut Memory, readings: &Readings, status: &mut ScalingStatus) -> Decision {
         let now = self.clock.now();
+        let known = memory.strays();
         let snapshot = memory.observe(readings, &self.policy, now);
         let decision = Decision::make(snapshot, &self.policy, now);
+        for name in memory.strays().difference(&known) {
+            tracing::warn!(droplet = %name, why = %decision.plan.why(name), "droplet.stray");
+        }
         let news = memory.setbacks.failed(&decision.plan.failed, self.policy.retry_after, now);
         if news.is_empty() {
             return decision;
         }
         for name in news {
-            let about = format!("{name}: ");
-            let why = decision.plan.explanation.iter().find(|line| line.starts_with(&about)).cloned().unwrap_or(about);
+            let why = decision.plan.why(&name);
             tracing::warn!(droplet = %name, %why, "droplet.failed");
             status.errors.push(why);
         }

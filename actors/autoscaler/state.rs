@@ -104,6 +104,11 @@ impl Memory {
         self.boots.estimate(outlook, now)
     }
 
+    /// Droplets that are listed and have no row.
+    pub(super) fn strays(&self) -> BTreeSet<HostName> {
+        self.stray.keys().cloned().collect()
+    }
+
     /// Sees the pool in the readings.
     pub(super) fn observe(&mut self, readings: &Readings, policy: &ScalingPolicy, now: Timestamp) -> FleetSnapshot {
         let well = readings.directory.read_once && readings.directory.unreachable.is_none();

@@ -217,6 +217,13 @@ impl Need {
 }
 
 impl Plan {
+    /// What is explained of this droplet, its name in front.
+    #[must_use]
+    pub fn why(&self, name: &HostName) -> String {
+        let about = format!("{name}: ");
+        self.explanation.iter().find(|line| line.starts_with(&about)).cloned().unwrap_or(about)
+    }
+
     fn act(&mut self, action: Action, why: String) {
         self.actions.push(action);
         self.explanation.push(why);

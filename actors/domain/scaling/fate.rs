@@ -24,6 +24,10 @@ pub(super) const UNLISTED: &str = "and the provider does not list it; has it los
 /// Why one is deleted whose inventory is not empty.
 const STUCK: &str = "and what no instance claims cannot be removed from it";
 
+/// Why one without a row stays: nobody else ever confirmed that it is empty.
+const UNANSWERED: &str = "its engine does not answer this server, so nobody knows what runs there; it is paid for until you \
+                          delete it at the provider";
+
 /// What becomes of one droplet.
 pub(super) enum Fate {
     /// It carries instances and takes more.
@@ -107,8 +111,8 @@ impl Droplet {
         missing && self.age(now) >= policy.list_grace && !answers
     }
 
-    /// Nobody ordered it, or nobody remembers. It is reported for some time before anything is done, and nothing is done
-    /// while nobody could know it for a host that somebody uses.
+    /// Nobody ordered it, or nobody remembers. It takes no instance any more, which would only keep it, and is reported for
+    /// some time before it goes. That is not while nobody could know it for a host that somebody uses.
     fn fate_of_stray(&self, policy: &ScalingPolicy, well: Option<Timestamp>, now: Timestamp) -> Fate {
         const WHAT: &str = "it carries our tag and has no row";
         let seen_for = self.stray_since.map_or(Duration::ZERO, |since| passed(since, now));
@@ -116,9 +120,17 @@ impl Droplet {
             Some(host) => {
                 Fate::Leave(format!("{WHAT}; by its address it is {host}, whose name it should be given back"))
             }
-            None if seen_for < policy.list_grace => Fate::Leave(format!("{WHAT}; it is given time")),
-            None if well.is_none() => Fate::Leave(format!("{WHAT}; it is given time, for the directory is away")),
+            None if seen_for < policy.list_grace => self.hold_back(format!("{WHAT}; it is given time")),
+            None if well.is_none() => self.hold_back(format!("{WHAT}; it is given time, for the directory is away")),
             None => self.get_rid(WHAT),
+        }
+    }
+
+    /// It stays for now, and is given nothing more.
+    fn hold_back(&self, why: String) -> Fate {
+        match &self.host {
+            Some(host) if host.state.cordon.is_none() => Fate::Act(Action::Drain(self.name.clone()), why),
+            _ => Fate::Leave(why),
         }
     }
 
@@ -246,7 +258,7 @@ impl Droplet {
             (Some(true), Some(health)) if health.answers() => act(Action::Delete),
             // Its inventory was confirmed, or it was given up, before its row said so.
             (Some(true), _) if self.row.is_some() => act(Action::Discard),
-            (Some(true), _) => Fate::Leave(format!("{why}, but its engine does not answer")),
+            (Some(true), _) => Fate::Leave(format!("{why}, but {UNANSWERED}")),
         }
     }
 }

@@ -450,6 +450,11 @@ fn a_droplet_without_a_row_is_left_alone_while_it_may_be_a_host_that_somebody_us
     let stray = || without_row(booting("x", DropletState::Created, 90 * MINUTE));
     let just_tagged = Droplet { stray_since: Some(ago(MINUTE)), ..stray() };
     assert_eq!(actions(vec![up("a", 0), just_tagged]), [], "however old it is");
+    let just_seen = |droplet| Droplet { stray_since: Some(ago(MINUTE)), ..without_row(droplet) };
+    let no_more = [Action::Drain(name("x"))];
+    assert_eq!(actions(vec![up("a", 0), just_seen(up("x", 0))]), no_more, "an instance would keep it");
+    assert_eq!(actions(vec![up("a", 0), just_seen(up("x", 2))]), no_more);
+    assert_eq!(actions(vec![up("a", 0), just_seen(draining(up("x", 0), true))]), []);
     let renamed = Droplet { alias_of: Some(name("a")), ..stray() };
     let told = plan(&snapshot(vec![unlisted(up("a", 1)), up("b", 0), renamed]), &policy(), NOW);
     assert_eq!(told.actions, []);

@@ -91,10 +91,12 @@ async fn a_droplet_that_never_boots_is_replaced_and_deleted() {
 async fn a_droplet_without_a_row_is_reported_and_deleted_after_a_while() {
     let world = World::paused(policy());
     sleep(5 * MINUTE).await;
-    world.cloud.order(&name("test-lost"));
-    sleep(MINUTE).await;
+    let lost = name("test-lost");
+    world.cloud.order(&lost);
+    sleep(2 * MINUTE).await;
     let explanation = world.status().await.explanation.join("\n");
     assert!(explanation.contains("test-lost: it carries our tag and has no row"), "{explanation}");
+    assert!(world.droplets().contains(&lost) && !world.up().contains(&lost), "it takes no instance meanwhile");
     sleep(10 * MINUTE).await;
     world.agrees(1).await;
 }
