@@ -71,10 +71,10 @@ impl DigitalOcean {
             },
             token_file: optional_path,
             placements: list(placement),
-            image: parsed(slug),
-            bake_from: parsed(slug),
+            image: parsed(image_name),
+            bake_from: parsed(image_name),
             bake_deadline: duration(Duration::from_secs(1), Duration::from_secs(24 * 3600)),
-            vpc: |value: &Value| if value.as_str() == Some("") { Ok(None) } else { parsed(slug)(value).map(Some) },
+            vpc: |value: &Value| if value.as_str() == Some("") { Ok(None) } else { parsed(network_id)(value).map(Some) },
             ssh_keys: list(parsed(key)),
             inbound: list(inbound),
             user_data_file: optional_path,
@@ -139,6 +139,22 @@ fn slug(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     } else {
         Err("must be what DigitalOcean calls it: letters, digits and hyphens")
+    }
+}
+
+/// The name of a public image, or the number of one's own.
+fn image_name(text: &str) -> Result<String, &'static str> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<u64>() {
+        Err(_) if is_number && !text.is_empty() => Err("must be an image's name or id; no id is as long"),
+        _ => slug(text),
+    }
+}
+
+fn network_id(text: &str) -> Result<String, &'static str> {
+    match uuid::Uuid::try_parse(text) {
+        Ok(id) if id.hyphenated().to_string() == text.to_ascii_lowercase() => Ok(text.to_owned()),
+        _ => Err("must be the id of a network, as 5a4981aa-9653-4bd1-bef5-d6bff52042e4 is one"),
     }
 }
 

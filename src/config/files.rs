@@ -1,4 +1,4 @@
-//! The files that the configuration names: there, readable, and with something in them.
+//! The files that the configuration names: there, readable, and with something in them, or where they can be made.
 //!
 //! Owns which keys name a file that is read. Whoever loads a configuration may not be on the machine that it is for, so
 //! only `config check` and the server look. What is in a file is never repeated: most hold a secret.
@@ -27,6 +27,14 @@ pub(super) fn rules(config: &Config, reader: &mut Reader<'_>) {
             not_blank(text)?;
             one_word(String::from_utf8_lossy(text).trim()).map_err(|rule| format!("holds no token: it {rule}"))
         });
+    }
+    // The log itself is made when it is needed.
+    if let Some(folder) = config.scaling.scaling_log.as_deref().and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        let why = format!("there is no folder {}; make it, or name a file in another one", folder.display());
+        reader.rule(false, &["fleet.scaling_log"], &why);
     }
     let master_key = &config.instances.master_key_file;
     // It is made at the first start.
@@ -126,6 +134,20 @@ mod tests {
         assert!(wrong.len() == 1 && wrong[0].contains("one word") && !wrong[0].contains("hunter"), "{wrong:?}");
         let wrong = problems(&[], Some(&good));
         assert!(wrong.len() == 1 && wrong[0].contains("whsec_") && !wrong[0].contains("hunter2"), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_log_of_decisions_needs_a_folder_and_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made_later, nowhere) = (dir.path().join("log.jsonl"), dir.path().join("none").join("log.jsonl"));
+        for good in [made_later.as_path(), Path::new("log.jsonl")] {
+            assert_eq!(problems(&[("fleet.scaling_log", good)], None), Vec::<String>::new());
+        }
+        let told = problems(&[("fleet.scaling_log", &nowhere)], None);
+        assert!(
+            told.len() == 1 && told[0].contains(&format!("no folder {}", dir.path().join("none").display())),
+            "{told:?}"
+        );
     }
 
     #[test]

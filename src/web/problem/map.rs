@@ -51,7 +51,12 @@ impl Problem {
             CreateError::NoPlace(why) => {
                 // After a restart every host joins anew, which is a matter of a moment.
                 let soonest = why.ready_in.or(why.next_order_in).unwrap_or(AFTER_A_FULL_FLEET);
-                let wait = if why.joining > 0 { AFTER_A_RESTART } else { soonest };
+                let wait = match why.joining > 0 {
+                    true => AFTER_A_RESTART,
+                    // What is ready then is for others. Somebody's time has to be over first.
+                    false if why.spoken_for => soonest.max(AFTER_A_FULL_FLEET),
+                    false => soonest,
+                };
                 Self::new(Kind::FleetFull, format!("No host has room for another instance: {why}."))
                     .reason(why)
                     .retry_after(wait)

@@ -203,6 +203,13 @@ async fn a_full_fleet_says_how_long_to_wait_as_far_as_it_knows() {
         kit.doors.create = door(move |_: CreateInstance| Err(CreateError::NoPlace(why.clone())));
         assert_eq!(kit.ask(post("/v1/instances")).await.header("retry-after"), seconds);
     }
+    // What boots is for those who wait already, and then all is full.
+    for (seconds, told) in [(5, "30"), (50, "50")] {
+        let why = NoPlace { booting: 1, spoken_for: true, ready_in: ready_in(seconds), ..NoPlace::default() };
+        let mut kit = Kit::new();
+        kit.doors.create = door(move |_: CreateInstance| Err(CreateError::NoPlace(why.clone())));
+        assert_eq!(kit.ask(post("/v1/instances")).await.header("retry-after"), told);
+    }
 }
 
 #[actix_web::test]
