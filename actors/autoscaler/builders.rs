@@ -73,7 +73,7 @@ mod tests {
 
     /// What is listed as droplets and as builders, and rows with the seconds at which they end.
     fn seen(droplets: &[&str], builders: &[&str], rows: &[(&str, u64)]) -> (Listing, Builders) {
-        let droplet = |called: &&str| Droplet { name: name(called), created_at: now(), address: None };
+        let droplet = |called: &&str| Droplet { name: name(called), created_at: now(), address: None, is_off: false };
         let mut listed = Listing {
             droplets: droplets.iter().map(droplet).collect(),
             builders: builders.iter().map(|called| name(called)).collect(),

@@ -156,6 +156,7 @@ impl Memory {
                     row: rows.get(name).map(|row| (row.state, row.created_at)),
                     listed: listed.get(name).and_then(|made| made.iter().map(|machine| machine.created_at).min()),
                     twins: listed.get(name).map_or(0, |made| u32::try_from(made.len() - 1).unwrap_or(u32::MAX)),
+                    is_off: listed.get(name).is_some_and(|made| made.iter().all(|machine| machine.is_off)),
                     stray_since: self.stray.get(name).copied(),
                     alias_of: listed
                         .get(name)
@@ -285,7 +286,12 @@ mod tests {
 
     /// The directory is well, and `hosts` are the fleet; those whose names begin with `d` are listed droplets.
     fn readings(hosts: Vec<HostView>) -> Readings {
-        let droplet = |host: &HostView| ports::Droplet { name: host.name.clone(), created_at: later(0), address: None };
+        let droplet = |host: &HostView| ports::Droplet {
+            name: host.name.clone(),
+            created_at: later(0),
+            address: None,
+            is_off: false,
+        };
         Readings {
             listed: hosts.iter().filter(|host| host.name.as_str().starts_with('d')).map(droplet).collect(),
             fleet: FleetView { hosts, ready: true, ..FleetView::default() },
@@ -433,7 +439,12 @@ mod tests {
     #[test]
     fn a_droplet_without_a_row_is_a_stray_since_it_was_first_seen_and_known_by_its_address() {
         let with = readings(vec![host("own", 1, None)]);
-        let machine = ports::Droplet { name: name("x"), created_at: later(0), address: Some([192, 0, 2, 1].into()) };
+        let machine = ports::Droplet {
+            name: name("x"),
+            created_at: later(0),
+            address: Some([192, 0, 2, 1].into()),
+            is_off: false,
+        };
         let stray = Readings { listed: vec![machine], ..with.clone() };
         let mut memory = Memory::default();
         assert_eq!(memory.observe(&with, &policy(), later(1)).droplets, []);

@@ -65,6 +65,8 @@ pub struct Droplet {
     pub created_at: Timestamp,
     /// Its public address, once it has one.
     pub address: Option<IpAddr>,
+    /// Whether it is switched off, which is paid for all the same.
+    pub is_off: bool,
 }
 
 /// What the provider has of a deployment.

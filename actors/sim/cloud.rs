@@ -124,7 +124,7 @@ impl SimCloud {
     pub fn order_builder(&self, name: &HostName) {
         let created_at = self.0.clock.now();
         let mut state = self.state();
-        state.builders.push(Droplet { name: name.clone(), created_at, address: None });
+        state.builders.push(Droplet { name: name.clone(), created_at, address: None, is_off: false });
         state.count();
     }
 
@@ -176,7 +176,7 @@ impl SimCloud {
         let number = state.ordered.to_be_bytes();
         let public_address = IpAddr::V4(Ipv4Addr::new(10, number[1], number[2], number[3]));
         let created_at = self.0.clock.now();
-        state.droplets.push(Droplet { name: name.clone(), created_at, address: Some(public_address) });
+        state.droplets.push(Droplet { name: name.clone(), created_at, address: Some(public_address), is_off: false });
         state.count();
         if state.duds > 0 {
             state.duds -= 1;

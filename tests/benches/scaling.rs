@@ -105,6 +105,7 @@ fn parts() {
         }),
         absent_since: None,
         twins: 0,
+        is_off: false,
         stray_since: None,
         alias_of: None,
         missing_since: None,

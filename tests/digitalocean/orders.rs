@@ -1,12 +1,12 @@
 //! What is bought, looked up and given back when nothing is wrong but the shelf being empty.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use getaredis::adapters::digitalocean::{DigitalOcean, DigitalOceanSettings, InboundRule};
+use getaredis::adapters::digitalocean::{ActionStatus, DigitalOcean, DigitalOceanSettings, InboundRule};
 use getaredis_actors::ports::{HostProvider, HourlyPrice, ProviderError};
 use getaredis_testbed::api::Fault;
 
-use crate::harness::{SECRET, TAG, api, both, droplets, name, place, provider, settings};
+use crate::harness::{SECRET, TAG, api, both, client, droplets, name, place, provider, settings};
 
 #[tokio::test]
 async fn a_droplet_is_bought_as_configured_listed_and_given_back() {
@@ -23,6 +23,18 @@ async fn a_droplet_is_bought_as_configured_listed_and_given_back() {
     provider.delete(&name("test-1")).await.unwrap();
     assert_eq!((provider.list().await.unwrap().droplets.len(), api.droplets().len()), (0, 0));
     provider.delete(&name("test-1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_droplet_that_is_switched_off_the_list_says_so() {
+    let (api, provider) = both();
+    let (id, client) = (api.plant("test-1", &[TAG]), client(&api));
+    api.plant("test-2", &[TAG]);
+    let off = client.act(id, "power_off").await.unwrap();
+    assert_eq!(client.finished(off.id, Duration::from_secs(30)).await, Ok(ActionStatus::Completed));
+    let mut listed = provider.list().await.unwrap().droplets;
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(listed.iter().map(|droplet| droplet.is_off).collect::<Vec<_>>(), [true, false]);
 }
 
 #[tokio::test]

@@ -93,9 +93,13 @@ impl Droplet {
         is_up && self.missing_since.is_some_and(|since| passed(since, now) >= policy.list_grace)
     }
 
-    /// What there is to add where it is missed: somebody may have deleted it.
-    fn unlisted(&self) -> &'static str {
-        if self.listed.is_none() { ", and the provider does not list it" } else { "" }
+    /// What there is to add where it is silent: somebody may have deleted it, or switched it off.
+    fn at_the_provider(&self) -> &'static str {
+        match self.listed {
+            None => ", and the provider does not list it",
+            Some(_) if self.is_off => ", and the provider says that it is switched off",
+            Some(_) => "",
+        }
     }
 
     /// Whether its row is all that there is of it.
@@ -144,15 +148,19 @@ impl Droplet {
         let late = well.is_some_and(|well| passed(since.max(well), now) >= allowed);
         match self.used() {
             0 if late && self.listed.is_some() => {
-                Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned())
+                Fate::Failed(Some(Action::Discard(self.name.clone())), format!("{what}{}", self.at_the_provider()))
             }
-            0 if late => Fate::Failed(None, format!("{what}{}", self.unlisted())),
-            0 if self.absent_since.is_some() => Fate::Leave("it has stopped announcing itself".to_owned()),
+            0 if late => Fate::Failed(None, format!("{what}{}", self.at_the_provider())),
+            0 if self.absent_since.is_some() => {
+                Fate::Leave(format!("it has stopped announcing itself{}", self.at_the_provider()))
+            }
             // If it is used, another server was the first to hear of it.
             _ if !late && self.absent_since.is_none() => Fate::Coming,
-            used => {
-                Fate::Leave(format!("it carries {} and does not announce itself{}", counted(used), self.unlisted()))
-            }
+            used => Fate::Leave(format!(
+                "it carries {} and does not announce itself{}",
+                counted(used),
+                self.at_the_provider()
+            )),
         }
     }
 
@@ -212,7 +220,7 @@ impl Droplet {
         let late = well.is_some() && passed(since, now) >= allowed;
         match (self.used(), host.state.cordon) {
             (0, None) if !late && !host.was_up => Fate::Coming,
-            (0, _) if !late => Fate::Leave(format!("it is silent{}; it is given time", self.unlisted())),
+            (0, _) if !late => Fate::Leave(format!("it is silent{}; it is given time", self.at_the_provider())),
             (0, None) => Fate::Failed(Some(Action::Drain(self.name.clone())), what.to_owned()),
             (0, _) if host.state.health.answers() && host.is_stuck(since, allowed, policy, now) => {
                 Fate::Failed(Some(Action::Discard(self.name.clone())), format!("{what}, {STUCK}"))
@@ -221,14 +229,17 @@ impl Droplet {
                 Fate::Failed(Some(Action::Delete(self.name.clone())), what.to_owned())
             }
             (0, _) if self.listed.is_some() => Fate::Failed(Some(Action::Discard(self.name.clone())), what.to_owned()),
-            (0, _) => Fate::Failed(None, format!("{what}{}", self.unlisted())),
-            (used, _) if late => {
-                Fate::Failed(None, format!("{what}{}; {} on it not given up yet", self.unlisted(), counted(used)))
-            }
-            (used, _) if host.state.health == Health::Unannounced => {
-                Fate::Leave(format!("it does not announce itself and carries {}{}", counted(used), self.unlisted()))
-            }
-            (used, _) => Fate::Leave(format!("it is silent and carries {}{}", counted(used), self.unlisted())),
+            (0, _) => Fate::Failed(None, format!("{what}{}", self.at_the_provider())),
+            (used, _) if late => Fate::Failed(
+                None,
+                format!("{what}{}; {} on it not given up yet", self.at_the_provider(), counted(used)),
+            ),
+            (used, _) if host.state.health == Health::Unannounced => Fate::Leave(format!(
+                "it does not announce itself and carries {}{}",
+                counted(used),
+                self.at_the_provider()
+            )),
+            (used, _) => Fate::Leave(format!("it is silent and carries {}{}", counted(used), self.at_the_provider())),
         }
     }
 

@@ -136,6 +136,9 @@ pub struct Droplet {
     /// How many more machines of the same name the provider lists: nobody can tell which of them is the host.
     #[serde(default)]
     pub twins: u32,
+    /// Whether the provider says that it is switched off.
+    #[serde(default)]
+    pub is_off: bool,
     /// Since when it has been listed without a row, if it is, as far as this server knows.
     #[serde(default)]
     pub stray_since: Option<Timestamp>,

@@ -66,6 +66,7 @@ fn any_droplet() -> impl Strategy<Value = Droplet> {
                 row,
                 listed,
                 twins: listed.map_or(0, |_| twins),
+                is_off: false,
                 stray_since: stray.filter(|_| row.is_none()),
                 alias_of: alias.filter(|_| row.is_none()),
                 missing_since,

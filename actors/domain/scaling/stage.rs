@@ -134,6 +134,7 @@ mod tests {
             row: row.map(|state| (state, later(1))),
             listed: Some(later(2)),
             twins: 0,
+            is_off: false,
             stray_since: None,
             alias_of: None,
             missing_since: None,

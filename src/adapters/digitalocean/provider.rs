@@ -139,8 +139,8 @@ impl DigitalOcean {
 impl HostProvider for DigitalOcean {
     async fn list(&self) -> Result<Listing, ProviderError> {
         let ours = |droplet: Droplet| {
-            let address = droplet.address("public");
-            droplet.host_name().map(|name| ports::Droplet { name, created_at: droplet.created_at, address })
+            let (address, is_off) = (droplet.address("public"), droplet.status == "off");
+            droplet.host_name().map(|name| ports::Droplet { name, created_at: droplet.created_at, address, is_off })
         };
         self.spare_requests().await?;
         let tagged = self.api.droplets_tagged(&self.tag).await?.into_iter();

@@ -30,8 +30,12 @@ impl Shop {
 #[async_trait]
 impl HostProvider for Shop {
     async fn list(&self) -> Result<Listing, ProviderError> {
-        let droplet =
-            |name: &HostName| Droplet { name: name.clone(), created_at: Timestamp::UNIX_EPOCH, address: None };
+        let droplet = |name: &HostName| Droplet {
+            name: name.clone(),
+            created_at: Timestamp::UNIX_EPOCH,
+            address: None,
+            is_off: false,
+        };
         Ok(Listing { droplets: self.lists.lock().unwrap().iter().map(droplet).collect(), builders: Vec::new() })
     }
 
