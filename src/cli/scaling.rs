@@ -94,9 +94,12 @@ fn listed<T>(items: &[T]) -> (&[T], Option<String>) {
 fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
     let mut text = format!("{}\n", if pool.paused { "paused" } else { "running" });
     let totals = pool.totals;
-    let hosts = match pool.is_unseen() {
-        true => format!("at most {} hosts, not seen yet", pool.max_hosts),
-        false => format!("{} of at most {} hosts", pool.droplets.len(), pool.max_hosts),
+    // There are no more of ours than max_hosts; of strays there may be any number.
+    let (strays, ours): (Vec<_>, Vec<_>) = pool.droplets.iter().partition(|droplet| droplet.stage == Stage::Stray);
+    let hosts = match (pool.is_unseen(), strays.len()) {
+        (true, _) => format!("at most {} hosts, not seen yet", pool.max_hosts),
+        (false, 0) => format!("{} of at most {} hosts", ours.len(), pool.max_hosts),
+        (false, more) => format!("{} of at most {} hosts, {more} more without a record", ours.len(), pool.max_hosts),
     };
     text.push_str(&format!(
         "{hosts}; {} ordered, {} deleted, {} failures since the start\n",
@@ -111,8 +114,6 @@ fn shown(pool: &ScalingStatus, now: Timestamp) -> String {
             let age = droplet.since.map_or_else(|| "-".to_owned(), age);
             [droplet.name.to_string(), droplet.stage.as_str().to_owned(), age]
         };
-        // There are no more of ours than max_hosts; of strays there may be any number.
-        let (strays, ours): (Vec<_>, Vec<_>) = pool.droplets.iter().partition(|droplet| droplet.stage == Stage::Stray);
         let (strays, more) = listed(&strays);
         let rows: Vec<_> = ours.iter().chain(strays).map(|droplet| row(droplet)).collect();
         text.push_str(&format!("\n{}", table(["HOST", "STAGE", "AGE"], rows)));
@@ -193,7 +194,7 @@ mod tests {
         let droplets = strays.chain(ours).collect();
         let pool = ScalingStatus { droplets, explanation, ..ScalingStatus::default() };
         let text = shown(&pool, later(60));
-        assert!(text.contains("530 of at most"), "{text}");
+        assert!(text.contains("30 of at most 0 hosts, 500 more without a record;"), "{text}");
         assert_eq!((text.matches("ours-").count(), text.matches("stray-").count()), (30, 2 * MOST_LISTED), "{text}");
         assert_eq!(text.matches("and 480 more (--json has all)").count(), 2, "{text}");
         let blind =
