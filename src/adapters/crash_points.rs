@@ -425,6 +425,8 @@ mod tests {
         "store.totals",
         "store.droplets",
         "store.builders",
+        "store.attended",
+        "store.known",
         "store.order_limits",
         "store.orders",
         "store.ping",

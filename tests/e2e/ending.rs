@@ -11,7 +11,7 @@ use crate::support::{
     api::Instance,
     engine::{Container, Engine},
     eventually, same,
-    server::Server,
+    server::{Server, USED},
     tenant::{must_work, ping},
 };
 
@@ -125,22 +125,18 @@ async fn a_container_of_this_deployment_whose_row_is_gone_is_removed() {
 #[tokio::test]
 async fn on_another_database_than_before_nobodys_instance_is_ended_and_on_the_right_one_all_go_on() {
     let mut server = Server::start(&[]).await;
-    let [file, copy, right] = ["getaredis.db", "copy.db", "right.db"].map(|name| server.home().join(name));
     let before = server.api().create().await;
     server.terminate();
     server.ended().await;
-    std::fs::copy(&file, &copy).unwrap();
+    server.copy_database(USED, "copy.db");
     server.start_again().await;
     let after = server.api().create().await;
     server.terminate();
     server.ended().await;
-    std::fs::rename(&file, &right).unwrap();
+    server.copy_database(USED, "right.db");
     // Nothing is there, then an older copy, and then what ought to be.
-    for (database, unknown) in [(None, 2.0), (Some(&copy), 1.0), (Some(&right), 0.0)] {
-        let _ = std::fs::remove_file(&file);
-        if let Some(database) = database {
-            std::fs::copy(database, &file).unwrap();
-        }
+    for (database, unknown) in [("none.db", 2.0), ("copy.db", 1.0), ("right.db", 0.0)] {
+        server.copy_database(database, USED);
         let said = server.log().len();
         server.start_again().await;
         eventually("the sweep has looked", SOON, async || {
@@ -172,7 +168,7 @@ async fn what_a_database_has_never_heard_of_is_removed_when_no_lease_can_be_as_l
     let instance = server.api().create().await;
     server.terminate();
     server.ended().await;
-    std::fs::remove_file(server.home().join("getaredis.db")).unwrap();
+    server.copy_database("none.db", USED);
     server.start_again().await;
     let gone = async || same(server.containers().await, Vec::new());
     eventually("it is removed", SOON, gone).await;

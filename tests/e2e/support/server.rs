@@ -38,6 +38,9 @@ const REPEATABLE: &str = "does not answer within";
 /// What all processes of a server write to, in its home.
 const LOG: &str = "server.log";
 
+/// The database of a server that is told of no other one.
+pub const USED: &str = "getaredis.db";
+
 /// How a server that is not told where the engine is finds out.
 const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The deployment of a server that is not told its own.
@@ -346,9 +349,21 @@ impl Server {
         );
     }
 
+    /// Puts one database of its folder in the place of another, or nothing where there is none. While no server uses them.
+    pub fn copy_database(&self, from: &str, to: &str) {
+        // What a server wrote last may be in its log.
+        for part in ["", "-wal", "-shm"] {
+            let [from, to] = [from, to].map(|name| self.home().join(format!("{name}{part}")));
+            let _ = fs::remove_file(&to);
+            if part != "-shm" && from.exists() {
+                fs::copy(from, to).unwrap();
+            }
+        }
+    }
+
     /// Does something to the server's file behind its back.
     pub fn execute(&self, sql: &str) {
-        let file = self.home().join("getaredis.db");
+        let file = self.home().join(USED);
         SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(sql).unwrap();
     }
 
