@@ -63,6 +63,11 @@ fn is_order(action: &Action) -> bool {
     matches!(action, Action::Create | Action::Reorder(_))
 }
 
+/// Whether discovery knows the hosts, or that it cannot know them.
+fn has_been_read(directory: &DirectoryView) -> bool {
+    directory.read_once || directory.unreachable.is_some()
+}
+
 fn wants_rest(time: Duration) -> String {
     format!("the provider wants {} s of rest", time.as_secs())
 }
@@ -93,6 +98,11 @@ impl Tools {
                         status.errors.push(wants_rest(time));
                         rest = Some(time);
                     }
+                }
+                // As long as the hosts are only just being found, nobody can say that there are none.
+                let directory = ask(&self.peers.directory, DescribeDirectory, PEER_PATIENCE).await;
+                if directory.is_ok_and(|directory| !has_been_read(&directory)) {
+                    growth = None;
                 }
                 // Nothing is bought, replaced or given back meanwhile.
                 status.errors.iter().for_each(|error| tracing::warn!(%error, "scaling.blind"));
@@ -147,7 +157,7 @@ impl Tools {
             blind: false,
         };
         status.ready_in_s = growth.ready_in.filter(|_| growth.booting > 0).map(|time| time.as_secs());
-        let found = readings.directory.read_once || readings.directory.unreachable.is_some();
+        let found = has_been_read(&readings.directory);
         Passed { memory, status, rest, saw: true, leads: readings.fleet.leads, growth: found.then_some(growth) }
     }
 

@@ -53,7 +53,7 @@ use crate::{
 };
 use forgetting::FIRST_WITHIN;
 use messages::{DescribeReaper, ExtendError, ExtendLease, Orphans, ReaperStatus, SweepNow};
-use orphans::{Judged, Removals, judge, remove_orphans};
+use orphans::{Judged, Kept, Removals, judge, remove_orphans};
 use passes::{Due, Review, expire, review, warn};
 use silence::Silences;
 use state::{Claim, Ending, Endings};
@@ -116,7 +116,7 @@ pub struct ReaperActor {
     /// Containers without a row that could not be removed when their host was last looked at.
     orphans: BTreeMap<HostName, u64>,
     /// Containers that are left alone, because this database knows nothing of the time in which they were made.
-    unknown: BTreeMap<HostName, u64>,
+    unknown: BTreeMap<HostName, Kept>,
     /// Since when and until when the database knows this server.
     attended: Option<Attended>,
     silences: Rc<RefCell<Silences>>,
@@ -315,16 +315,30 @@ impl ReaperActor {
         })
     }
 
-    /// Leaves containers alone that may be somebody's, and says so where there are more or fewer of them than before.
+    /// Leaves containers alone that may be somebody's, and says so where there are more or fewer of them than before. Where
+    /// a host does not answer until their time is over, nothing is known of them any more.
     fn keep(&mut self, unknown: &orphans::Orphans, until: Option<Timestamp>) {
         for (host, ids) in unknown {
+            let before = self.unknown.remove(host).map_or(0, |kept| kept.count);
             let count = ids.len() as u64;
-            let before = self.unknown.insert(host.clone(), count).unwrap_or_default();
-            if let Some(until) = until.filter(|_| count > 0 && count != before) {
-                tracing::warn!(%host, containers = count, %until, "reaper.orphans_unknown");
+            if let Some(until) = until.filter(|_| count > 0) {
+                self.unknown.insert(host.clone(), Kept { count, until });
+                if count != before {
+                    tracing::warn!(%host, containers = count, %until, "reaper.orphans_unknown");
+                }
+            }
+            if count > 0 || before > 0 {
+                orphans::tell(&self.peers, host, ids);
             }
         }
-        orphans::tell(&self.peers, unknown);
+        let now = self.tools.clock.now();
+        self.unknown.retain(|host, kept| {
+            let lasts = kept.until > now;
+            if !lasts {
+                orphans::tell(&self.peers, host, &[]);
+            }
+            lasts
+        });
     }
 
     fn describe(&self) -> ReaperStatus {
@@ -334,7 +348,7 @@ impl ReaperActor {
             orphans: Orphans {
                 row: self.rows_alone.len() as u64,
                 container: self.orphans.values().sum(),
-                unknown: self.unknown.values().sum(),
+                unknown: self.unknown.values().map(|kept| kept.count).sum(),
             },
             ..self.status.clone()
         }

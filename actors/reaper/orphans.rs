@@ -36,6 +36,14 @@ pub(super) struct Judged {
     pub(super) unknown_until: Option<Timestamp>,
 }
 
+/// What is left alone on a host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) count: u64,
+    /// When no lease of them can last any longer.
+    pub(super) until: Timestamp,
+}
+
 /// What became of the containers without a row.
 #[derive(Default)]
 pub(super) struct Removals {
@@ -50,18 +58,22 @@ pub(super) struct Removals {
 /// # Errors
 /// The store's: then nothing is known of any of them.
 pub(super) async fn judge(tools: &Tools, orphans: Orphans) -> Result<Judged, StoreError> {
-    let now = tools.clock.now();
-    let mut suspects = BTreeMap::new();
-    if orphans.values().any(|ids| !ids.is_empty()) {
-        let attended = patience::store(tools.store.attended()).await?;
-        let lifetime = tools.settings.lease.max_lifetime;
-        let all = orphans.values().flatten();
-        suspects.extend(all.filter_map(|id| Some((id.clone(), may_live_until(id, &attended, lifetime, now)?))));
-    }
+    let (now, lifetime) = (tools.clock.now(), tools.settings.lease.max_lifetime);
+    let all = orphans.values().flatten();
+    let mut suspects: BTreeMap<_, _> =
+        all.filter_map(|id| Some((id.clone(), may_live_until(id, lifetime, now)?))).collect();
     let ids: Vec<_> = suspects.keys().cloned().collect();
     for ids in ids.chunks(LOOKED_UP_AT_ONCE) {
         for known in patience::store(tools.store.known(ids)).await? {
             suspects.remove(&known);
+        }
+    }
+    if !suspects.is_empty() {
+        let attended = patience::store(tools.store.attended()).await?;
+        // One of another time is enough to doubt that this is the database of all the others: it may be another one, beside
+        // which a server works on the right one.
+        if suspects.keys().all(|id| is_missed(id, &attended)) {
+            suspects.clear();
         }
     }
     let mut judged = Judged { unknown_until: suspects.values().max().copied(), ..Judged::default() };
@@ -73,12 +85,15 @@ pub(super) async fn judge(tools: &Tools, orphans: Orphans) -> Result<Judged, Sto
     Ok(judged)
 }
 
-/// When the lease of a container without a row is over at the latest, if that is to come and nobody can know that it is
-/// over already.
-fn may_live_until(id: &InstanceId, attended: &[Attended], lifetime: Duration, now: Timestamp) -> Option<Timestamp> {
-    let made_at = id.made_at()?;
-    let until = made_at.checked_add(lifetime).ok()?;
-    (until > now && !attended.iter().any(|span| span.covers(made_at))).then_some(until)
+/// When the lease of what was made with this id is over at the latest, if that is still to come. `None` also of an id that
+/// none of our servers made.
+fn may_live_until(id: &InstanceId, lifetime: Duration, now: Timestamp) -> Option<Timestamp> {
+    id.made_at()?.checked_add(lifetime).ok().filter(|until| *until > now)
+}
+
+/// Whether this database had a row of it, which is gone: it was made while a server was at work here.
+fn is_missed(id: &InstanceId, attended: &[Attended]) -> bool {
+    id.made_at().is_some_and(|made_at| attended.iter().any(|span| span.covers(made_at)))
 }
 
 /// Removes containers that no row claims. What could not be removed is found again by the next sweep.
@@ -126,11 +141,9 @@ async fn remove_from(
     (removed, left, errors)
 }
 
-/// Lets the scheduler know what else takes slots.
-pub(super) fn tell(peers: &Peers, unknown: &Orphans) {
-    for (host, ids) in unknown.iter().filter(|(_, ids)| !ids.is_empty()) {
-        peers.orphans_kept.do_send(OrphansKept { host: host.clone(), ids: ids.clone() });
-    }
+/// Lets the scheduler know what else takes slots on a host, or that nothing does any more.
+pub(super) fn tell(peers: &Peers, host: &HostName, ids: &[InstanceId]) {
+    peers.orphans_kept.do_send(OrphansKept { host: host.clone(), ids: ids.to_vec() });
 }
 
 #[cfg(test)]
@@ -145,31 +158,23 @@ mod tests {
         InstanceId::from_uuid(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[7; 10]).into_uuid())
     }
 
-    fn judged(id: &InstanceId, after: u64) -> Option<Timestamp> {
+    #[test]
+    fn what_was_made_while_a_server_was_at_work_here_is_missed() {
         let spans = [(100, 200), (300, 300)];
         let spans = spans.map(|(begins, ends)| Attended { begins_at: later(begins), ends_at: later(ends) });
-        may_live_until(id, &spans, LIFETIME, later(after))
-    }
-
-    #[test]
-    fn what_was_made_while_a_server_was_at_work_here_is_over() {
-        for at in [100, 150, 200, 300] {
-            assert_eq!(judged(&made(later(at)), 400), None, "{at}");
+        for (at, missed) in
+            [(99, false), (100, true), (150, true), (200, true), (201, false), (300, true), (301, false)]
+        {
+            assert_eq!(is_missed(&made(later(at)), &spans), missed, "{at}");
         }
     }
 
     #[test]
-    fn what_was_made_at_any_other_time_may_live_for_the_longest_lifetime() {
-        for at in [0, 99, 201, 299, 301, 399, 500] {
-            assert_eq!(judged(&made(later(at)), 400), Some(later(at) + LIFETIME), "{at}");
-        }
-        assert_eq!((judged(&made(now()), 999), judged(&made(now()), 1000)), (Some(later(1000)), None));
-    }
-
-    #[test]
-    fn what_none_of_our_servers_made_is_over() {
+    fn what_one_of_our_servers_made_may_live_for_the_longest_lifetime() {
+        let until = |id: &InstanceId, now| may_live_until(id, LIFETIME, later(now));
+        assert_eq!((until(&made(now()), 999), until(&made(now()), 1000)), (Some(later(1000)), None));
         for n in [7, u128::MAX] {
-            assert_eq!(judged(&crate::sim::samples::id(n), 400), None);
+            assert_eq!(until(&crate::sim::samples::id(n), 0), None);
         }
     }
 }

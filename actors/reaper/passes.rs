@@ -8,14 +8,14 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
-    Peers, Tools,
+    Peers, Tools, orphans,
     silence::{Hearsay, Silences, Steps},
     state::{self, Claim, Ending},
 };
 use crate::{
     autoscaler::messages::DescribeScaling,
     discovery::messages::DescribeDirectory,
-    domain::{EndReason, Instance, InstanceEvent, InstanceId},
+    domain::{EndReason, Instance, InstanceEvent, InstanceId, scaling::Stage},
     feed::messages::{Fact, Publish},
     patience,
     ports::StoreError,
@@ -82,6 +82,10 @@ pub(super) async fn review(tools: &Tools, peers: &Peers, silences: &RefCell<Sile
     let directory = ask(&peers.directory, DescribeDirectory, within).await.unwrap_or_default();
     // Who cannot tell now what there is does not say that anything is gone.
     let pool = ask(&peers.pool, DescribeScaling, within).await.unwrap_or_default().droplets;
+    // What is gone with its machine is nobody's any more, whether a row knew it or not.
+    for machine in pool.iter().filter(|machine| machine.stage == Stage::Gone) {
+        orphans::tell(peers, &machine.name, &[]);
+    }
     let mut review = Review::default();
     let fleet = match ask(&peers.fleet, DescribeFleet, within).await {
         Ok(fleet) => fleet,

@@ -236,9 +236,7 @@ impl Desk {
     /// What is on a host takes slots there, whoever put it there.
     pub(super) fn orphans_are_kept(&self, OrphansKept { host, ids }: &OrphansKept) {
         let before = self.ledger.borrow().used(host);
-        for id in ids {
-            self.ledger.borrow_mut().leave_stranger(id, host);
-        }
+        self.ledger.borrow_mut().leave_strangers(ids, host);
         if self.ledger.borrow().used(host) != before {
             self.publish_host(host);
         }

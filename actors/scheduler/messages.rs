@@ -305,14 +305,14 @@ pub struct RemoveOrphan {
     pub id: InstanceId,
 }
 
-/// These containers on a host have no row and are not removed, because they may be somebody's. Told by the reaper after
-/// each sweep. If it is lost, the next sweep says the same.
+/// These containers on a host, and no others, have no row and are not removed, because they may be somebody's. Told by the
+/// reaper after each sweep that found some, and when there can be none any more. If it is lost, the next sweep says the same.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct OrphansKept {
     /// Where.
     pub host: HostName,
-    /// Which. They take slots until they are gone.
+    /// Which. They take slots until they are gone, and keep their host from being forgotten or given back.
     pub ids: Vec<InstanceId>,
 }
 

@@ -23,6 +23,8 @@ enum Hold {
     Committed,
     /// Taken by what may still be there of an instance that is tried elsewhere, or was given up.
     Leftover,
+    /// Taken by what may be somebody's, although no row knows it.
+    Stranger,
 }
 
 /// A host in the ledger.
@@ -296,15 +298,23 @@ impl Ledger {
         self.slots.entry(host.clone()).or_default().insert(id.clone(), Hold::Leftover);
     }
 
-    /// What nobody here ever heard of is on `host`, and stays there for a while: that takes a slot, too.
-    pub fn leave_stranger(&mut self, id: &InstanceId, host: &HostName) {
-        self.slots.entry(host.clone()).or_default().entry(id.clone()).or_insert(Hold::Leftover);
+    /// What nobody here ever heard of is on `host`, exactly these, and stays there for a while: each takes a slot, and
+    /// keeps the host from being forgotten as an instance does.
+    pub fn leave_strangers(&mut self, ids: &[InstanceId], host: &HostName) {
+        let slots = self.slots.entry(host.clone()).or_default();
+        slots.retain(|id, hold| *hold != Hold::Stranger || ids.contains(id));
+        for id in ids {
+            slots.entry(id.clone()).or_insert(Hold::Stranger);
+        }
+        if slots.is_empty() {
+            self.slots.remove(host);
+        }
     }
 
     /// Of what was left on a host, these are gone.
     pub fn drop_leftovers(&mut self, host: &HostName, is_gone: impl Fn(&InstanceId) -> bool) {
         if let Some(slots) = self.slots.get_mut(host) {
-            slots.retain(|id, hold| *hold != Hold::Leftover || !is_gone(id));
+            slots.retain(|id, hold| !matches!(hold, Hold::Leftover | Hold::Stranger) || !is_gone(id));
             if slots.is_empty() {
                 self.slots.remove(host);
             }
@@ -317,7 +327,7 @@ impl Ledger {
         self.slots.get(host).map_or(0, |slots| u32::try_from(slots.len()).unwrap_or(u32::MAX))
     }
 
-    /// Slots on a host that instances claim; what was left behind there does not.
+    /// Slots on a host that are somebody's, or may be; what was left behind there is nobody's.
     fn claimed(&self, host: &HostName) -> u32 {
         let claims = |slots: &BTreeMap<InstanceId, Hold>| slots.values().filter(|h| **h != Hold::Leftover).count();
         self.slots.get(host).map_or(0, |slots| u32::try_from(claims(slots)).unwrap_or(u32::MAX))

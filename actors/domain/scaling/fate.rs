@@ -265,6 +265,10 @@ impl Droplet {
             (Some(false), _) => act(Action::Drain),
             _ if used > 0 => Fate::Leave(format!("{why}, but carries {}", counted(used))),
             _ if self.listed.is_none() => Fate::Leave(format!("{why}, and the provider does not list it")),
+            // It was a host, so somebody may be using it, and nobody can be asked.
+            (None, _) if self.row.is_none() && self.absent_since.is_some() => {
+                Fate::Leave(format!("{why}, but {UNANSWERED}"))
+            }
             (None, _) => act(Action::Discard),
             (Some(true), Some(health)) if health.answers() => act(Action::Delete),
             // Its inventory was confirmed, or it was given up, before its row said so.

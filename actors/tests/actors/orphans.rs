@@ -9,6 +9,7 @@ use getaredis_actors::{
     settings::Settings,
     sim::{
         harness::{World, creator, settings},
+        runtime::Reach,
         samples,
         store::SimStore,
     },
@@ -102,6 +103,45 @@ async fn a_copy_that_is_put_beneath_a_server_at_work_is_noticed() {
     sweep(&world).await;
     world.store.restore(&copy);
     are_left_alone(world, [before, after], 1).await;
+}
+
+#[actix::test]
+async fn while_there_is_what_the_database_does_not_know_nothing_new_is_taken_for_nobodys_either() {
+    let mut world = world().await;
+    let there = world.must_create(creator(1)).await;
+    world.crash().await;
+    // Another server works on the right database, beside one on an empty one.
+    world.store = SimStore::new(world.faults.clone());
+    world.start().await;
+    sleep(Duration::from_secs(1)).await;
+    let made_there = world.clock.new_id();
+    world.runtimes.plant(&host("a"), &made_there);
+    let status = sweep(&world).await;
+    assert_eq!((status.orphans.unknown, status.orphans_removed), (2, 0));
+    assert_eq!(containers(&world), [there.id, made_there]);
+    sleep(LIFETIME + world.settings.reaper.sweep).await;
+    world.finish().await;
+}
+
+#[actix::test]
+async fn a_host_that_falls_silent_with_what_nobody_knows_is_not_forgotten_until_that_is_over() {
+    let mut world = world().await;
+    let there = world.must_create(creator(1)).await;
+    world.crash().await;
+    world.store = SimStore::new(world.faults.clone());
+    world.start().await;
+    sweep(&world).await;
+    world.runtimes.reach(&host("a"), Reach::Refusing);
+    world.directory.withdraw(&host("a"));
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(used(&world).await, 1, "whoever gives hosts back sees that this one is in use");
+    assert_eq!(sweep(&world).await.orphans.unknown, 1);
+    let left = Duration::try_from((there.id.made_at().unwrap() + LIFETIME).duration_since(world.clock.now())).unwrap();
+    sleep(left + 2 * world.settings.reaper.sweep).await;
+    world.eventually("it is forgotten", async |world| world.fleet().await.unwrap().hosts.is_empty()).await;
+    assert_eq!(sweep(&world).await.orphans.unknown, 0);
+    world.runtimes.remove_by_hand(&host("a"), &there.id);
+    world.finish().await;
 }
 
 #[actix::test]

@@ -95,6 +95,9 @@ fn a_droplet_without_a_row_is_given_time_then_drained_then_deleted() {
     assert_eq!(actions(vec![up("a", 0), young]), []);
     let old = without_row(booting("x", DropletState::Created, 3 * MINUTE));
     assert_eq!(actions(vec![up("a", 0), old]), [Action::Discard(name("x"))]);
+    let was_a_host = |droplet| Droplet { absent_since: Some(ago(60 * MINUTE)), ..droplet };
+    let silent = was_a_host(without_row(booting("x", DropletState::Created, 90 * MINUTE)));
+    assert_eq!(actions(vec![up("a", 0), silent]), [], "nobody knows what runs there");
     assert_eq!(actions(vec![up("a", 0), without_row(up("x", 2))]), [Action::Drain(name("x"))]);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 2), true))]), []);
     assert_eq!(actions(vec![up("a", 0), without_row(draining(up("x", 0), true))]), [Action::Delete(name("x"))]);
