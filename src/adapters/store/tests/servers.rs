@@ -77,8 +77,16 @@ async fn survives_a_server_that_hangs(kind: Kind) {
     is_unavailable_in_time(&store, kind).await;
     server.thaw();
     answers_again(&store, kind).await;
-    // What was given up while it hung holds no lock and no place in the pool.
-    let callers = futures_util::future::join_all((30..42).map(|n| store.admit(a_request(n)))).await;
+    // What was given up while it hung holds no lock and no place in the pool. On a busy machine not all have their turn in time.
+    let thawed = Instant::now();
+    let admit = async |n| loop {
+        match store.admit(a_request(n)).await {
+            Err(StoreError::Unavailable(why))
+                if why.contains("became free") && thawed.elapsed() < 3 * BRAINS_PATIENCE => {}
+            answer => break answer,
+        }
+    };
+    let callers = futures_util::future::join_all((30..42).map(admit)).await;
     assert!(callers.iter().all(|answer| matches!(answer, Ok(Admitted::New))), "{callers:?}");
 }
 
