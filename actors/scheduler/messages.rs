@@ -306,7 +306,8 @@ pub struct RemoveOrphan {
 }
 
 /// These containers on a host, and no others, have no row and are not removed, because they may be somebody's. Told by the
-/// reaper after each sweep that found some, and when there can be none any more. If it is lost, the next sweep says the same.
+/// reaper after each sweep that found some, which repeats what was lost; and once when there can be none any more: if that
+/// is lost, their slots stay taken until the scheduler starts anew.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct OrphansKept {
