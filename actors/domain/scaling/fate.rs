@@ -147,10 +147,10 @@ impl Droplet {
         // While nobody can announce itself, nobody is late; and after that everybody has the whole time again.
         let late = well.is_some_and(|well| passed(since.max(well), now) >= allowed);
         match self.used() {
-            0 if late && self.listed.is_some() => {
-                Fate::Failed(Some(Action::Discard(self.name.clone())), format!("{what}{}", self.at_the_provider()))
+            0 if late => {
+                let discard = self.listed.map(|_| Action::Discard(self.name.clone()));
+                Fate::Failed(discard, format!("{what}{}", self.at_the_provider()))
             }
-            0 if late => Fate::Failed(None, format!("{what}{}", self.at_the_provider())),
             0 if self.absent_since.is_some() => {
                 Fate::Leave(format!("it has stopped announcing itself{}", self.at_the_provider()))
             }
